@@ -1,0 +1,1722 @@
+/* libbert: train, fine-tune, evaluate and run BERT text classifiers.
+ *
+ * Every function that can fail returns a bert_status: BERT_OK (0), or the category of the failure; the sentence for it
+ * is bert_last_error_message(). Results go through out-parameters, which are untouched on failure. Nothing is printed,
+ * and no failure ends the process.
+ *
+ * Handles (bert_model, bert_dataset, bert_trainer) are opaque and have one free function each, which takes NULL too.
+ * They can be freed in any order. A NULL, freed or wrong handle gives BERT_ERR_HANDLE.
+ *
+ * Texts are UTF-8 with a length in bytes, or BERT_NUL_TERMINATED. Paths are NUL-terminated. Every struct is prepared by
+ * its _init function with its sizeof; then set the fields that you want.
+ *
+ * Generated from the library's source by cbindgen: `BERT_UPDATE_HEADER=1 cargo test --release --test header`. */
+
+#ifndef BERT_H
+#define BERT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** Given as a text's length: the text ends at its first NUL. */
+#define BERT_NUL_TERMINATED ((size_t)-1)
+
+/**
+ * This header's version: bert_version() tells the library's.
+ */
+#define BERT_VERSION_MAJOR 0
+
+/**
+ * See BERT_VERSION_MAJOR.
+ */
+#define BERT_VERSION_MINOR 1
+
+/**
+ * See BERT_VERSION_MAJOR.
+ */
+#define BERT_VERSION_PATCH 0
+
+/**
+ * The number of the binary interface that this header describes. A program that was compiled with one number needs a
+ * library whose bert_abi_version() gives the same one.
+ */
+#define BERT_ABI_VERSION 1
+
+/**
+ * A line of the log at the level for defects of the library.
+ */
+#define BERT_LOG_DEBUG 0
+
+/**
+ * A line of the log about what the library chose or did.
+ */
+#define BERT_LOG_INFO 1
+
+/**
+ * A line of the log about something that works, but probably not as it was meant.
+ */
+#define BERT_LOG_WARNING 2
+
+/**
+ * The file's format goes by its name's ending: .tsv, .csv, .jsonl, .ndjson.
+ */
+#define BERT_FORMAT_AUTO 0
+
+/**
+ * A record a line, fields separated by tabs, no quoting.
+ */
+#define BERT_FORMAT_TSV 1
+
+/**
+ * RFC 4180: fields separated by commas, quoted where they hold a comma, a quote or a line break.
+ */
+#define BERT_FORMAT_CSV 2
+
+/**
+ * A JSON object a line.
+ */
+#define BERT_FORMAT_JSONL 3
+
+/**
+ * The first record is a header if it holds the names asked for, or a usual name of a label column.
+ */
+#define BERT_HEADER_AUTO 0
+
+/**
+ * The first record is a header.
+ */
+#define BERT_HEADER_PRESENT 1
+
+/**
+ * The first record is data.
+ */
+#define BERT_HEADER_ABSENT 2
+
+/**
+ * The sentences to train on.
+ */
+#define BERT_TOY_TRAIN 0
+
+/**
+ * The sentences to validate with.
+ */
+#define BERT_TOY_VALIDATION 1
+
+/**
+ * The textbook's small model: 2 layers, hidden 128, 4 heads, 32 positions, the classifier on the bare [CLS] state, one
+ * more layer norm after the last block. Quick to train from nothing.
+ */
+#define BERT_PRESET_COMPACT 0
+
+/**
+ * BERT-tiny: 2 layers, hidden 128.
+ */
+#define BERT_PRESET_TINY 1
+
+/**
+ * BERT-mini: 4 layers, hidden 256.
+ */
+#define BERT_PRESET_MINI 2
+
+/**
+ * BERT-small: 4 layers, hidden 512.
+ */
+#define BERT_PRESET_SMALL 3
+
+/**
+ * BERT-medium: 8 layers, hidden 512.
+ */
+#define BERT_PRESET_MEDIUM 4
+
+/**
+ * BERT-base: 12 layers, hidden 768.
+ */
+#define BERT_PRESET_BASE 5
+
+/**
+ * BERT-large: 24 layers, hidden 1024.
+ */
+#define BERT_PRESET_LARGE 6
+
+/**
+ * Words as they stand between spaces.
+ */
+#define BERT_TOKENIZER_WORD_LEVEL 0
+
+/**
+ * BERT's WordPiece, learned from the training texts.
+ */
+#define BERT_TOKENIZER_WORDPIECE 1
+
+/**
+ * Byte-level BPE, learned from the training texts.
+ */
+#define BERT_TOKENIZER_BPE 2
+
+/**
+ * BERT's activation: the exact GELU.
+ */
+#define BERT_ACT_GELU 0
+
+/**
+ * The tanh approximation of GELU (`gelu_new`, `gelu_pytorch_tanh`).
+ */
+#define BERT_ACT_GELU_TANH 1
+
+/**
+ * ReLU.
+ */
+#define BERT_ACT_RELU 2
+
+/**
+ * The classifier reads a dense layer and tanh over the [CLS] state: BERT's own.
+ */
+#define BERT_POOLING_POOLER 0
+
+/**
+ * The classifier reads the bare [CLS] state.
+ */
+#define BERT_POOLING_CLS 1
+
+/**
+ * The classifier reads the mean of all tokens' states.
+ */
+#define BERT_POOLING_MEAN 2
+
+/**
+ * The learning rate stays after the warm-up.
+ */
+#define BERT_SCHEDULE_CONSTANT 0
+
+/**
+ * The learning rate falls to zero in a straight line.
+ */
+#define BERT_SCHEDULE_LINEAR 1
+
+/**
+ * The learning rate falls to zero along half a cosine.
+ */
+#define BERT_SCHEDULE_COSINE 2
+
+/**
+ * The evaluation with the lowest loss is the best.
+ */
+#define BERT_METRIC_LOSS 0
+
+/**
+ * The evaluation with the highest accuracy is the best.
+ */
+#define BERT_METRIC_ACCURACY 1
+
+/**
+ * The evaluation with the highest F1, averaged over classes, is the best.
+ */
+#define BERT_METRIC_F1_MACRO 2
+
+/**
+ * The evaluation with the highest F1, averaged over examples, is the best.
+ */
+#define BERT_METRIC_F1_WEIGHTED 3
+
+/**
+ * The evaluation with the highest Matthews correlation is the best.
+ */
+#define BERT_METRIC_MATTHEWS 4
+
+/**
+ * A progress callback is told of a step.
+ */
+#define BERT_EVENT_STEP 0
+
+/**
+ * A progress callback is told of an evaluation.
+ */
+#define BERT_EVENT_EVALUATION 1
+
+/**
+ * bert_train went through all planned epochs.
+ */
+#define BERT_STOP_FINISHED 0
+
+/**
+ * bert_train ended because evaluations no longer improved.
+ */
+#define BERT_STOP_EARLY 1
+
+/**
+ * A text that is longer than the maximum length is cut.
+ */
+#define BERT_LONG_TEXT_TRUNCATE 0
+
+/**
+ * A text that is longer than the maximum length is classified by overlapping windows.
+ */
+#define BERT_LONG_TEXT_WINDOWS 1
+
+/**
+ * The mean of the windows' logits.
+ */
+#define BERT_COMBINE_MEAN_LOGITS 0
+
+/**
+ * The mean of the windows' probabilities; the logits given are their logarithms.
+ */
+#define BERT_COMBINE_MEAN_PROBABILITIES 1
+
+/**
+ * The window that is surest decides.
+ */
+#define BERT_COMBINE_MOST_CONFIDENT 2
+
+/**
+ * Labelled texts. Any number of threads may use one data set at once; one that adds to it does so between the others'
+ * calls. Models and trainers keep what they need of it: it can be freed or added to once they are made.
+ */
+typedef struct bert_dataset bert_dataset;
+
+/**
+ * A model: weights, tokenizer and labels. Any number of threads may use one model at once. While it is trained,
+ * predictions, evaluations and saves on it each see one whole set of weights, as of the end of a step.
+ */
+typedef struct bert_model bert_model;
+
+/**
+ * A training run of one model on one data set. Its training calls may come from any thread; a second one while one
+ * runs answers BERT_ERR_BUSY. It keeps its model alive.
+ */
+typedef struct bert_trainer bert_trainer;
+
+/**
+ * What every function that can fail returns: BERT_OK, or the category of the failure. The sentence that goes with it
+ * is bert_last_error_message(). Numbers are never reused.
+ */
+typedef int32_t bert_status;
+
+/**
+ * Receives a line of the log: its level, its NUL-terminated text (valid during the call), and what was given to
+ * bert_set_log_callback. It may be called from several threads at once.
+ */
+typedef void (*bert_log_callback)(int32_t level, const char *message, void *user_data);
+
+/**
+ * How a data file is read. Call bert_read_options_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_read_options), set by bert_read_options_init.
+   */
+  size_t struct_size;
+  /**
+   * BERT_FORMAT_AUTO (default), _TSV, _CSV or _JSONL.
+   */
+  int32_t format;
+  /**
+   * BERT_HEADER_AUTO (default), _PRESENT or _ABSENT; JSON Lines have none.
+   */
+  int32_t header;
+  /**
+   * The text's column, by its name in the header, or by its number from 1 ("2"); by its key in JSON Lines. NULL
+   * (default): a column with a usual name (text, sentence, sentence1, review, content), or the first.
+   */
+  const char *text_column;
+  /**
+   * The second text's column, likewise. NULL (default): one that goes with the first's name (sentence1 and
+   * sentence2, text_a and text_b, premise and hypothesis, question1 and question2), or the second of three columns
+   * without a header; else there is none.
+   */
+  const char *pair_column;
+  /**
+   * The label's column, likewise. NULL (default): a usual name (label, class, category, target), or the last of two
+   * or three.
+   */
+  const char *label_column;
+  /**
+   * 1 if labels are class ids 0, 1, 2, …; 0 (default) if they are names, which digits can be too.
+   */
+  int32_t labels_are_ids;
+} bert_read_options;
+
+/**
+ * How a new model is made. Call bert_model_options_init first; it sets every field from a preset. Names are those of
+ * Hugging Face's BertConfig.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_model_options), set by bert_model_options_init.
+   */
+  size_t struct_size;
+  /**
+   * BERT_TOKENIZER_WORD_LEVEL (default), _WORDPIECE or _BPE: how the tokenizer is learned.
+   */
+  int32_t tokenizer;
+  /**
+   * 1 (default): texts are lower-cased.
+   */
+  int32_t lowercase;
+  /**
+   * Words (pairs of pieces, for WordPiece and BPE) that are rarer in the training texts get no token. Default 1.
+   */
+  int32_t min_frequency;
+  /**
+   * Most tokens, the five special ones included. Default 30522.
+   */
+  int32_t max_vocab_size;
+  /**
+   * A tokenizer.json to take instead of learning a tokenizer; NULL (default) learns one. The four options above
+   * aren't used then.
+   */
+  const char *tokenizer_path;
+  /**
+   * Width of every state.
+   */
+  int32_t hidden_size;
+  /**
+   * Blocks.
+   */
+  int32_t num_hidden_layers;
+  /**
+   * Attention heads of each block; must divide hidden_size.
+   */
+  int32_t num_attention_heads;
+  /**
+   * Width inside the feed-forward block.
+   */
+  int32_t intermediate_size;
+  /**
+   * Longest sequence in tokens, [CLS] and [SEP] included.
+   */
+  int32_t max_position_embeddings;
+  /**
+   * Token types; pairs need 2, the default.
+   */
+  int32_t type_vocab_size;
+  /**
+   * BERT_ACT_GELU (default), _GELU_TANH or _RELU.
+   */
+  int32_t hidden_act;
+  /**
+   * BERT_POOLING_POOLER, _CLS or _MEAN: what the classifier reads.
+   */
+  int32_t pooling;
+  /**
+   * 1: one more layer norm after the last block.
+   */
+  int32_t final_layer_norm;
+  /**
+   * Dropout in training after the embeddings, the attention output and the feed-forward output; 0 to 0.9.
+   */
+  double hidden_dropout_prob;
+  /**
+   * Dropout in training on the attention probabilities.
+   */
+  double attention_probs_dropout_prob;
+  /**
+   * Dropout in training on what the classifier reads.
+   */
+  double classifier_dropout;
+  /**
+   * Standard deviation of the initial weights. Default 0.02.
+   */
+  double initializer_range;
+  /**
+   * Added to the variance in every layer norm. Default 1e-12.
+   */
+  double layer_norm_eps;
+  /**
+   * The classes in the order of their ids, `num_label_names` NUL-terminated texts; NULL (default) takes them from the
+   * training data: names in alphabetical order (as numbers if all are), ids as LABEL_0, LABEL_1, …
+   */
+  const char *const *label_names;
+  /**
+   * How many.
+   */
+  size_t num_label_names;
+  /**
+   * Decides the initial weights. Default 42.
+   */
+  uint64_t seed;
+  /**
+   * "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
+   */
+  const char *device;
+} bert_model_options;
+
+/**
+ * How a model is loaded. Call bert_load_options_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_load_options), set by bert_load_options_init.
+   */
+  size_t struct_size;
+  /**
+   * "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
+   */
+  const char *device;
+} bert_load_options;
+
+/**
+ * What a model is, as bert_get_info writes it. Call bert_info_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_info), set by bert_info_init.
+   */
+  size_t struct_size;
+  /**
+   * Numbers in all parameters.
+   */
+  int64_t parameter_count;
+  /**
+   * Classes.
+   */
+  int32_t num_labels;
+  /**
+   * Token ids.
+   */
+  int32_t vocab_size;
+  /**
+   * As in bert_model_options, from here to `final_layer_norm`.
+   */
+  int32_t hidden_size;
+  /**
+   * See bert_model_options.
+   */
+  int32_t num_hidden_layers;
+  /**
+   * See bert_model_options.
+   */
+  int32_t num_attention_heads;
+  /**
+   * See bert_model_options.
+   */
+  int32_t intermediate_size;
+  /**
+   * Longest sequence in tokens.
+   */
+  int32_t max_position_embeddings;
+  /**
+   * See bert_model_options.
+   */
+  int32_t type_vocab_size;
+  /**
+   * BERT_TOKENIZER_WORD_LEVEL, _WORDPIECE or _BPE.
+   */
+  int32_t tokenizer;
+  /**
+   * BERT_ACT_GELU, _GELU_TANH or _RELU.
+   */
+  int32_t hidden_act;
+  /**
+   * BERT_POOLING_POOLER, _CLS or _MEAN.
+   */
+  int32_t pooling;
+  /**
+   * 0 or 1.
+   */
+  int32_t final_layer_norm;
+  /**
+   * "cpu" or "cuda:N", NUL-terminated.
+   */
+  char device[16];
+} bert_info;
+
+/**
+ * Where a training run stands. It is the library's: valid during the callback.
+ */
+typedef struct {
+  /**
+   * The library's sizeof(bert_progress): read no field beyond it.
+   */
+  size_t struct_size;
+  /**
+   * BERT_EVENT_STEP or BERT_EVENT_EVALUATION.
+   */
+  int32_t event;
+  /**
+   * The running epoch, from 1.
+   */
+  int32_t epoch;
+  /**
+   * Epochs of the plan.
+   */
+  int32_t epochs;
+  /**
+   * Steps done.
+   */
+  int64_t step;
+  /**
+   * Steps of the plan.
+   */
+  int64_t total_steps;
+  /**
+   * Mean loss of the last step's examples.
+   */
+  double loss;
+  /**
+   * The last step's learning rate.
+   */
+  double learning_rate;
+  /**
+   * The last step's gradient norm, before clipping.
+   */
+  double grad_norm;
+  /**
+   * Tokens a second over the epoch so far.
+   */
+  double tokens_per_second;
+  /**
+   * At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so the four that follow.
+   */
+  double eval_loss;
+  /**
+   * Accuracy.
+   */
+  double eval_accuracy;
+  /**
+   * F1, averaged over classes.
+   */
+  double eval_f1_macro;
+  /**
+   * F1, averaged over examples.
+   */
+  double eval_f1_weighted;
+  /**
+   * Matthews correlation.
+   */
+  double eval_matthews;
+} bert_progress;
+
+/**
+ * Called after each step and evaluation, on the thread that trains, with what was set as progress_user_data. Returns 0
+ * to go on; anything else ends the training with BERT_ERR_CANCELLED. Inside it, predicting, evaluating, saving and
+ * asking are allowed; training the same model answers BERT_ERR_BUSY; freeing the trainer takes effect when the training
+ * call returns. It must not throw or longjmp.
+ */
+typedef int32_t (*bert_progress_callback)(const bert_progress *progress, void *user_data);
+
+/**
+ * How a model is trained. Call bert_train_options_init first. The defaults train a small model from nothing; to train a
+ * pretrained one further, take a learning_rate of 2e-5 to 5e-5 and 2 to 4 epochs.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_train_options), set by bert_train_options_init.
+   */
+  size_t struct_size;
+  /**
+   * Decides the order of the examples and the dropout. Default 42.
+   */
+  uint64_t seed;
+  /**
+   * Times through the data in the whole plan; the schedule's length follows from it. Default 30.
+   */
+  int32_t epochs;
+  /**
+   * Examples of one batch. Default 16.
+   */
+  int32_t batch_size;
+  /**
+   * Batches whose gradients make one step, every example weighing the same. Default 1.
+   */
+  int32_t gradient_accumulation_steps;
+  /**
+   * Longest sequence in tokens; 0 (default) takes what the model allows.
+   */
+  int32_t max_length;
+  /**
+   * Highest learning rate. Default 0.001.
+   */
+  double learning_rate;
+  /**
+   * AdamW's weight decay; biases and layer norms are spared. Default 0.01.
+   */
+  double weight_decay;
+  /**
+   * AdamW's decay of the first moment. Default 0.9.
+   */
+  double adam_beta1;
+  /**
+   * AdamW's decay of the second moment. Default 0.999.
+   */
+  double adam_beta2;
+  /**
+   * AdamW's epsilon. Default 1e-8.
+   */
+  double adam_epsilon;
+  /**
+   * Gradients are scaled down to this global norm; 0 turns that off. Default 1.
+   */
+  double max_grad_norm;
+  /**
+   * BERT_SCHEDULE_CONSTANT, _LINEAR (default) or _COSINE: the learning rate after the warm-up.
+   */
+  int32_t schedule;
+  /**
+   * 1 (default): batches hold examples of similar length, which costs less; 0: any.
+   */
+  int32_t group_by_length;
+  /**
+   * Steps in which the learning rate rises from 0; 0 (default): warmup_ratio decides.
+   */
+  int64_t warmup_steps;
+  /**
+   * Share of all steps in which the learning rate rises from 0. Default 0.1.
+   */
+  double warmup_ratio;
+  /**
+   * bert_train evaluates every so many steps too; 0 (default): after each epoch only.
+   */
+  int64_t eval_steps;
+  /**
+   * BERT_METRIC_…: which evaluation is the best. Default BERT_METRIC_ACCURACY.
+   */
+  int32_t metric;
+  /**
+   * 1 (default): bert_train ends with the weights of the best evaluation; 0: with those of the last step.
+   */
+  int32_t restore_best;
+  /**
+   * bert_train ends after so many evaluations in a row that were no better than the best; 0 (default): never.
+   */
+  int32_t early_stopping_patience;
+  /**
+   * bert_train saves the model here, as bert_save does, whenever an evaluation is the best so far; NULL (default):
+   * it doesn't.
+   */
+  const char *best_model_path;
+  /**
+   * A file that gets a line of JSON after each step and evaluation; what it held is replaced. NULL (default): none.
+   */
+  const char *history_path;
+  /**
+   * Called after each step and evaluation; NULL (default): nothing is.
+   */
+  bert_progress_callback progress;
+  /**
+   * Given to it.
+   */
+  void *progress_user_data;
+} bert_train_options;
+
+/**
+ * One optimizer step, as bert_train_step writes it. Call bert_step_report_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_step_report), set by bert_step_report_init.
+   */
+  size_t struct_size;
+  /**
+   * The epoch it belongs to, from 1.
+   */
+  int32_t epoch;
+  /**
+   * Examples.
+   */
+  int32_t examples;
+  /**
+   * Steps done, this one included.
+   */
+  int64_t step;
+  /**
+   * Steps of the plan.
+   */
+  int64_t total_steps;
+  /**
+   * Tokens, [CLS] and [SEP] included.
+   */
+  int64_t tokens;
+  /**
+   * Mean loss of its examples, before the update.
+   */
+  double loss;
+  /**
+   * The rate it was taken with.
+   */
+  double learning_rate;
+  /**
+   * Norm of all gradients before clipping.
+   */
+  double grad_norm;
+  /**
+   * Wall time.
+   */
+  double seconds;
+} bert_step_report;
+
+/**
+ * One epoch, as bert_train_epoch writes it: all its steps, whichever call made them. Call bert_epoch_report_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_epoch_report), set by bert_epoch_report_init.
+   */
+  size_t struct_size;
+  /**
+   * Which, from 1.
+   */
+  int32_t epoch;
+  /**
+   * Steps done in all.
+   */
+  int64_t step;
+  /**
+   * Examples.
+   */
+  int64_t examples;
+  /**
+   * Tokens, [CLS] and [SEP] included.
+   */
+  int64_t tokens;
+  /**
+   * Mean loss, each example's as it was when its step was made.
+   */
+  double loss;
+  /**
+   * Share of examples that were right at that moment, with dropout acting.
+   */
+  double accuracy;
+  /**
+   * Wall time of the steps.
+   */
+  double seconds;
+  /**
+   * The last step's learning rate.
+   */
+  double learning_rate;
+} bert_epoch_report;
+
+/**
+ * A whole run, as bert_train writes it. Call bert_train_report_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_train_report), set by bert_train_report_init.
+   */
+  size_t struct_size;
+  /**
+   * Whole epochs done.
+   */
+  int32_t epochs;
+  /**
+   * BERT_STOP_FINISHED or BERT_STOP_EARLY.
+   */
+  int32_t stop_reason;
+  /**
+   * Steps done.
+   */
+  int64_t steps;
+  /**
+   * The last epoch's mean training loss.
+   */
+  double loss;
+  /**
+   * The last epoch's training accuracy, with dropout acting.
+   */
+  double accuracy;
+  /**
+   * The best evaluation's metric; NaN without validation data.
+   */
+  double best_metric;
+  /**
+   * The step after which it was measured; 0 without validation data.
+   */
+  int64_t best_step;
+  /**
+   * 1 if the model now has the best evaluation's weights, 0 if it has the last step's.
+   */
+  int32_t restored_best;
+  /**
+   * Tokens that this call trained on.
+   */
+  int64_t tokens;
+  /**
+   * Wall time of this call.
+   */
+  double seconds;
+} bert_train_report;
+
+/**
+ * How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn defines it. Call
+ * bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_evaluation), set by bert_evaluation_init.
+   */
+  size_t struct_size;
+  /**
+   * Examples.
+   */
+  int64_t examples;
+  /**
+   * Mean cross entropy.
+   */
+  double loss;
+  /**
+   * Share of right answers.
+   */
+  double accuracy;
+  /**
+   * F1, averaged over classes.
+   */
+  double f1_macro;
+  /**
+   * F1, averaged over examples.
+   */
+  double f1_weighted;
+  /**
+   * Matthews correlation.
+   */
+  double matthews;
+  /**
+   * The caller's array for the confusion matrix, num_labels * num_labels: row by row the true class, along a row how
+   * often each class was predicted.
+   */
+  uint64_t *confusion;
+  /**
+   * Its capacity in elements.
+   */
+  size_t confusion_capacity;
+  /**
+   * The caller's array for each class's precision: num_labels; so the three that follow.
+   */
+  double *precision;
+  /**
+   * Each class's recall.
+   */
+  double *recall;
+  /**
+   * Each class's F1.
+   */
+  double *f1;
+  /**
+   * Each class's number of examples.
+   */
+  uint64_t *support;
+  /**
+   * The capacity in elements of each of these four.
+   */
+  size_t class_capacity;
+} bert_evaluation;
+
+/**
+ * How texts are classified. Call bert_predict_options_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_predict_options), set by bert_predict_options_init.
+   */
+  size_t struct_size;
+  /**
+   * Longest sequence in tokens; 0 (default) takes what the model allows.
+   */
+  int32_t max_length;
+  /**
+   * BERT_LONG_TEXT_TRUNCATE (default) or BERT_LONG_TEXT_WINDOWS.
+   */
+  int32_t long_text;
+  /**
+   * Tokens of text that neighbouring windows share; -1 (default) takes a quarter of the maximum length.
+   */
+  int32_t window_stride;
+  /**
+   * BERT_COMBINE_MEAN_LOGITS (default), _MEAN_PROBABILITIES or _MOST_CONFIDENT.
+   */
+  int32_t combine;
+  /**
+   * How many of the best classes go to top_label_ids and top_probabilities; 0 (default) none.
+   */
+  int32_t top_k;
+} bert_predict_options;
+
+/**
+ * The answer for one text. Call bert_prediction_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_prediction), set by bert_prediction_init.
+   */
+  size_t struct_size;
+  /**
+   * The most probable class.
+   */
+  int32_t label_id;
+  /**
+   * Its probability.
+   */
+  float probability;
+  /**
+   * Its name, NUL-terminated; it belongs to the model and lives until the model's handle is freed.
+   */
+  const char *label;
+  /**
+   * The name's length in bytes.
+   */
+  size_t label_length;
+} bert_prediction;
+
+/**
+ * Where the answers for n texts go: arrays of the caller's, each with its capacity in elements. What is NULL isn't
+ * wanted. Call bert_predictions_init first, then set them.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_predictions), set by bert_predictions_init.
+   */
+  size_t struct_size;
+  /**
+   * The most probable class of each text: n.
+   */
+  int32_t *label_ids;
+  /**
+   * Its capacity.
+   */
+  size_t label_ids_capacity;
+  /**
+   * Scores before the softmax, text by text: n * num_labels.
+   */
+  float *logits;
+  /**
+   * Its capacity.
+   */
+  size_t logits_capacity;
+  /**
+   * Probabilities, text by text: n * num_labels.
+   */
+  float *probabilities;
+  /**
+   * Its capacity.
+   */
+  size_t probabilities_capacity;
+  /**
+   * The top_k best classes of each text, the best first: n * top_k.
+   */
+  int32_t *top_label_ids;
+  /**
+   * Its capacity.
+   */
+  size_t top_label_ids_capacity;
+  /**
+   * Their probabilities: n * top_k.
+   */
+  float *top_probabilities;
+  /**
+   * Its capacity.
+   */
+  size_t top_probabilities_capacity;
+} bert_predictions;
+
+/**
+ * Success.
+ */
+#define BERT_OK 0
+
+/**
+ * An argument or option can't be used: out of range, contradictory, NULL where something is needed.
+ */
+#define BERT_ERR_INVALID_ARGUMENT 1
+
+/**
+ * A handle is NULL, freed, of another kind, or not one of this library's.
+ */
+#define BERT_ERR_HANDLE 2
+
+/**
+ * A struct's struct_size is none that this library knows: call its _init function first.
+ */
+#define BERT_ERR_STRUCT_SIZE 3
+
+/**
+ * A buffer of the caller's is too small; nothing was written to it, and the message and the count that the function
+ * gives tell the size that is needed.
+ */
+#define BERT_ERR_BUFFER_TOO_SMALL 4
+
+/**
+ * A text is not valid UTF-8.
+ */
+#define BERT_ERR_UTF8 5
+
+/**
+ * The operating system refused to read or write; files are as they were.
+ */
+#define BERT_ERR_IO 6
+
+/**
+ * A file or buffer is damaged, or not of the kind that it should be.
+ */
+#define BERT_ERR_FORMAT 7
+
+/**
+ * A file was written by a newer version of this library's format.
+ */
+#define BERT_ERR_VERSION 8
+
+/**
+ * Data can't be trained on or evaluated with: empty, one class only, a line that can't be read.
+ */
+#define BERT_ERR_DATA 9
+
+/**
+ * A label is not one of the model's.
+ */
+#define BERT_ERR_UNKNOWN_LABEL 10
+
+/**
+ * Sound, but nothing that this library, this build or this model does.
+ */
+#define BERT_ERR_UNSUPPORTED 11
+
+/**
+ * The device is not there or can't be used.
+ */
+#define BERT_ERR_DEVICE 12
+
+/**
+ * More memory would be needed than there is.
+ */
+#define BERT_ERR_OUT_OF_MEMORY 13
+
+/**
+ * The loss or the gradient became NaN or infinite; the model has the weights of the last good step.
+ */
+#define BERT_ERR_NOT_FINITE 14
+
+/**
+ * Training ended because a callback or bert_trainer_cancel asked for it; the model has the last step's weights.
+ */
+#define BERT_ERR_CANCELLED 15
+
+/**
+ * All planned epochs of this trainer are done.
+ */
+#define BERT_ERR_FINISHED 16
+
+/**
+ * The model is being trained by another call.
+ */
+#define BERT_ERR_BUSY 17
+
+/**
+ * An earlier call on this handle failed inside the library; it can only be freed.
+ */
+#define BERT_ERR_POISONED 18
+
+/**
+ * The process was forked after the library had started its threads; use it in one process only, or exec.
+ */
+#define BERT_ERR_FORKED 19
+
+/**
+ * A defect of the library: please report the message.
+ */
+#define BERT_ERR_INTERNAL 20
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * A status code's name, such as "BERT_ERR_IO"; "unknown status" for a number that is none. The text lives for ever.
+ * Any thread.
+ */
+const char *bert_status_string(bert_status status);
+
+/**
+ * The library's version, such as "0.1.0". The text lives for ever. Any thread.
+ */
+const char *bert_version(void);
+
+/**
+ * The number of the library's binary interface; compare it with BERT_ABI_VERSION. Any thread.
+ */
+uint32_t bert_abi_version(void);
+
+/**
+ * How the library was built: version, profile, target, features, and a number that changes with its source. For
+ * reports of defects; not to be parsed. The text lives for ever. Any thread.
+ */
+const char *bert_build_info(void);
+
+/**
+ * The sentence for this thread's last failure: what was wrong, with which value, and what would be right. Empty before
+ * the first. The text is valid until this thread's next failing call. Any thread; each has its own.
+ */
+const char *bert_last_error_message(void);
+
+/**
+ * Sends the library's log to `callback`, which gets `user_data` with each line; NULL turns it off, as it is at first.
+ * Without a callback the library is silent. Any thread; a line that is under way may still reach the former callback.
+ *
+ * Returns BERT_OK, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `callback` and `user_data` stay valid until another callback is set.
+ */
+bert_status bert_set_log_callback(bert_log_callback callback, void *user_data);
+
+/**
+ * Sets how many threads the library computes with, over all models and calls; 0 takes as many as affinity and cgroup
+ * quota allow, which is the default. Calls that are running finish on the threads they have. The host's own threads
+ * are left alone. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (negative, or over 1024), BERT_ERR_OUT_OF_MEMORY (threads can't be
+ * started), BERT_ERR_FORKED.
+ */
+bert_status bert_set_num_threads(int32_t num_threads);
+
+/**
+ * Writes how many threads the library computes with. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `num_threads` is writable.
+ */
+bert_status bert_get_num_threads(int32_t *num_threads);
+
+/**
+ * Sets the defaults. `struct_size` is sizeof(bert_read_options).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `options` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_read_options_init(bert_read_options *options, size_t struct_size);
+
+/**
+ * Makes an empty data set; free it with bert_dataset_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `dataset` is writable.
+ */
+bert_status bert_dataset_create(bert_dataset **dataset);
+
+/**
+ * Frees a data set; NULL is allowed. Models and trainers made from it stay as they are. Any thread, once.
+ */
+void bert_dataset_free(bert_dataset *dataset);
+
+/**
+ * Adds one example: a text, a second text (`pair` NULL: there is none), and the name of its class. Lengths are in
+ * bytes, or BERT_NUL_TERMINATED. The texts are copied. A data set has class names or class ids, and pairs or single
+ * texts, throughout. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA
+ * (it doesn't go with the examples that are there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * Each text is readable for its length.
+ */
+bert_status bert_dataset_add_class(bert_dataset *dataset,
+                                   const char *text,
+                                   size_t text_length,
+                                   const char *pair,
+                                   size_t pair_length,
+                                   const char *class_name,
+                                   size_t class_name_length);
+
+/**
+ * As bert_dataset_add_class, with the class's id, which counts from 0.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, a negative id), BERT_ERR_UTF8,
+ * BERT_ERR_DATA (it doesn't go with the examples that are there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * Each text is readable for its length.
+ */
+bert_status bert_dataset_add_class_id(bert_dataset *dataset,
+                                      const char *text,
+                                      size_t text_length,
+                                      const char *pair,
+                                      size_t pair_length,
+                                      int64_t class_id);
+
+/**
+ * Adds `count` examples given as parallel arrays, all or none of them. `lengths`, `pair_lengths` and
+ * `class_name_lengths` may be NULL: those texts end with a NUL. `pairs` may be NULL: there are none. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA
+ * (they don't go with each other or with the examples that are there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * Each array has `count` elements, and each text is readable for its length.
+ */
+bert_status bert_dataset_add_classes(bert_dataset *dataset,
+                                     size_t count,
+                                     const char *const *texts,
+                                     const size_t *lengths,
+                                     const char *const *pairs,
+                                     const size_t *pair_lengths,
+                                     const char *const *class_names,
+                                     const size_t *class_name_lengths);
+
+/**
+ * As bert_dataset_add_classes, with the classes' ids.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, a negative id), BERT_ERR_UTF8,
+ * BERT_ERR_DATA (they don't go with each other or with the examples that are there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * Each array has `count` elements, and each text is readable for its length.
+ */
+bert_status bert_dataset_add_class_ids(bert_dataset *dataset,
+                                       size_t count,
+                                       const char *const *texts,
+                                       const size_t *lengths,
+                                       const char *const *pairs,
+                                       const size_t *pair_lengths,
+                                       const int64_t *class_ids);
+
+/**
+ * Reads a data file into a new data set; free it with bert_dataset_free. `path` is NUL-terminated. `options` may be
+ * NULL for the defaults. CRLF line ends and a byte-order mark are fine. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_IO, BERT_ERR_DATA (the message tells the
+ * line and what was expected there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` ends with a NUL, `options` is NULL or set by bert_read_options_init, `dataset` is writable.
+ */
+bert_status bert_dataset_read(const char *path, const bert_read_options *options, bert_dataset **dataset);
+
+/**
+ * Gives the built-in toy data: short sentences labelled "negative" or "positive". `part` is BERT_TOY_TRAIN or
+ * BERT_TOY_VALIDATION. Free it with bert_dataset_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `dataset` is writable.
+ */
+bert_status bert_dataset_toy(int32_t part, bert_dataset **dataset);
+
+/**
+ * Splits a data set in two, each class in the same proportion: about `fraction` (above 0, below 1) of the examples go
+ * to `validation`, the others to `train`. The same seed gives the same parts. `dataset` stays as it is; free all three
+ * with bert_dataset_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_DATA (too few examples), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `train` and `validation` are writable.
+ */
+bert_status bert_dataset_split(const bert_dataset *dataset,
+                               double fraction,
+                               uint64_t seed,
+                               bert_dataset **train,
+                               bert_dataset **validation);
+
+/**
+ * Writes the number of examples. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `count` is writable.
+ */
+bert_status bert_dataset_count(const bert_dataset *dataset, size_t *count);
+
+/**
+ * Sets every option from a preset. `struct_size` is sizeof(bert_model_options); `preset` is one of BERT_PRESET_….
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, an unknown preset), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `options` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_model_options_init(bert_model_options *options, size_t struct_size, int32_t preset);
+
+/**
+ * Sets the defaults. `struct_size` is sizeof(bert_load_options).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `options` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_load_options_init(bert_load_options *options, size_t struct_size);
+
+/**
+ * Prepares the struct for bert_get_info. `struct_size` is sizeof(bert_info).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `info` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_info_init(bert_info *info, size_t struct_size);
+
+/**
+ * Makes a new model with random weights. The tokenizer's vocabulary and the labels come from the data set `train`.
+ * `options` may be NULL for the compact preset. Free the model with bert_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (sizes that make no model), BERT_ERR_STRUCT_SIZE,
+ * BERT_ERR_DATA (no examples, or of one class only), BERT_ERR_UNKNOWN_LABEL (a label that label_names lacks),
+ * BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_IO, BERT_ERR_FORMAT, BERT_ERR_UNSUPPORTED (tokenizer_path),
+ * BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `options` is NULL or set by bert_model_options_init; `model` is writable.
+ */
+bert_status bert_create(const bert_model_options *options, const bert_dataset *train, bert_model **model);
+
+/**
+ * Loads a model from the directory that bert_save wrote. `path` is NUL-terminated; `options` may be NULL. Free the
+ * model with bert_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_IO (a file is missing or can't be read),
+ * BERT_ERR_FORMAT (a file is damaged, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
+ * BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` ends with a NUL, `options` is NULL or set by bert_load_options_init, `model` is writable.
+ */
+bert_status bert_load(const char *path, const bert_load_options *options, bert_model **model);
+
+/**
+ * Loads a model from the `length` bytes that bert_save_to_buffer gave; they are not needed afterwards. `options` may be
+ * NULL. Free the model with bert_free. Any thread.
+ *
+ * Returns as bert_load, without BERT_ERR_IO.
+ *
+ * Pointers:
+ * `bytes` is readable for `length` bytes, `options` is NULL or set by bert_load_options_init, `model` is writable.
+ */
+bert_status bert_load_from_buffer(const uint8_t *bytes,
+                                  size_t length,
+                                  const bert_load_options *options,
+                                  bert_model **model);
+
+/**
+ * Writes the model as a Hugging Face model directory: config.json, model.safetensors, tokenizer.json and the small
+ * files that go with it. The directory at `path` (NUL-terminated) may be absent, empty, or a model that this library
+ * saved, which is replaced in one step once the new one is whole and flushed; files of yours in it stay. Anything else
+ * is refused. A symbolic link is followed. Allowed while the model is trained and inside callbacks. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO (an older model is then as it was),
+ * BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` ends with a NUL.
+ */
+bert_status bert_save(const bert_model *model, const char *path);
+
+/**
+ * Writes the model into memory that the library allocates: give it back with bert_buffer_free. The bytes are one
+ * safetensors file, with the configuration and the tokenizer in its metadata. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `bytes` and `length` are writable.
+ */
+bert_status bert_save_to_buffer(const bert_model *model, uint8_t **bytes, size_t *length);
+
+/**
+ * Frees what bert_save_to_buffer gave: its pointer and its length. NULL is allowed. Any thread, once.
+ *
+ * Pointers:
+ * Both are as bert_save_to_buffer wrote them, and not freed yet.
+ */
+void bert_buffer_free(uint8_t *bytes, size_t length);
+
+/**
+ * Frees a model; NULL is allowed. Trainers of it go on working, as do calls that are inside. Any thread, once.
+ */
+void bert_free(bert_model *model);
+
+/**
+ * Writes what the model is: sizes, parameter count, device. Prepare `info` with bert_info_init. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `info` is set by bert_info_init.
+ */
+bert_status bert_get_info(const bert_model *model, bert_info *info);
+
+/**
+ * Gives the name of class `label_id`: a NUL-terminated text that belongs to the model and lives until the model's
+ * handle is freed, and its length in bytes (`length` may be NULL). Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UNKNOWN_LABEL (no such id),
+ * BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `name` is writable, and `length` is or is NULL.
+ */
+bert_status bert_label_name(const bert_model *model, int32_t label_id, const char **name, size_t *length);
+
+/**
+ * Writes the id of the class of that name. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UTF8, BERT_ERR_UNKNOWN_LABEL,
+ * BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `name` is readable for `name_length` bytes, or ends with a NUL; `label_id` is writable.
+ */
+bert_status bert_label_id(const bert_model *model, const char *name, size_t name_length, int32_t *label_id);
+
+/**
+ * Writes the token ids of a text, or of a pair of texts (`pair` NULL: there is none), [CLS] and [SEP] included, at most
+ * `max_length` of them (0: what the model allows). `ids` and `token_type_ids` have room for `capacity` numbers each, and
+ * each may be NULL; `count` gets how many there are, also where the room is too small. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_UTF8, BERT_ERR_BUFFER_TOO_SMALL (only `count`
+ * is written), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * The texts are readable for their lengths, the arrays writable for `capacity` numbers, `count` is writable.
+ */
+bert_status bert_tokenize(const bert_model *model,
+                          const char *text,
+                          size_t text_length,
+                          const char *pair,
+                          size_t pair_length,
+                          int32_t max_length,
+                          uint32_t *ids,
+                          uint32_t *token_type_ids,
+                          size_t capacity,
+                          size_t *count);
+
+/**
+ * Sets the defaults. `struct_size` is sizeof(bert_train_options).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `options` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_train_options_init(bert_train_options *options, size_t struct_size);
+
+/**
+ * Prepares the struct for bert_train_step. `struct_size` is sizeof(bert_step_report).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `report` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_step_report_init(bert_step_report *report, size_t struct_size);
+
+/**
+ * Prepares the struct for bert_train_epoch. `struct_size` is sizeof(bert_epoch_report).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `report` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_epoch_report_init(bert_epoch_report *report, size_t struct_size);
+
+/**
+ * Prepares the struct for bert_train. `struct_size` is sizeof(bert_train_report).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `report` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_train_report_init(bert_train_report *report, size_t struct_size);
+
+/**
+ * Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `evaluation` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_evaluation_init(bert_evaluation *evaluation, size_t struct_size);
+
+/**
+ * Makes a trainer of `model` on the data set `train`, with `validation` (NULL: none) to evaluate on. Nothing is trained
+ * yet. Texts are tokenized now, with the model's tokenizer: both data sets can be freed at once, and the model's handle
+ * too. `options` may be NULL. Free the trainer with bert_trainer_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
+ * BERT_ERR_DATA (no examples, or all of one class), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
+ * BERT_ERR_IO (history_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `options` is NULL or set by bert_train_options_init; its callback and user data are valid until the trainer is freed;
+ * `trainer` is writable.
+ */
+bert_status bert_trainer_create(const bert_model *model,
+                                const bert_dataset *train,
+                                const bert_dataset *validation,
+                                const bert_train_options *options,
+                                bert_trainer **trainer);
+
+/**
+ * Frees a trainer; NULL is allowed. The model keeps what it has learned. Inside a progress callback it takes effect
+ * when the training call returns. Any thread, once.
+ */
+void bert_trainer_free(bert_trainer *trainer);
+
+/**
+ * Makes one optimizer step on the trainer's own next batches. Prepare `report` with bert_step_report_init, or give NULL.
+ * One thread at a time trains a model.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_STRUCT_SIZE, BERT_ERR_FINISHED (all planned epochs are done),
+ * BERT_ERR_CANCELLED, BERT_ERR_NOT_FINITE (the batches are skipped if you go on), BERT_ERR_BUSY, BERT_ERR_IO
+ * (history_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `report` is NULL or set by bert_step_report_init.
+ */
+bert_status bert_train_step(bert_trainer *trainer,
+                            bert_step_report *report);
+
+/**
+ * Trains the rest of the running epoch, or the whole next one. Prepare `report` with bert_epoch_report_init, or give
+ * NULL. The learning rate follows the schedule of the planned epochs. Evaluation is left to the caller
+ * (bert_evaluate). One thread at a time trains a model.
+ *
+ * Returns as bert_train_step.
+ *
+ * Pointers:
+ * `report` is NULL or set by bert_epoch_report_init.
+ */
+bert_status bert_train_epoch(bert_trainer *trainer, bert_epoch_report *report);
+
+/**
+ * Trains the rest of the plan: all epochs, with an evaluation on the validation data after each and every eval_steps.
+ * Prepare `report` with bert_train_report_init, or give NULL. At the end, also after early stopping, the model has the
+ * weights of the best evaluation (with restore_best and validation data), else those of the last step. After a
+ * cancellation, and after an error, it has those of the last step; what best_model_path holds is then still the best.
+ * One thread at a time trains a model.
+ *
+ * Returns as bert_train_step; BERT_OK where all planned epochs were done before.
+ *
+ * Pointers:
+ * `report` is NULL or set by bert_train_report_init.
+ */
+bert_status bert_train(bert_trainer *trainer, bert_train_report *report);
+
+/**
+ * Asks a trainer to stop: the training call that is running ends after its step, or, where none is running, the next
+ * one ends before its first, with BERT_ERR_CANCELLED. Any thread, and signal handlers. NULL is allowed.
+ *
+ * Pointers:
+ * The trainer isn't freed before this returns.
+ */
+void bert_trainer_cancel(const bert_trainer *trainer);
+
+/**
+ * Evaluates a model on labelled examples, with texts cut at `max_length` tokens (0: what the model allows). Prepare
+ * `evaluation` with bert_evaluation_init and set the arrays that you want. Any thread, also while the model is trained.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples),
+ * BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `evaluation` is set by bert_evaluation_init and its arrays are writable for their capacities.
+ */
+bert_status bert_evaluate(const bert_model *model,
+                          const bert_dataset *dataset,
+                          int32_t max_length,
+                          bert_evaluation *evaluation);
+
+/**
+ * Sets the defaults. `struct_size` is sizeof(bert_predict_options).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `options` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_predict_options_init(bert_predict_options *options, size_t struct_size);
+
+/**
+ * Prepares the struct for bert_predict. `struct_size` is sizeof(bert_prediction).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `prediction` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_prediction_init(bert_prediction *prediction, size_t struct_size);
+
+/**
+ * Prepares the struct for bert_predict_batch: no array is wanted. `struct_size` is sizeof(bert_predictions).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `predictions` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_predictions_init(bert_predictions *predictions, size_t struct_size);
+
+/**
+ * Classifies one text, or a pair of texts (`pair` NULL: there is none). An empty text is valid. Lengths are in bytes,
+ * or BERT_NUL_TERMINATED. `options` may be NULL; top_k isn't used here. Prepare `prediction` with bert_prediction_init.
+ * Any number of threads may predict with one model at once, also while it is trained.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * The texts are readable for their lengths, `options` is NULL or set by bert_predict_options_init, `prediction` is set
+ * by bert_prediction_init.
+ */
+bert_status bert_predict(const bert_model *model,
+                         const char *text,
+                         size_t text_length,
+                         const char *pair,
+                         size_t pair_length,
+                         const bert_predict_options *options,
+                         bert_prediction *prediction);
+
+/**
+ * Classifies `count` texts, or pairs of texts, in one call and in bounded memory, however many there are. `lengths` and
+ * `pair_lengths` may be NULL: the texts end with a NUL. `pairs` may be NULL: there are none. `options` may be NULL.
+ * Prepare `predictions` with bert_predictions_init and set the arrays that you want. Any thread, as bert_predict.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
+ * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
+ * bert_predict_options_init, the arrays in `predictions` are writable for their capacities.
+ */
+bert_status bert_predict_batch(const bert_model *model,
+                               size_t count,
+                               const char *const *texts,
+                               const size_t *lengths,
+                               const char *const *pairs,
+                               const size_t *pair_lengths,
+                               const bert_predict_options *options,
+                               bert_predictions *predictions);
+
+/**
+ * Classifies `count` token sequences as they are, [CLS] and [SEP] included, such as bert_tokenize gives: one after
+ * another in `ids` and `token_type_ids` (NULL: all 0), sequence i with `lengths[i]` tokens. Of `options` (may be NULL)
+ * only top_k is used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
+ * vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `lengths` has `count` elements; `ids` and `token_type_ids` have as many as their sum; `options` is NULL or set by
+ * bert_predict_options_init; the arrays in `predictions` are writable for their capacities.
+ */
+bert_status bert_predict_ids(const bert_model *model,
+                             size_t count,
+                             const uint32_t *ids,
+                             const uint32_t *token_type_ids,
+                             const size_t *lengths,
+                             const bert_predict_options *options,
+                             bert_predictions *predictions);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* BERT_H */

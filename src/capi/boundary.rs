@@ -1,0 +1,119 @@
+//! The one way in: catches panics, turns errors into status codes, keeps the thread's last message.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use once_cell::sync::OnceCell;
+
+use super::status::{BERT_OK, bert_status, status_of};
+use crate::error::{Error, Result};
+use crate::{log, threads};
+
+thread_local! {
+    static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
+    /// How many calls this thread is inside of; more than one within a callback.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// The handles that the innermost call works on: a panic poisons them.
+    static HANDLES: RefCell<Vec<Arc<AtomicBool>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs one call of the C ABI.
+pub(super) fn call(work: impl FnOnce() -> Result<()>) -> bert_status {
+    install_panic_hook();
+    let outer = HANDLES.try_with(RefCell::take).unwrap_or_default();
+    enter();
+    // What a panic leaves half done is behind a poisoned handle from then on.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        threads::check_fork()?;
+        work()
+    }));
+    leave();
+    let used = HANDLES
+        .try_with(|slot| slot.replace(outer))
+        .unwrap_or_default();
+    let error = match outcome {
+        Ok(Ok(())) => return BERT_OK,
+        Ok(Err(error)) => error,
+        Err(panic) => {
+            for poisoned in used {
+                poisoned.store(true, Ordering::Release);
+            }
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| text.to_string())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            // A payload whose drop panics must not do so here.
+            std::mem::forget(panic);
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                log::debug(|| format!("caught a panic: {text}"));
+            }));
+            Error::Internal(
+                "The library met a defect of its own and stopped this call; the handles it worked on can only be \
+                 freed. Please report this with the log at level debug."
+                    .into(),
+            )
+        }
+    };
+    set_last_error(error.message());
+    status_of(&error)
+}
+
+/// Runs a free function: never fails, does nothing in a forked child.
+pub(super) fn free(work: impl FnOnce()) {
+    install_panic_hook();
+    enter();
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        if threads::check_fork().is_ok() {
+            work();
+        }
+    }))
+    .map_err(std::mem::forget);
+    leave();
+}
+
+/// Remembers that the running call works on the handle with this flag.
+pub(super) fn uses(poisoned: &Arc<AtomicBool>) {
+    let _ = HANDLES.try_with(|slot| slot.borrow_mut().push(poisoned.clone()));
+}
+
+/// The thread's last message. The pointer is valid until the thread's next failing call.
+pub(super) fn last_error() -> *const std::ffi::c_char {
+    LAST_ERROR
+        .try_with(|slot| slot.borrow().as_ptr())
+        .unwrap_or(c"".as_ptr())
+}
+
+fn set_last_error(message: &str) {
+    // A text from outside may hold U+0000, which a C string can't.
+    let text = CString::new(message.replace('\0', "\u{2400}")).unwrap_or_default();
+    let _ = LAST_ERROR.try_with(|slot| *slot.borrow_mut() = text);
+}
+
+fn enter() {
+    let _ = DEPTH.try_with(|depth| depth.set(depth.get() + 1));
+}
+
+fn leave() {
+    let _ = DEPTH.try_with(|depth| depth.set(depth.get() - 1));
+}
+
+/// The default hook prints even where the panic is caught. Ours is silent inside our calls and on our threads.
+fn install_panic_hook() {
+    static INSTALLED: OnceCell<()> = OnceCell::new();
+    INSTALLED.get_or_init(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let inside = DEPTH.try_with(|depth| depth.get() > 0).unwrap_or(false);
+            let is_worker = std::thread::current()
+                .name()
+                .is_some_and(|name| name.starts_with(threads::NAME_PREFIX));
+            if !inside && !is_worker {
+                previous(info);
+            }
+        }));
+    });
+}

@@ -1,0 +1,445 @@
+//! Predictions: one text, many, or ready token ids.
+
+use std::ffi::c_char;
+
+use super::arguments::{array, choice, optional_text, output, size, text, text_pairs};
+use super::boundary::call;
+use super::handles::{self, bert_model};
+use super::sized::{self, Sized_, sized_struct};
+use super::status::bert_status;
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::predict::{CombineWindows, LongText, PredictOptions, Predictions};
+
+/// A text that is longer than the maximum length is cut.
+pub const BERT_LONG_TEXT_TRUNCATE: i32 = 0;
+/// A text that is longer than the maximum length is classified by overlapping windows.
+pub const BERT_LONG_TEXT_WINDOWS: i32 = 1;
+
+/// The mean of the windows' logits.
+pub const BERT_COMBINE_MEAN_LOGITS: i32 = 0;
+/// The mean of the windows' probabilities; the logits given are their logarithms.
+pub const BERT_COMBINE_MEAN_PROBABILITIES: i32 = 1;
+/// The window that is surest decides.
+pub const BERT_COMBINE_MOST_CONFIDENT: i32 = 2;
+
+/// How texts are classified. Call bert_predict_options_init first.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct bert_predict_options {
+    /// sizeof(bert_predict_options), set by bert_predict_options_init.
+    pub struct_size: usize,
+    /// Longest sequence in tokens; 0 (default) takes what the model allows.
+    pub max_length: i32,
+    /// BERT_LONG_TEXT_TRUNCATE (default) or BERT_LONG_TEXT_WINDOWS.
+    pub long_text: i32,
+    /// Tokens of text that neighbouring windows share; -1 (default) takes a quarter of the maximum length.
+    pub window_stride: i32,
+    /// BERT_COMBINE_MEAN_LOGITS (default), _MEAN_PROBABILITIES or _MOST_CONFIDENT.
+    pub combine: i32,
+    /// How many of the best classes go to top_label_ids and top_probabilities; 0 (default) none.
+    pub top_k: i32,
+}
+
+sized_struct!(bert_predict_options, || bert_predict_options {
+    struct_size: size_of::<bert_predict_options>(),
+    max_length: 0,
+    long_text: BERT_LONG_TEXT_TRUNCATE,
+    window_stride: -1,
+    combine: BERT_COMBINE_MEAN_LOGITS,
+    top_k: 0,
+});
+
+/// The answer for one text. Call bert_prediction_init first.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct bert_prediction {
+    /// sizeof(bert_prediction), set by bert_prediction_init.
+    pub struct_size: usize,
+    /// The most probable class.
+    pub label_id: i32,
+    /// Its probability.
+    pub probability: f32,
+    /// Its name, NUL-terminated; it belongs to the model and lives until the model's handle is freed.
+    pub label: *const c_char,
+    /// The name's length in bytes.
+    pub label_length: usize,
+}
+
+sized_struct!(bert_prediction, || bert_prediction {
+    struct_size: size_of::<bert_prediction>(),
+    label_id: 0,
+    probability: 0.0,
+    label: std::ptr::null(),
+    label_length: 0,
+});
+
+/// Where the answers for n texts go: arrays of the caller's, each with its capacity in elements. What is NULL isn't
+/// wanted. Call bert_predictions_init first, then set them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct bert_predictions {
+    /// sizeof(bert_predictions), set by bert_predictions_init.
+    pub struct_size: usize,
+    /// The most probable class of each text: n.
+    pub label_ids: *mut i32,
+    /// Its capacity.
+    pub label_ids_capacity: usize,
+    /// Scores before the softmax, text by text: n * num_labels.
+    pub logits: *mut f32,
+    /// Its capacity.
+    pub logits_capacity: usize,
+    /// Probabilities, text by text: n * num_labels.
+    pub probabilities: *mut f32,
+    /// Its capacity.
+    pub probabilities_capacity: usize,
+    /// The top_k best classes of each text, the best first: n * top_k.
+    pub top_label_ids: *mut i32,
+    /// Its capacity.
+    pub top_label_ids_capacity: usize,
+    /// Their probabilities: n * top_k.
+    pub top_probabilities: *mut f32,
+    /// Its capacity.
+    pub top_probabilities_capacity: usize,
+}
+
+sized_struct!(bert_predictions, || bert_predictions {
+    struct_size: size_of::<bert_predictions>(),
+    label_ids: std::ptr::null_mut(),
+    label_ids_capacity: 0,
+    logits: std::ptr::null_mut(),
+    logits_capacity: 0,
+    probabilities: std::ptr::null_mut(),
+    probabilities_capacity: 0,
+    top_label_ids: std::ptr::null_mut(),
+    top_label_ids_capacity: 0,
+    top_probabilities: std::ptr::null_mut(),
+    top_probabilities_capacity: 0,
+});
+
+/// Sets the defaults. `struct_size` is sizeof(bert_predict_options).
+///
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+///
+/// # Safety
+/// `options` is NULL or writable for `struct_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_predict_options_init(
+    options: *mut bert_predict_options,
+    struct_size: usize,
+) -> bert_status {
+    // SAFETY: by this function's contract.
+    call(|| unsafe { sized::initialise(options, struct_size, Sized_::default()) })
+}
+
+/// Prepares the struct for bert_predict. `struct_size` is sizeof(bert_prediction).
+///
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+///
+/// # Safety
+/// `prediction` is NULL or writable for `struct_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_prediction_init(
+    prediction: *mut bert_prediction,
+    struct_size: usize,
+) -> bert_status {
+    // SAFETY: by this function's contract.
+    call(|| unsafe { sized::initialise(prediction, struct_size, Sized_::default()) })
+}
+
+/// Prepares the struct for bert_predict_batch: no array is wanted. `struct_size` is sizeof(bert_predictions).
+///
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+///
+/// # Safety
+/// `predictions` is NULL or writable for `struct_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_predictions_init(
+    predictions: *mut bert_predictions,
+    struct_size: usize,
+) -> bert_status {
+    // SAFETY: by this function's contract.
+    call(|| unsafe { sized::initialise(predictions, struct_size, Sized_::default()) })
+}
+
+/// Translates the caller's options: they, and top_k.
+fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptions, usize)> {
+    let max_length = size(options.max_length, "max_length")?;
+    let windows = choice(
+        options.long_text,
+        "long_text",
+        &[
+            (BERT_LONG_TEXT_TRUNCATE, false),
+            (BERT_LONG_TEXT_WINDOWS, true),
+        ],
+    )?;
+    let combine = choice(
+        options.combine,
+        "combine",
+        &[
+            (BERT_COMBINE_MEAN_LOGITS, CombineWindows::MeanLogits),
+            (
+                BERT_COMBINE_MEAN_PROBABILITIES,
+                CombineWindows::MeanProbabilities,
+            ),
+            (BERT_COMBINE_MOST_CONFIDENT, CombineWindows::MostConfident),
+        ],
+    )?;
+    let stride = match options.window_stride {
+        -1 => {
+            let length = if max_length == 0 { most } else { max_length };
+            length / 4
+        }
+        stride => size(stride, "window_stride")?,
+    };
+    let long_text = if windows {
+        LongText::Windows { stride, combine }
+    } else {
+        LongText::Truncate
+    };
+    let options_ = PredictOptions {
+        max_length,
+        long_text,
+    };
+    Ok((options_, size(options.top_k, "top_k")?))
+}
+
+/// The caller's arrays for `count` answers, checked before anything is computed.
+struct Outputs<'a> {
+    label_ids: Option<&'a mut [i32]>,
+    logits: Option<&'a mut [f32]>,
+    probabilities: Option<&'a mut [f32]>,
+    top_label_ids: Option<&'a mut [i32]>,
+    top_probabilities: Option<&'a mut [f32]>,
+    top_k: usize,
+}
+
+impl<'a> Outputs<'a> {
+    /// # Safety
+    /// `predictions` is set by bert_predictions_init and its arrays are writable for their capacities.
+    unsafe fn new(
+        predictions: *mut bert_predictions,
+        count: usize,
+        num_labels: usize,
+        top_k: usize,
+    ) -> Result<Outputs<'a>> {
+        if top_k > num_labels {
+            return Err(Error::InvalidArgument(format!(
+                "top_k is {top_k}, but this model has {num_labels} classes."
+            )));
+        }
+        // The texts are in memory, and a class needs a row of weights: neither product can overflow on the way there.
+        let all = count.saturating_mul(num_labels);
+        let top = count.saturating_mul(top_k);
+        // SAFETY: by this function's contract.
+        unsafe {
+            let p = sized::read(predictions)?;
+            Ok(Outputs {
+                label_ids: output(p.label_ids, p.label_ids_capacity, count, "label_ids")?,
+                logits: output(p.logits, p.logits_capacity, all, "logits")?,
+                probabilities: output(
+                    p.probabilities,
+                    p.probabilities_capacity,
+                    all,
+                    "probabilities",
+                )?,
+                top_label_ids: output(
+                    p.top_label_ids,
+                    p.top_label_ids_capacity,
+                    top,
+                    "top_label_ids",
+                )?,
+                top_probabilities: output(
+                    p.top_probabilities,
+                    p.top_probabilities_capacity,
+                    top,
+                    "top_probabilities",
+                )?,
+                top_k,
+            })
+        }
+    }
+
+    fn write(self, answers: &Predictions) {
+        if let Some(out) = self.label_ids {
+            for (out, &id) in out.iter_mut().zip(&answers.label_ids) {
+                *out = id as i32;
+            }
+        }
+        if let Some(out) = self.logits {
+            out.copy_from_slice(&answers.logits);
+        }
+        if let Some(out) = self.probabilities {
+            out.copy_from_slice(&answers.probabilities);
+        }
+        if self.top_k == 0 {
+            return;
+        }
+        let top = (0..answers.label_ids.len()).flat_map(|index| answers.top(index, self.top_k));
+        let (ids, probabilities): (Vec<u32>, Vec<f32>) = top.unzip();
+        if let Some(out) = self.top_label_ids {
+            for (out, id) in out.iter_mut().zip(ids) {
+                *out = id as i32;
+            }
+        }
+        if let Some(out) = self.top_probabilities {
+            out.copy_from_slice(&probabilities);
+        }
+    }
+}
+
+/// Classifies one text, or a pair of texts (`pair` NULL: there is none). An empty text is valid. Lengths are in bytes,
+/// or BERT_NUL_TERMINATED. `options` may be NULL; top_k isn't used here. Prepare `prediction` with bert_prediction_init.
+/// Any number of threads may predict with one model at once, also while it is trained.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_FORKED.
+///
+/// # Safety
+/// The texts are readable for their lengths, `options` is NULL or set by bert_predict_options_init, `prediction` is set
+/// by bert_prediction_init.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_predict(
+    model: *const bert_model,
+    text: *const c_char,
+    text_length: usize,
+    pair: *const c_char,
+    pair_length: usize,
+    options: *const bert_predict_options,
+    prediction: *mut bert_prediction,
+) -> bert_status {
+    call(|| {
+        let handle = handles::model(model)?;
+        let classifier = &handle.classifier;
+        // SAFETY: by this function's contract.
+        let (text, pair, options) = unsafe {
+            // Checked before anything is computed.
+            sized::read(prediction)?;
+            (
+                self::text(text, text_length, "text")?,
+                optional_text(pair, pair_length, "pair")?,
+                sized::read_or_default(options)?,
+            )
+        };
+        let most = classifier.model().config.max_position_embeddings;
+        let (options, _) = translate(options, most)?;
+        let answers = classifier.predict(&[(text, pair)], &options)?;
+        let label_id = answers.label_ids[0] as usize;
+        let name = &handle.label_names[label_id];
+        let value = bert_prediction {
+            label_id: label_id as i32,
+            probability: answers.probabilities[label_id],
+            label: name.as_ptr().cast(),
+            label_length: name.len() - 1,
+            ..bert_prediction::default()
+        };
+        // SAFETY: by this function's contract.
+        unsafe { sized::write(prediction, &value) }
+    })
+}
+
+/// Classifies `count` texts, or pairs of texts, in one call and in bounded memory, however many there are. `lengths` and
+/// `pair_lengths` may be NULL: the texts end with a NUL. `pairs` may be NULL: there are none. `options` may be NULL.
+/// Prepare `predictions` with bert_predictions_init and set the arrays that you want. Any thread, as bert_predict.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
+/// BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+///
+/// # Safety
+/// Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
+/// bert_predict_options_init, the arrays in `predictions` are writable for their capacities.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_predict_batch(
+    model: *const bert_model,
+    count: usize,
+    texts: *const *const c_char,
+    lengths: *const usize,
+    pairs: *const *const c_char,
+    pair_lengths: *const usize,
+    options: *const bert_predict_options,
+    predictions: *mut bert_predictions,
+) -> bert_status {
+    call(|| {
+        let handle = handles::model(model)?;
+        let classifier = &handle.classifier;
+        let config = &classifier.model().config;
+        // SAFETY: by this function's contract.
+        let (texts, options, outputs) = unsafe {
+            let options = sized::read_or_default(options)?;
+            let (options, top_k) = translate(options, config.max_position_embeddings)?;
+            (
+                text_pairs(count, texts, lengths, pairs, pair_lengths)?,
+                options,
+                Outputs::new(predictions, count, config.num_labels, top_k)?,
+            )
+        };
+        outputs.write(&classifier.predict(&texts, &options)?);
+        Ok(())
+    })
+}
+
+/// Classifies `count` token sequences as they are, [CLS] and [SEP] included, such as bert_tokenize gives: one after
+/// another in `ids` and `token_type_ids` (NULL: all 0), sequence i with `lengths[i]` tokens. Of `options` (may be NULL)
+/// only top_k is used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
+/// vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+///
+/// # Safety
+/// `lengths` has `count` elements; `ids` and `token_type_ids` have as many as their sum; `options` is NULL or set by
+/// bert_predict_options_init; the arrays in `predictions` are writable for their capacities.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_predict_ids(
+    model: *const bert_model,
+    count: usize,
+    ids: *const u32,
+    token_type_ids: *const u32,
+    lengths: *const usize,
+    options: *const bert_predict_options,
+    predictions: *mut bert_predictions,
+) -> bert_status {
+    call(|| {
+        let handle = handles::model(model)?;
+        let classifier = &handle.classifier;
+        let config = &classifier.model().config;
+        // SAFETY: by this function's contract.
+        let (lengths, options) = unsafe {
+            (
+                array(lengths, count, "lengths")?,
+                sized::read_or_default(options)?,
+            )
+        };
+        let (_, top_k) = translate(options, config.max_position_embeddings)?;
+        let mut offsets = vec![0usize];
+        for &length in lengths {
+            let end = offsets[offsets.len() - 1]
+                .checked_add(length)
+                .ok_or_else(|| {
+                    Error::InvalidArgument(
+                        "The sequences' lengths add up to more than memory holds.".into(),
+                    )
+                })?;
+            offsets.push(end);
+        }
+        let tokens = offsets[count];
+        // SAFETY: by this function's contract.
+        let (ids, types, outputs) = unsafe {
+            let types = if token_type_ids.is_null() {
+                None
+            } else {
+                Some(array(token_type_ids, tokens, "token_type_ids")?)
+            };
+            (
+                array(ids, tokens, "ids")?,
+                types,
+                Outputs::new(predictions, count, config.num_labels, top_k)?,
+            )
+        };
+        let sequences = Batch {
+            input_ids: ids.to_vec(),
+            token_type_ids: types.map_or_else(|| vec![0; tokens], <[u32]>::to_vec),
+            offsets,
+        };
+        outputs.write(&classifier.predict_ids(&sequences)?);
+        Ok(())
+    })
+}

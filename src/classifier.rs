@@ -1,0 +1,203 @@
+//! A model with its values, its tokenizer and its labels: what a user makes or loads, predicts with and saves.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+
+use crate::data::{Dataset, Labels};
+use crate::error::{Error, Result};
+use crate::model::{BertConfig, Model, Parameters, Preset};
+use crate::text::{Tokenizer, TokenizerOptions};
+use crate::{device, hf, threads};
+
+/// How a new classifier is made.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// The model's sizes; vocab_size, pad_token_id and num_labels are set from the tokenizer and the labels.
+    pub config: BertConfig,
+    /// How the tokenizer is learned from the training texts.
+    pub tokenizer: TokenizerOptions,
+    /// A `tokenizer.json` to take instead of learning one.
+    pub tokenizer_path: Option<PathBuf>,
+    /// The classes in the order of their ids; `None` takes them from the training data.
+    pub label_names: Option<Vec<String>>,
+    /// Decides the initial values.
+    pub seed: u64,
+    /// `cpu`, `cuda`, `cuda:N` or `auto`.
+    pub device: String,
+}
+
+impl CreateOptions {
+    /// A preset's sizes, a word-level tokenizer, the CPU.
+    pub fn preset(preset: Preset) -> CreateOptions {
+        CreateOptions {
+            config: preset.config(),
+            tokenizer: TokenizerOptions::default(),
+            tokenizer_path: None,
+            label_names: None,
+            seed: 42,
+            device: "cpu".into(),
+        }
+    }
+}
+
+/// A text classifier. Any number of threads may use one at once; training swaps whole sets of values, so that each
+/// call sees one set from its beginning to its end.
+#[derive(Debug)]
+pub struct Classifier {
+    model: Model,
+    tokenizer: Tokenizer,
+    labels: Labels,
+    parameters: RwLock<Arc<Parameters>>,
+    is_training: AtomicBool,
+}
+
+/// The right to train a classifier, given back when dropped.
+#[derive(Debug)]
+pub struct Training<'a>(&'a Classifier);
+
+impl Drop for Training<'_> {
+    fn drop(&mut self) {
+        self.0.is_training.store(false, Ordering::Release);
+    }
+}
+
+impl Classifier {
+    /// A new model with initial values: the tokenizer's vocabulary and the labels come from `train` alone.
+    pub fn create(options: &CreateOptions, train: &Dataset) -> Result<Classifier> {
+        let labels = match &options.label_names {
+            Some(names) => {
+                let labels = Labels::from_names(names.clone())?;
+                // Each example's label must be among the names.
+                labels.classes_of(train)?;
+                labels
+            }
+            None => Labels::from_dataset(train)?,
+        };
+        if train.is_empty() {
+            return Err(Error::Data(
+                "The data set is empty; the tokenizer and the labels are taken from it.".into(),
+            ));
+        }
+        let device = device::from_name(&options.device)?;
+        // The sizes are checked before the vocabulary is learned; its own size is limited by its option.
+        options.config.validate()?;
+        let tokenizer = match &options.tokenizer_path {
+            Some(path) => Tokenizer::from_json(&hf::read_file(path, hf::MAX_JSON_BYTES)?)?,
+            None => threads::run(|| Tokenizer::train(train.texts(), &options.tokenizer))??,
+        };
+        let config = BertConfig {
+            vocab_size: tokenizer.vocab_size(),
+            pad_token_id: tokenizer.pad_token_id(),
+            num_labels: labels.len(),
+            ..options.config.clone()
+        };
+        let model = Model::new(config, device)?;
+        let parameters = threads::run(|| {
+            Parameters::initialise(&model.config, &model.table, options.seed, &model.device)
+        })??;
+        Classifier::from_parts(model, tokenizer, labels, parameters)
+    }
+
+    /// Puts together what belongs together; says which two parts disagree.
+    pub fn from_parts(
+        model: Model,
+        tokenizer: Tokenizer,
+        labels: Labels,
+        parameters: Parameters,
+    ) -> Result<Classifier> {
+        if tokenizer.vocab_size() > model.config.vocab_size {
+            return Err(Error::Format(format!(
+                "The tokenizer has token ids up to {}, but the model's vocab_size is {}; they don't belong together.",
+                tokenizer.vocab_size().saturating_sub(1),
+                model.config.vocab_size
+            )));
+        }
+        if labels.len() != model.config.num_labels {
+            return Err(Error::Format(format!(
+                "There are {} label names, but the model has {} classes; they don't belong together.",
+                labels.len(),
+                model.config.num_labels
+            )));
+        }
+        Ok(Classifier {
+            model,
+            tokenizer,
+            labels,
+            parameters: RwLock::new(Arc::new(parameters)),
+            is_training: AtomicBool::new(false),
+        })
+    }
+
+    /// Reads a directory that [`save`](Classifier::save) wrote, onto the device of that name.
+    pub fn load(path: &Path, device: &str) -> Result<Classifier> {
+        hf::load_directory(path, device::from_name(device)?)
+    }
+
+    /// Reads what [`save_to_buffer`](Classifier::save_to_buffer) wrote.
+    pub fn load_from_buffer(bytes: &[u8], device: &str) -> Result<Classifier> {
+        hf::load_buffer(bytes, device::from_name(device)?)
+    }
+
+    /// Writes a Hugging Face model directory, in place of an older one of ours in one step.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        hf::save_directory(self, path)
+    }
+
+    /// One safetensors file that holds everything.
+    pub fn save_to_buffer(&self) -> Result<Vec<u8>> {
+        hf::save_buffer(self)
+    }
+
+    /// What is computed, and where.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Its classes.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// The present set of values; it stays as it is while training goes on.
+    pub fn parameters(&self) -> Arc<Parameters> {
+        self.parameters
+            .read()
+            .unwrap_or_else(|p| p.into_inner())
+            .clone()
+    }
+
+    /// Puts a new set of values in place of the present one.
+    pub fn publish(&self, parameters: Arc<Parameters>) {
+        *self.parameters.write().unwrap_or_else(|p| p.into_inner()) = parameters;
+    }
+
+    /// The right to train; [`Error::Busy`] while somebody has it.
+    pub fn begin_training(&self) -> Result<Training<'_>> {
+        if self.is_training.swap(true, Ordering::Acquire) {
+            return Err(Error::Busy(
+                "This model is being trained by another call; wait until that one has returned."
+                    .into(),
+            ));
+        }
+        Ok(Training(self))
+    }
+
+    /// The maximum length in tokens for an option's value: 0 takes what the model allows.
+    pub fn max_length(&self, asked: usize) -> Result<usize> {
+        let most = self.model.config.max_position_embeddings;
+        match asked {
+            0 => Ok(most),
+            4.. if asked <= most => Ok(asked),
+            _ => Err(Error::InvalidArgument(format!(
+                "max_length is {asked}; it must be between 4 and this model's max_position_embeddings, {most}, or 0 for \
+                 that."
+            ))),
+        }
+    }
+}

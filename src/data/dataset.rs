@@ -1,0 +1,263 @@
+//! Examples, and the data set that holds them.
+
+use crate::error::{Error, Result};
+
+use super::quoted;
+
+/// One example's label as the data gives it; the model's [`Labels`](super::Labels) map it to a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Label {
+    /// A class by its name.
+    Name(String),
+    /// A class by its id, counted from 0.
+    Id(u32),
+}
+
+/// A text, or a pair of texts, with its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// The text; empty is valid.
+    pub text: String,
+    /// The second text of a pair. `Some("")` is a pair, `None` is not.
+    pub pair: Option<String>,
+    /// What the text is.
+    pub label: Label,
+}
+
+/// Labelled texts in a fixed order.
+///
+/// A data set is of one kind throughout: either every label is a name or every label is an id, and either every
+/// example is a pair or none is. What would mix them is refused when it is added, where the mistake was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dataset {
+    examples: Vec<Example>,
+}
+
+impl Dataset {
+    /// A data set without examples.
+    pub fn new() -> Dataset {
+        Dataset::default()
+    }
+
+    /// For examples that are known to be of one kind.
+    pub(super) fn from_uniform(examples: Vec<Example>) -> Dataset {
+        Dataset { examples }
+    }
+
+    /// How many examples there are.
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+
+    /// All examples, in order.
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
+    }
+
+    /// The example at `index`, counted from 0.
+    pub fn get(&self, index: usize) -> Option<&Example> {
+        self.examples.get(index)
+    }
+
+    /// Every text in order; of a pair, the first and then the second.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.examples
+            .iter()
+            .flat_map(|e| std::iter::once(e.text.as_str()).chain(e.pair.as_deref()))
+    }
+
+    /// Adds one example at the end.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where it would mix names with ids or pairs with single texts, or where its label is an empty
+    /// name; the data set stays as it was.
+    pub fn push(&mut self, example: Example) -> Result<()> {
+        check(&example, self.examples.first())?;
+        self.examples.push(example);
+        Ok(())
+    }
+
+    /// Adds all of `examples`, or none of them.
+    ///
+    /// # Errors
+    /// As [`push`](Dataset::push); the sentence says which of `examples` it was, counted from 1.
+    pub fn extend(&mut self, examples: impl IntoIterator<Item = Example>) -> Result<()> {
+        // Gathered apart, so that nothing is added if one is refused or if the iterator itself panics.
+        let mut added: Vec<Example> = Vec::new();
+        for example in examples {
+            let first = self.examples.first().or(added.first());
+            check(&example, first).map_err(|e| match e {
+                Error::Data(m) => Error::Data(format!("Example {}: {m}", added.len() + 1)),
+                other => other,
+            })?;
+            added.push(example);
+        }
+        self.examples.append(&mut added);
+        Ok(())
+    }
+}
+
+/// Whether `example` may stand in one data set with `first`.
+fn check(example: &Example, first: Option<&Example>) -> Result<()> {
+    if matches!(&example.label, Label::Name(name) if name.is_empty()) {
+        return Err(Error::Data(
+            "The label is an empty name; every example needs a label.".into(),
+        ));
+    }
+    let Some(first) = first else { return Ok(()) };
+    match (&first.label, &example.label) {
+        (Label::Name(_), Label::Name(_)) | (Label::Id(_), Label::Id(_)) => {}
+        (Label::Name(name), Label::Id(id)) => {
+            return Err(Error::Data(format!(
+                "The label is the id {id}, but the data set's labels are names such as {}; a data set has one kind of \
+                 label.",
+                quoted(name)
+            )));
+        }
+        (Label::Id(id), Label::Name(name)) => {
+            return Err(Error::Data(format!(
+                "The label is the name {}, but the data set's labels are ids such as {id}; a data set has one kind of \
+                 label.",
+                quoted(name)
+            )));
+        }
+    }
+    match (&first.pair, &example.pair) {
+        (Some(_), Some(_)) | (None, None) => Ok(()),
+        (None, Some(_)) => Err(Error::Data(
+            "The example is a pair of texts, but the data set holds single texts; a data set has one kind of example."
+                .into(),
+        )),
+        (Some(_), None) => Err(Error::Data(
+            "The example is a single text, but the data set holds pairs of texts; a data set has one kind of example \
+             (an empty second text makes a pair)."
+                .into(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(text: &str, name: &str) -> Example {
+        Example {
+            text: text.into(),
+            pair: None,
+            label: Label::Name(name.into()),
+        }
+    }
+
+    fn with_id(text: &str, id: u32) -> Example {
+        Example {
+            text: text.into(),
+            pair: None,
+            label: Label::Id(id),
+        }
+    }
+
+    fn pair(a: &str, b: &str, name: &str) -> Example {
+        Example {
+            text: a.into(),
+            pair: Some(b.into()),
+            label: Label::Name(name.into()),
+        }
+    }
+
+    #[test]
+    fn examples_come_back_in_order() {
+        let mut data = Dataset::new();
+        assert!(data.is_empty());
+        data.push(named("good", "yes")).unwrap();
+        data.push(named("", "no")).unwrap();
+        data.push(named("nul \0 inside", "no")).unwrap();
+        assert_eq!(data.len(), 3);
+        assert_eq!(data.get(1), Some(&named("", "no")));
+        assert_eq!(data.get(3), None);
+        assert_eq!(
+            data.texts().collect::<Vec<_>>(),
+            ["good", "", "nul \0 inside"]
+        );
+    }
+
+    #[test]
+    fn texts_of_pairs_follow_each_other() {
+        let mut data = Dataset::new();
+        data.extend([pair("a", "b", "x"), pair("c", "", "y")])
+            .unwrap();
+        assert_eq!(data.texts().collect::<Vec<_>>(), ["a", "b", "c", ""]);
+    }
+
+    #[test]
+    fn names_and_ids_do_not_mix() {
+        let mut data = Dataset::new();
+        data.push(named("good", "yes")).unwrap();
+        let before = data.clone();
+        assert_eq!(
+            data.push(with_id("bad", 3)),
+            Err(Error::Data(
+                "The label is the id 3, but the data set's labels are names such as 'yes'; a data set has one kind of \
+                 label."
+                    .into()
+            ))
+        );
+        assert_eq!(data, before);
+
+        let mut data = Dataset::new();
+        data.push(with_id("bad", 3)).unwrap();
+        let error = data.push(named("good", "yes")).unwrap_err();
+        assert!(error.message().starts_with(
+            "The label is the name 'yes', but the data set's labels are ids such as 3;"
+        ));
+    }
+
+    #[test]
+    fn pairs_and_single_texts_do_not_mix() {
+        let mut data = Dataset::new();
+        data.push(named("good", "yes")).unwrap();
+        assert!(
+            matches!(data.push(pair("a", "b", "yes")), Err(Error::Data(m)) if m.contains("is a pair of texts"))
+        );
+        let mut data = Dataset::new();
+        data.push(pair("a", "", "yes")).unwrap();
+        assert!(
+            matches!(data.push(named("good", "yes")), Err(Error::Data(m)) if m.contains("is a single text"))
+        );
+    }
+
+    #[test]
+    fn an_empty_name_is_no_label() {
+        let mut data = Dataset::new();
+        assert!(
+            matches!(data.push(named("good", "")), Err(Error::Data(m)) if m.contains("empty name"))
+        );
+        assert!(data.is_empty());
+    }
+
+    #[test]
+    fn extend_adds_all_or_nothing() {
+        let mut data = Dataset::new();
+        data.push(named("good", "yes")).unwrap();
+        let error = data
+            .extend([named("fine", "yes"), with_id("bad", 0)])
+            .unwrap_err();
+        assert!(
+            error
+                .message()
+                .starts_with("Example 2: The label is the id 0")
+        );
+        assert_eq!(data.len(), 1);
+        // The first of the added ones sets the kind where the set was empty.
+        let mut data = Dataset::new();
+        assert!(data.extend([with_id("a", 0), named("b", "yes")]).is_err());
+        assert!(data.is_empty());
+        data.extend([with_id("a", 0), with_id("b", 1)]).unwrap();
+        assert_eq!(data.len(), 2);
+    }
+}

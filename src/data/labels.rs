@@ -1,0 +1,329 @@
+//! The classes of a model: id to name and back.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::error::{Error, Result};
+
+use super::{Dataset, Label, listed, quoted};
+
+/// The most classes a data set may ask for. A larger number is a text or a row number read as a label, and would size
+/// the classifier's weights.
+pub const MAX_CLASSES: usize = 100_000;
+
+/// The classes of a model; ids run from 0 without a gap and every id has a name of its own.
+#[derive(Clone, Debug)]
+pub struct Labels {
+    names: Vec<String>,
+    ids: HashMap<String, u32>,
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Labels) -> bool {
+        self.names == other.names
+    }
+}
+
+impl Eq for Labels {}
+
+impl Labels {
+    /// The classes that `dataset` has.
+    ///
+    /// Names get their ids in sorted order: by value where every name is an integer, else by their bytes. Labels given
+    /// as ids make the classes 0 to the largest of them, named `LABEL_0`, `LABEL_1`, … as Hugging Face names them.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a data set that is empty or has one class only, and for more than [`MAX_CLASSES`] classes.
+    pub fn from_dataset(dataset: &Dataset) -> Result<Labels> {
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        let mut ids: BTreeSet<u32> = BTreeSet::new();
+        for (i, example) in dataset.examples().iter().enumerate() {
+            match &example.label {
+                Label::Name(name) => {
+                    names.insert(name);
+                    if names.len() > MAX_CLASSES {
+                        return Err(Error::Data(format!(
+                            "The data set has more than {MAX_CLASSES} different labels, of which example {}'s is {}; a \
+                             label names one of a few classes. Are the columns of text and label swapped?",
+                            i + 1,
+                            quoted(name)
+                        )));
+                    }
+                }
+                Label::Id(id) => {
+                    if *id as usize >= MAX_CLASSES {
+                        return Err(Error::Data(format!(
+                            "Example {} has the label id {id}; ids count the classes from 0 and may go to {}.",
+                            i + 1,
+                            MAX_CLASSES - 1
+                        )));
+                    }
+                    ids.insert(*id);
+                }
+            }
+        }
+        match names.len() + ids.len() {
+            0 => {
+                return Err(Error::Data(
+                    "The data set is empty; there must be examples of at least two classes.".into(),
+                ));
+            }
+            1 => {
+                let only = match (names.first(), ids.first()) {
+                    (Some(name), _) => quoted(name),
+                    (None, id) => id.map(u32::to_string).unwrap_or_default(),
+                };
+                return Err(Error::Data(format!(
+                    "Every example of the data set has the label {only}; there must be at least two classes."
+                )));
+            }
+            _ => {}
+        }
+        let names: Vec<String> = match ids.last() {
+            Some(largest) => (0..=*largest).map(|id| format!("LABEL_{id}")).collect(),
+            None => in_class_order(names)
+                .into_iter()
+                .map(str::to_string)
+                .collect(),
+        };
+        Labels::from_names(names)
+    }
+
+    /// The classes with these names, ids in their order.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where there are no names, more than [`MAX_CLASSES`], or one twice.
+    pub fn from_names(names: Vec<String>) -> Result<Labels> {
+        if names.is_empty() {
+            return Err(Error::InvalidArgument(
+                "There are no label names; a model needs at least one.".into(),
+            ));
+        }
+        if names.len() > MAX_CLASSES {
+            return Err(Error::InvalidArgument(format!(
+                "There are {} label names; a model may have up to {MAX_CLASSES}.",
+                names.len()
+            )));
+        }
+        let mut ids = HashMap::with_capacity(names.len());
+        for (id, name) in (0u32..).zip(&names) {
+            if let Some(earlier) = ids.insert(name.clone(), id) {
+                return Err(Error::InvalidArgument(format!(
+                    "The label name {} stands for both class {earlier} and class {id}; every class needs a name of \
+                     its own.",
+                    quoted(name)
+                )));
+            }
+        }
+        Ok(Labels { names, ids })
+    }
+
+    /// How many classes there are; never 0.
+    #[allow(clippy::len_without_is_empty)] // There is always at least one.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// All names, by id.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The name of class `id`.
+    pub fn name(&self, id: u32) -> Option<&str> {
+        self.names.get(id as usize).map(String::as_str)
+    }
+
+    /// The id of the class named `name`.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).copied()
+    }
+
+    /// The class that `label` means.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLabel`] with the label and the known ones.
+    pub fn class_of(&self, label: &Label) -> Result<u32> {
+        let (class, shown) = match label {
+            Label::Name(name) => (self.id(name), quoted(name)),
+            Label::Id(id) => (self.name(*id).map(|_| *id), id.to_string()),
+        };
+        class.ok_or_else(|| {
+            let known = match label {
+                Label::Name(_) => {
+                    format!(
+                        "its labels are {}",
+                        listed(self.names.iter().map(String::as_str))
+                    )
+                }
+                Label::Id(_) => format!("its label ids are 0 to {}", self.names.len() - 1),
+            };
+            Error::UnknownLabel(format!("The model has no label {shown}; {known}."))
+        })
+    }
+
+    /// The class of every example, in order.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLabel`] as [`class_of`](Labels::class_of), with the example's number counted from 1.
+    pub fn classes_of(&self, dataset: &Dataset) -> Result<Vec<u32>> {
+        let class = |(i, example): (usize, &super::Example)| {
+            self.class_of(&example.label).map_err(|e| match e {
+                Error::UnknownLabel(m) => Error::UnknownLabel(format!("Example {}: {m}", i + 1)),
+                other => other,
+            })
+        };
+        dataset.examples().iter().enumerate().map(class).collect()
+    }
+}
+
+/// Names by value where all are integers ("2" before "10"), else as they come, sorted by their bytes.
+fn in_class_order(names: BTreeSet<&str>) -> Vec<&str> {
+    let values: Option<Vec<(i128, &str)>> = names
+        .iter()
+        .map(|name| Some((name.parse().ok()?, *name)))
+        .collect();
+    match values {
+        Some(mut values) => {
+            // Equal values ("1" and "01") are different names still; the bytes order them.
+            values.sort();
+            values.into_iter().map(|(_, name)| name).collect()
+        }
+        None => names.into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Example;
+
+    fn data(labels: impl IntoIterator<Item = Label>) -> Dataset {
+        let mut data = Dataset::new();
+        data.extend(labels.into_iter().map(|label| Example {
+            text: String::new(),
+            pair: None,
+            label,
+        }))
+        .unwrap();
+        data
+    }
+
+    fn names(labels: &[&str]) -> Dataset {
+        data(labels.iter().map(|n| Label::Name(n.to_string())))
+    }
+
+    #[test]
+    fn names_are_sorted_by_their_bytes() {
+        let labels = Labels::from_dataset(&names(&["pos", "neg", "Zed", "pos"])).unwrap();
+        assert_eq!(labels.names(), ["Zed", "neg", "pos"]);
+        assert_eq!(labels.len(), 3);
+        assert_eq!(labels.id("neg"), Some(1));
+        assert_eq!(labels.id("none"), None);
+        assert_eq!(labels.name(2), Some("pos"));
+        assert_eq!(labels.name(3), None);
+    }
+
+    #[test]
+    fn integer_names_are_sorted_by_value() {
+        let labels = Labels::from_dataset(&names(&["10", "9", "-1", "2"])).unwrap();
+        assert_eq!(labels.names(), ["-1", "2", "9", "10"]);
+        // One that isn't an integer makes all of them words.
+        let labels = Labels::from_dataset(&names(&["10", "9", "x"])).unwrap();
+        assert_eq!(labels.names(), ["10", "9", "x"]);
+        let labels = Labels::from_dataset(&names(&["1", "01"])).unwrap();
+        assert_eq!(labels.names(), ["01", "1"]);
+    }
+
+    #[test]
+    fn ids_are_named_as_hugging_face_names_them() {
+        let labels = Labels::from_dataset(&data([0, 3, 3].map(Label::Id))).unwrap();
+        assert_eq!(labels.names(), ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"]);
+    }
+
+    #[test]
+    fn empty_and_one_class_data_are_refused() {
+        let error = Labels::from_dataset(&Dataset::new()).unwrap_err();
+        assert!(matches!(&error, Error::Data(m) if m.contains("is empty")));
+        let error = Labels::from_dataset(&names(&["yes", "yes"])).unwrap_err();
+        assert_eq!(
+            error,
+            Error::Data("Every example of the data set has the label 'yes'; there must be at least two classes.".into())
+        );
+        let error = Labels::from_dataset(&data([Label::Id(7), Label::Id(7)])).unwrap_err();
+        assert!(matches!(&error, Error::Data(m) if m.contains("the label 7;")));
+    }
+
+    #[test]
+    fn absurd_ids_are_refused() {
+        let error = Labels::from_dataset(&data([Label::Id(0), Label::Id(100_000)])).unwrap_err();
+        assert_eq!(
+            error,
+            Error::Data("Example 2 has the label id 100000; ids count the classes from 0 and may go to 99999.".into())
+        );
+        assert!(Labels::from_dataset(&data([Label::Id(0), Label::Id(u32::MAX)])).is_err());
+        let largest = Labels::from_dataset(&data([Label::Id(0), Label::Id(99_999)])).unwrap();
+        assert_eq!(largest.len(), MAX_CLASSES);
+    }
+
+    #[test]
+    fn a_label_for_every_text_is_refused() {
+        let many = data((0..=MAX_CLASSES).map(|i| Label::Name(format!("text {i}"))));
+        assert!(
+            matches!(Labels::from_dataset(&many), Err(Error::Data(m)) if m.contains("swapped"))
+        );
+    }
+
+    #[test]
+    fn names_must_be_there_and_differ() {
+        assert!(matches!(
+            Labels::from_names(vec![]),
+            Err(Error::InvalidArgument(_))
+        ));
+        let error = Labels::from_names(vec!["a".into(), "b".into(), "a".into()]).unwrap_err();
+        assert!(
+            error
+                .message()
+                .starts_with("The label name 'a' stands for both class 0 and class 2;")
+        );
+        let one = Labels::from_names(vec!["a".into()]).unwrap();
+        assert_eq!(one.len(), 1);
+        assert_eq!(one, Labels::from_names(vec!["a".into()]).unwrap());
+        assert_ne!(one, Labels::from_names(vec!["b".into()]).unwrap());
+    }
+
+    #[test]
+    fn labels_map_to_classes() {
+        let labels = Labels::from_names(vec!["neg".into(), "pos".into()]).unwrap();
+        assert_eq!(
+            labels.classes_of(&names(&["pos", "neg", "pos"])),
+            Ok(vec![1, 0, 1])
+        );
+        assert_eq!(
+            labels.classes_of(&data([1, 0].map(Label::Id))),
+            Ok(vec![1, 0])
+        );
+        assert_eq!(
+            labels.classes_of(&names(&["pos", "neutral"])),
+            Err(Error::UnknownLabel(
+                "Example 2: The model has no label 'neutral'; its labels are 'neg', 'pos'.".into()
+            ))
+        );
+        assert_eq!(
+            labels.class_of(&Label::Id(2)),
+            Err(Error::UnknownLabel(
+                "The model has no label 2; its label ids are 0 to 1.".into()
+            ))
+        );
+    }
+
+    #[test]
+    fn at_most_ten_known_labels_are_listed() {
+        let labels = Labels::from_names((0..13).map(|i| format!("c{i}")).collect()).unwrap();
+        let error = labels.class_of(&Label::Name("x\ny".into())).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "The model has no label 'x\\ny'; its labels are 'c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7', 'c8', \
+             'c9' and 3 more."
+        );
+    }
+}

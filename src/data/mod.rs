@@ -1,0 +1,51 @@
+//! Labelled texts on their way to the model.
+//!
+//! - `batch`: token sequences packed for the model
+//! - `dataset`: one example, a data set, and the rule that a data set is of one kind throughout
+//! - `labels`: the classes of a model, id to name and back
+//! - `read`: TSV, CSV and JSON Lines
+//! - `split`: a seeded, stratified split into two parts
+//! - `toy`: the built-in sentiment set
+
+mod batch;
+mod dataset;
+mod labels;
+mod read;
+mod split;
+mod toy;
+
+pub use batch::{Batch, cut_into_batches};
+pub use dataset::{Dataset, Example, Label};
+pub use labels::{Labels, MAX_CLASSES};
+pub use read::{FileFormat, Header, ReadOptions};
+
+/// `text` as a message quotes it: on one line, short, whatever was in the file.
+fn quoted(text: &str) -> String {
+    const LONGEST: usize = 40;
+    let mut out = String::from("'");
+    for (i, c) in text.chars().enumerate() {
+        if i == LONGEST {
+            out.push('…');
+            break;
+        }
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\'');
+    out
+}
+
+/// At most ten of `items`, quoted, and how many there are beyond.
+fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const MOST: usize = 10;
+    let more = items.len().saturating_sub(MOST);
+    let shown: Vec<String> = items.take(MOST).map(quoted).collect();
+    let mut out = shown.join(", ");
+    if more > 0 {
+        out.push_str(&format!(" and {more} more"));
+    }
+    out
+}

@@ -1,0 +1,179 @@
+//! Data sets from files.
+//!
+//! - `lines`: lines and records out of a byte stream, bounded, with their numbers and checked to be UTF-8
+//! - `columns`: which column is what
+//! - `table`: TSV and CSV
+//! - `json_lines`: JSON Lines
+//!
+//! A file is streamed; what is held beside the examples is one record.
+
+mod columns;
+mod json_lines;
+mod lines;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+use super::{Dataset, Example, Label, quoted};
+use lines::Lines;
+
+/// How a file holds its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileFormat {
+    /// One record a line, fields separated by tabs, no quoting: a quote is a character like any other.
+    Tsv,
+    /// Comma-separated as RFC 4180 has it: a field in quotes may hold commas, line breaks and doubled quotes.
+    Csv,
+    /// One JSON object a line.
+    JsonLines,
+}
+
+impl FileFormat {
+    /// The format that a file's name tells: `.tsv` and `.txt`, `.csv`, `.jsonl` and `.ndjson`, in either case.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for any other name.
+    pub fn from_path(path: &Path) -> Result<FileFormat> {
+        let extension = path
+            .extension()
+            .map(|e| e.to_string_lossy().to_ascii_lowercase());
+        match extension.as_deref() {
+            Some("tsv" | "txt") => Ok(FileFormat::Tsv),
+            Some("csv") => Ok(FileFormat::Csv),
+            Some("jsonl" | "ndjson") => Ok(FileFormat::JsonLines),
+            _ => Err(Error::InvalidArgument(format!(
+                "The name '{}' doesn't tell the file's format; it should end in .tsv, .txt, .csv, .jsonl or .ndjson, or \
+                 the format be given (TSV, CSV or JSON Lines).",
+                path.display()
+            ))),
+        }
+    }
+}
+
+/// Whether the first record of a TSV or CSV file names the columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Header {
+    /// It is a header where a column is asked for by a name that isn't a number (the header must have it then), or
+    /// where one of its fields is a name that is looked for when no column is asked for (`label`, `text`,
+    /// `sentence1`, …; see [`ReadOptions`]). A file that has such a word as its first record's data needs
+    /// [`Absent`](Header::Absent); one with other names and no column asked for by name, [`Present`](Header::Present).
+    #[default]
+    Auto,
+    /// It names the columns.
+    Present,
+    /// It is an example.
+    Absent,
+}
+
+/// How a file is to be read.
+///
+/// A column is given by its name in the header, or by its number counted from 1 where no column has that name; names
+/// are compared as they are first and then without regard to ASCII case. In JSON Lines it is given by its key.
+///
+/// What isn't given is looked for, in either case:
+/// - the text as `text`, `sentence`, `sentence1`, `review`, `content`;
+/// - a pair, where no text column is given, as `sentence2` beside `sentence1`, or, where none of the above is there,
+///   as `text_a`/`text_b`, `premise`/`hypothesis`, `question1`/`question2`;
+/// - the label as `label`, `class`, `category`, `target`.
+///
+/// Without a header, two columns are text and label, and three are text, pair and label; where some columns are given,
+/// those not given must be as many as there are left, text before label.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// The format; `None` goes by the file's name.
+    pub format: Option<FileFormat>,
+    /// Whether the first record is a header; of no meaning for JSON Lines.
+    pub header: Header,
+    /// The column of the text.
+    pub text_column: Option<String>,
+    /// The column of the second text of a pair.
+    pub pair_column: Option<String>,
+    /// The column of the label.
+    pub label_column: Option<String>,
+    /// Whether labels are class ids counted from 0, and not names.
+    pub labels_are_ids: bool,
+}
+
+impl Dataset {
+    /// Reads a file.
+    ///
+    /// Blank lines, a byte-order mark, CRLF line ends and a missing last line end are of no account. White space around
+    /// a label isn't part of it; around a text it is.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file can't be read; [`Error::Data`] for content that is wrong, with file, line and what
+    /// was expected, and for a file without examples; [`Error::InvalidArgument`] for options that contradict each
+    /// other or a format that isn't known.
+    pub fn read_file(path: &Path, options: &ReadOptions) -> Result<Dataset> {
+        let format = match options.format {
+            Some(format) => format,
+            None => FileFormat::from_path(path)?,
+        };
+        let file = File::open(path).map_err(|e| Error::io("open", path, &e))?;
+        Dataset::read(file, format, &path.display().to_string(), options)
+    }
+
+    /// Reads a stream in the given `format` (`options.format` isn't looked at); `source_name` is what messages call
+    /// it.
+    ///
+    /// # Errors
+    /// As [`read_file`](Dataset::read_file).
+    pub fn read(
+        mut reader: impl Read,
+        format: FileFormat,
+        source_name: &str,
+        options: &ReadOptions,
+    ) -> Result<Dataset> {
+        let lines = Lines::new(&mut reader, source_name);
+        let dataset = match format {
+            FileFormat::Tsv | FileFormat::Csv => table::read(lines, format, options)?,
+            FileFormat::JsonLines => json_lines::read(lines, options)?,
+        };
+        if dataset.is_empty() {
+            return Err(Error::Data(format!(
+                "{source_name}: there are no examples in it; expected at least one record of a text and a label."
+            )));
+        }
+        Ok(dataset)
+    }
+}
+
+/// An [`Error::Data`] at a line of a file; `what` says what was found and what was expected, without the full stop.
+fn data_error(source: &str, line: u64, what: &str) -> Error {
+    Error::Data(format!("{source}, line {line}: {what}."))
+}
+
+/// The label that `field` holds; an error is what was found and expected.
+fn label_from(field: &str, labels_are_ids: bool) -> std::result::Result<Label, String> {
+    let field = field.trim();
+    if field.is_empty() {
+        return Err("the label is empty; every example needs one".into());
+    }
+    if !labels_are_ids {
+        return Ok(Label::Name(field.to_string()));
+    }
+    let digits = field.bytes().all(|b| b.is_ascii_digit());
+    match field.parse() {
+        Ok(id) if digits => Ok(Label::Id(id)),
+        _ => Err(format!(
+            "the label is {}, but labels are read as ids; expected a whole number from 0 on",
+            quoted(field)
+        )),
+    }
+}
+
+/// Adds what was read at `line`.
+fn add(dataset: &mut Dataset, example: Example, source: &str, line: u64) -> Result<()> {
+    dataset.push(example).map_err(|e| match e {
+        Error::Data(m) => Error::Data(format!("{source}, line {line}: {m}")),
+        other => other,
+    })
+}

@@ -1,0 +1,129 @@
+//! The one error type. Each variant is one category, one status code of the C ABI; the text is a full sentence for
+//! the user: what was wrong, with which value, and what would be right. It never is a dependency's raw text.
+
+use std::fmt;
+
+/// What went wrong, by category. The `String` is the sentence that `bert_last_error_message()` gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument or option that can't be used: out of range, contradictory, impossible.
+    InvalidArgument(String),
+    /// A handle that is NULL, freed, of another kind, or no handle of this library.
+    Handle(String),
+    /// A struct's size that no published version of it has.
+    StructSize(String),
+    /// The caller's buffer holds fewer elements than the result needs.
+    BufferTooSmall(String),
+    /// Text that isn't UTF-8.
+    Utf8(String),
+    /// The operating system refused to read or write.
+    Io(String),
+    /// A file whose content is damaged, or isn't what it should be.
+    Format(String),
+    /// A file written by a newer version of the format.
+    Version(String),
+    /// Data that can't be trained on or evaluated with: empty, one class only, a line that can't be read.
+    Data(String),
+    /// A label that the model doesn't have.
+    UnknownLabel(String),
+    /// Sound, but something that this library, this build or this model doesn't do.
+    Unsupported(String),
+    /// A device that isn't there or can't be used.
+    Device(String),
+    /// More memory than there is.
+    OutOfMemory(String),
+    /// A loss or a gradient that is NaN or infinite.
+    NotFinite(String),
+    /// Training ended because a callback or `bert_trainer_cancel` asked for it.
+    Cancelled(String),
+    /// A trainer whose planned epochs are all done.
+    Finished(String),
+    /// The model or trainer is training already.
+    Busy(String),
+    /// An earlier call on this handle failed in a way that may have left it inconsistent.
+    Poisoned(String),
+    /// The process was forked after the library was used.
+    Forked(String),
+    /// A defect of the library.
+    Internal(String),
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The sentence.
+    pub fn message(&self) -> &str {
+        match self {
+            Error::InvalidArgument(m)
+            | Error::Handle(m)
+            | Error::StructSize(m)
+            | Error::BufferTooSmall(m)
+            | Error::Utf8(m)
+            | Error::Io(m)
+            | Error::Format(m)
+            | Error::Version(m)
+            | Error::Data(m)
+            | Error::UnknownLabel(m)
+            | Error::Unsupported(m)
+            | Error::Device(m)
+            | Error::OutOfMemory(m)
+            | Error::NotFinite(m)
+            | Error::Cancelled(m)
+            | Error::Finished(m)
+            | Error::Busy(m)
+            | Error::Poisoned(m)
+            | Error::Forked(m)
+            | Error::Internal(m) => m,
+        }
+    }
+
+    /// An [`Error::Io`] for `action` ("read", "write", …) on `path`, in our words with the system's reason.
+    pub fn io(action: &str, path: &std::path::Path, error: &std::io::Error) -> Error {
+        use std::io::ErrorKind;
+        let reason = match error.kind() {
+            ErrorKind::NotFound => "there is no such file or directory".to_string(),
+            ErrorKind::PermissionDenied => "permission was denied".to_string(),
+            ErrorKind::AlreadyExists => "it exists already".to_string(),
+            ErrorKind::IsADirectory => "it is a directory".to_string(),
+            ErrorKind::NotADirectory => "a part of the path is not a directory".to_string(),
+            ErrorKind::StorageFull => "the disk is full".to_string(),
+            ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_string(),
+            ErrorKind::UnexpectedEof => "the file ends too early".to_string(),
+            _ => match error.raw_os_error() {
+                Some(code) => format!("the system reported error {code}"),
+                None => "the operation failed".to_string(),
+            },
+        };
+        Error::Io(format!(
+            "Could not {action} '{}': {reason}.",
+            path.display()
+        ))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A tensor operation that failed is a defect of ours (shapes are checked before), except where it says that memory
+/// ran out. candle's text, which may hold a backtrace, goes to the log and not into the message.
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Error {
+        let text = error.to_string();
+        crate::log::debug(|| format!("tensor operation failed: {text}"));
+        if text.contains("OUT_OF_MEMORY") || text.contains("out of memory") {
+            return Error::OutOfMemory(
+                "The device ran out of memory; use a smaller batch_size or max_length.".into(),
+            );
+        }
+        Error::Internal(
+            "A tensor operation failed inside the library; please report this with the log at level debug.".into(),
+        )
+    }
+}

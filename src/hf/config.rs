@@ -1,0 +1,325 @@
+//! config.json: `BertConfig` as transformers writes it, with two keys of our own.
+
+use serde_json::{Map, Value, json};
+
+use super::FORMAT_VERSION;
+use crate::data::Labels;
+use crate::error::{Error, Result};
+use crate::model::{BertConfig, HiddenAct, Pooling};
+
+/// The `model_type` of what Hugging Face's class can't express.
+const OUR_MODEL_TYPE: &str = "libbert";
+
+/// The key that marks a directory as ours and tells the format's version.
+pub const VERSION_KEY: &str = "libbert_format_version";
+
+/// The text of config.json.
+pub fn write(config: &BertConfig, labels: &Labels) -> Result<String> {
+    let is_hugging_face = config.is_hugging_face();
+    let id2label: Map<String, Value> = labels
+        .names()
+        .iter()
+        .enumerate()
+        .map(|(id, name)| (id.to_string(), json!(name)))
+        .collect();
+    let label2id: Map<String, Value> = labels
+        .names()
+        .iter()
+        .enumerate()
+        .map(|(id, name)| (name.clone(), json!(id)))
+        .collect();
+    let (architecture, model_type) = if is_hugging_face {
+        ("BertForSequenceClassification", "bert")
+    } else {
+        ("LibbertForSequenceClassification", OUR_MODEL_TYPE)
+    };
+    let mut value = json!({
+        "architectures": [architecture],
+        "model_type": model_type,
+        VERSION_KEY: FORMAT_VERSION,
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "intermediate_size": config.intermediate_size,
+        "hidden_act": config.hidden_act.name(),
+        "hidden_dropout_prob": config.hidden_dropout_prob,
+        "attention_probs_dropout_prob": config.attention_probs_dropout_prob,
+        "classifier_dropout": config.classifier_dropout,
+        "max_position_embeddings": config.max_position_embeddings,
+        "type_vocab_size": config.type_vocab_size,
+        "initializer_range": config.initializer_range,
+        "layer_norm_eps": config.layer_norm_eps,
+        "pad_token_id": config.pad_token_id,
+        "position_embedding_type": "absolute",
+        "problem_type": "single_label_classification",
+        "dtype": "float32",
+        "torch_dtype": "float32",
+        "id2label": id2label,
+        "label2id": label2id,
+    });
+    if let (false, Some(object)) = (is_hugging_face, value.as_object_mut()) {
+        object.insert("pooling".into(), json!(config.pooling.name()));
+        object.insert("final_layer_norm".into(), json!(config.final_layer_norm));
+    }
+    let mut text = serde_json::to_string_pretty(&value).map_err(|_| {
+        Error::Internal(
+            "The configuration could not be written as JSON; please report this.".into(),
+        )
+    })?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Reads keys of one type with a default, and says what a key holds instead.
+struct Reader<'a> {
+    object: &'a Map<String, Value>,
+    name: &'a str,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, key: &str, value: &Value, expected: &str) -> Error {
+        let mut found = value.to_string();
+        if found.chars().count() > 60 {
+            found = found.chars().take(60).collect::<String>() + "…";
+        }
+        Error::Format(format!(
+            "In '{}' the key \"{key}\" is {found}; it must be {expected}.",
+            self.name
+        ))
+    }
+
+    /// The value; `null` counts as absent, as in transformers.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.object.get(key).filter(|value| !value.is_null())
+    }
+
+    fn size(&self, key: &str, default: usize) -> Result<usize> {
+        let Some(value) = self.get(key) else {
+            return Ok(default);
+        };
+        value
+            .as_u64()
+            .and_then(|n| usize::try_from(n).ok())
+            .ok_or_else(|| self.wrong(key, value, "a whole number"))
+    }
+
+    fn real(&self, key: &str, default: f64) -> Result<f64> {
+        let Some(value) = self.get(key) else {
+            return Ok(default);
+        };
+        value
+            .as_f64()
+            .ok_or_else(|| self.wrong(key, value, "a number"))
+    }
+
+    fn flag(&self, key: &str) -> Result<bool> {
+        let Some(value) = self.get(key) else {
+            return Ok(false);
+        };
+        value
+            .as_bool()
+            .ok_or_else(|| self.wrong(key, value, "true or false"))
+    }
+
+    fn text(&self, key: &str) -> Result<Option<&str>> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        value
+            .as_str()
+            .map(Some)
+            .ok_or_else(|| self.wrong(key, value, "a text"))
+    }
+}
+
+/// Reads config.json; `name` is the file's, for messages. A missing key takes `BertConfig`'s default.
+pub fn read(json: &[u8], name: &str) -> Result<(BertConfig, Labels)> {
+    let value: Value = serde_json::from_slice(json).map_err(|error| {
+        Error::Format(format!(
+            "'{name}' is not valid JSON (line {}, column {}).",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    let Value::Object(object) = &value else {
+        return Err(Error::Format(format!("'{name}' is not a JSON object.")));
+    };
+    let reader = Reader { object, name };
+    if let Some(version) = reader.get(VERSION_KEY) {
+        match version.as_u64() {
+            Some(version) if (1..=FORMAT_VERSION).contains(&version) => {}
+            Some(version) if version > FORMAT_VERSION => {
+                return Err(Error::Version(format!(
+                    "'{name}' has format version {version}; this library reads up to {FORMAT_VERSION}. Use a newer \
+                     libbert."
+                )));
+            }
+            _ => return Err(reader.wrong(VERSION_KEY, version, "a whole number from 1")),
+        }
+    }
+    let model_type = reader.text("model_type")?.unwrap_or("bert");
+    if model_type != "bert" && model_type != OUR_MODEL_TYPE {
+        return Err(Error::Unsupported(format!(
+            "'{name}' describes a model of type '{model_type}'; this library runs models of type 'bert'."
+        )));
+    }
+    if let Some(kind) = reader.text("position_embedding_type")?
+        && kind != "absolute"
+    {
+        return Err(Error::Unsupported(format!(
+            "'{name}' asks for position embeddings of type '{kind}'; supported is 'absolute'."
+        )));
+    }
+    for key in ["is_decoder", "add_cross_attention"] {
+        if reader.flag(key)? {
+            return Err(Error::Unsupported(format!(
+                "'{name}' describes a decoder ({key} is true); supported are encoders."
+            )));
+        }
+    }
+    let default = BertConfig::default();
+    let (pooling, final_layer_norm) = if model_type == OUR_MODEL_TYPE {
+        let pooling = reader.text("pooling")?.unwrap_or("pooler");
+        (
+            Pooling::from_name(pooling)?,
+            reader.flag("final_layer_norm")?,
+        )
+    } else {
+        (Pooling::Pooler, false)
+    };
+    let labels = read_labels(&reader)?;
+    let pad_token_id = reader.size("pad_token_id", default.pad_token_id as usize)?;
+    let classifier_dropout = match reader.get("classifier_dropout") {
+        Some(_) => Some(reader.real("classifier_dropout", 0.0)?),
+        None => None,
+    };
+    let config = BertConfig {
+        vocab_size: reader.size("vocab_size", default.vocab_size)?,
+        hidden_size: reader.size("hidden_size", default.hidden_size)?,
+        num_hidden_layers: reader.size("num_hidden_layers", default.num_hidden_layers)?,
+        num_attention_heads: reader.size("num_attention_heads", default.num_attention_heads)?,
+        intermediate_size: reader.size("intermediate_size", default.intermediate_size)?,
+        hidden_act: HiddenAct::from_name(reader.text("hidden_act")?.unwrap_or("gelu"))?,
+        hidden_dropout_prob: reader.real("hidden_dropout_prob", default.hidden_dropout_prob)?,
+        attention_probs_dropout_prob: reader.real(
+            "attention_probs_dropout_prob",
+            default.attention_probs_dropout_prob,
+        )?,
+        classifier_dropout,
+        max_position_embeddings: reader
+            .size("max_position_embeddings", default.max_position_embeddings)?,
+        type_vocab_size: reader.size("type_vocab_size", default.type_vocab_size)?,
+        initializer_range: reader.real("initializer_range", default.initializer_range)?,
+        layer_norm_eps: reader.real("layer_norm_eps", default.layer_norm_eps)?,
+        pad_token_id: u32::try_from(pad_token_id)
+            .map_err(|_| reader.wrong("pad_token_id", &json!(pad_token_id), "a token id"))?,
+        pooling,
+        final_layer_norm,
+        num_labels: labels.len(),
+    };
+    config.validate().map_err(|error| match error {
+        Error::InvalidArgument(text) => Error::Format(format!("'{name}' can't be used: {text}")),
+        other => other,
+    })?;
+    Ok((config, labels))
+}
+
+/// `id2label`, sorted by number; without it `num_labels` names as transformers makes them, two where that is missing.
+fn read_labels(reader: &Reader<'_>) -> Result<Labels> {
+    let Some(value) = reader.get("id2label") else {
+        let count = reader.size("num_labels", 2)?;
+        if count > 100_000 {
+            return Err(reader.wrong("num_labels", &json!(count), "at most 100000"));
+        }
+        return Labels::from_names((0..count).map(|id| format!("LABEL_{id}")).collect());
+    };
+    let expected = "an object from the ids 0, 1, 2, … to names";
+    let Value::Object(object) = value else {
+        return Err(reader.wrong("id2label", value, expected));
+    };
+    let mut entries: Vec<(usize, &str)> = object
+        .iter()
+        .map(|(id, name)| Some((id.parse().ok()?, name.as_str()?)))
+        .collect::<Option<_>>()
+        .ok_or_else(|| reader.wrong("id2label", value, expected))?;
+    entries.sort_unstable();
+    if entries
+        .iter()
+        .enumerate()
+        .any(|(place, entry)| entry.0 != place)
+    {
+        return Err(reader.wrong("id2label", value, expected));
+    }
+    Labels::from_names(entries.iter().map(|entry| entry.1.to_string()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Preset;
+
+    fn labels() -> Labels {
+        Labels::from_names(vec!["no".into(), "yes".into(), "\"quoted\"".into()]).unwrap()
+    }
+
+    #[test]
+    fn every_value_comes_back() {
+        for preset in [Preset::Compact, Preset::Tiny] {
+            let config = BertConfig {
+                num_labels: 3,
+                classifier_dropout: Some(0.25),
+                hidden_act: HiddenAct::Relu,
+                layer_norm_eps: 1e-5,
+                ..preset.config()
+            };
+            let text = write(&config, &labels()).unwrap();
+            assert_eq!(read(text.as_bytes(), "c").unwrap(), (config, labels()));
+        }
+    }
+
+    #[test]
+    fn transformers_sees_a_model_type_it_knows_only_where_it_computes_the_same() {
+        let parse = |config: &BertConfig| -> Value {
+            let config = BertConfig {
+                num_labels: 3,
+                ..config.clone()
+            };
+            serde_json::from_str(&write(&config, &labels()).unwrap()).unwrap()
+        };
+        assert_eq!(parse(&Preset::Tiny.config())["model_type"], "bert");
+        assert_eq!(parse(&Preset::Compact.config())["model_type"], "libbert");
+    }
+
+    #[test]
+    fn an_empty_object_is_bert_base() {
+        let (config, labels) = read(b"{}", "c").unwrap();
+        assert_eq!(config, BertConfig::default());
+        assert_eq!(labels.names(), ["LABEL_0", "LABEL_1"]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_its_reason() {
+        let refused = |json: &str, word: &str| {
+            let error = read(json.as_bytes(), "config.json").unwrap_err();
+            assert!(error.message().contains(word), "{json}: {error}");
+            error
+        };
+        let newer = refused(r#"{"libbert_format_version": 7}"#, "version 7");
+        assert!(matches!(newer, Error::Version(_)));
+        refused(r#"{"model_type": "roberta"}"#, "roberta");
+        refused(
+            r#"{"position_embedding_type": "relative_key"}"#,
+            "relative_key",
+        );
+        refused(r#"{"is_decoder": true}"#, "decoder");
+        refused(r#"{"hidden_size": -4}"#, "hidden_size");
+        refused(r#"{"hidden_size": 1e300}"#, "hidden_size");
+        refused(r#"{"hidden_size": 30}"#, "num_attention_heads");
+        refused(r#"{"id2label": {"0": "a", "2": "b"}}"#, "id2label");
+        refused(r#"{"hidden_act": "silu"}"#, "silu");
+        refused("[1]", "object");
+        refused("{\"a\": ", "JSON");
+        refused(&"[".repeat(100_000), "JSON");
+    }
+}

@@ -1,0 +1,298 @@
+//! A model directory on disk. A save is written beside the target, flushed, and put in its place in one step, so that
+//! an older model is there, whole, until the new one is.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use candle_core::Device;
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, renameat2};
+use nix::sys::stat::Mode;
+use serde_json::json;
+
+use super::files::{MAX_JSON_BYTES, read_file, read_open_file, sync_directory, write_file};
+use super::weights::{Source, Weights, serialise};
+use super::{config, config_json, parse_config};
+use crate::classifier::Classifier;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::text::{Tokenizer, TokenizerKind};
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+const VOCABULARY: &str = "vocab.txt";
+
+/// Every file that a save writes; others in the directory are the user's.
+const OURS: [&str; 6] = [
+    CONFIG,
+    WEIGHTS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    SPECIAL_TOKENS,
+    VOCABULARY,
+];
+
+/// Reads a model directory. All files come from the directory that was there at the beginning, also where a save puts
+/// a new one in its place meanwhile.
+pub fn load_directory(path: &Path, device: Device) -> Result<Classifier> {
+    let directory = File::open(path).map_err(|error| Error::io("open the model", path, &error))?;
+    if !directory.metadata().is_ok_and(|m| m.is_dir()) {
+        return Err(Error::Io(format!(
+            "'{}' is a file; a model is a directory with {CONFIG}, {WEIGHTS} and {TOKENIZER}.",
+            path.display()
+        )));
+    }
+    let open = |name: &str| -> Result<File> {
+        let file = path.join(name);
+        openat(
+            &directory,
+            name,
+            OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK,
+            Mode::empty(),
+        )
+        .map(File::from)
+        .map_err(|errno| Error::io("read", &file, &errno.into()))
+    };
+    let read = |name: &str| read_open_file(open(name)?, &path.join(name), MAX_JSON_BYTES);
+    let name = path.join(CONFIG).display().to_string();
+    let (config, labels) = parse_config(&read(CONFIG)?, &name)?;
+    let tokenizer = Tokenizer::from_json(&read(TOKENIZER)?)?;
+    let model = Model::new(config, device)?;
+    let file = open(WEIGHTS)?;
+    let weights_path = path.join(WEIGHTS);
+    let metadata = file
+        .metadata()
+        .map_err(|error| Error::io("read", &weights_path, &error))?;
+    if !metadata.is_file() {
+        return Err(Error::Format(format!(
+            "'{}' is not a regular file.",
+            weights_path.display()
+        )));
+    }
+    let mut weights = Weights::open(Source::File {
+        file,
+        length: metadata.len(),
+        path: &weights_path,
+    })?;
+    let parameters = weights.parameters(&model)?;
+    Classifier::from_parts(model, tokenizer, labels, parameters)
+}
+
+/// Writes a model directory. The target may be absent, an empty directory, or a model of ours, which is replaced;
+/// files in it that aren't ours stay. Anything else is refused. A symbolic link is followed.
+pub fn save_directory(classifier: &Classifier, path: &Path) -> Result<()> {
+    let target = resolve(path)?;
+    let replaces = check_target(&target)?;
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let beside = beside(&target);
+    let result = write_files(classifier, &beside).and_then(|()| {
+        if replaces {
+            carry_over(&target, &beside)?;
+        }
+        sync_directory(&beside)?;
+        put_in_place(&beside, &target, replaces)?;
+        sync_directory(&parent)
+    });
+    // After an exchange the older model lies beside; after a failure, what was written of the new one.
+    let _ = fs::remove_dir_all(&beside);
+    result
+}
+
+/// The directory that is meant, symbolic links followed.
+fn resolve(path: &Path) -> Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return Err(Error::InvalidArgument(
+            "The path is empty; give the directory that the model shall be written to.".into(),
+        ));
+    }
+    match fs::canonicalize(path) {
+        Ok(target) => Ok(target),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if fs::symlink_metadata(path).is_ok() {
+                return Err(Error::Io(format!(
+                    "'{}' is a symbolic link to nowhere; create its target or remove it.",
+                    path.display()
+                )));
+            }
+            if path.file_name().is_none() {
+                return Err(Error::Io(format!(
+                    "'{}' does not name a directory that could be created.",
+                    path.display()
+                )));
+            }
+            Ok(path.to_path_buf())
+        }
+        Err(error) => Err(Error::io("save to", path, &error)),
+    }
+}
+
+/// Whether there is something to replace; refuses what isn't ours.
+fn check_target(target: &Path) -> Result<bool> {
+    let mut entries = match fs::read_dir(target) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io("save to", target, &error)),
+    };
+    let is_ours = || {
+        let json = read_file(&target.join(CONFIG), MAX_JSON_BYTES).ok()?;
+        let value: serde_json::Value = serde_json::from_slice(&json).ok()?;
+        value.get(config::VERSION_KEY).map(|_| ())
+    };
+    if entries.next().is_some() && is_ours().is_none() {
+        return Err(Error::Io(format!(
+            "'{}' holds files and is not a model that this library saved; nothing was written. Save to a new or empty \
+             directory.",
+            target.display()
+        )));
+    }
+    Ok(true)
+}
+
+/// A name beside the target that no other save of this or another process uses.
+fn beside(target: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut name = OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(format!(
+        ".bert-{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    ));
+    target.with_file_name(name)
+}
+
+/// Writes and flushes every file of the model into the new directory `into`.
+fn write_files(classifier: &Classifier, into: &Path) -> Result<()> {
+    fs::create_dir(into).map_err(|error| Error::io("create the directory", into, &error))?;
+    let mut metadata = serde_json::Map::new();
+    metadata.insert("format".into(), json!("pt"));
+    let (head, numbers) = serialise(classifier.model(), &classifier.parameters(), metadata)?;
+    let mut parts: Vec<&[u8]> = vec![&head];
+    parts.extend(numbers.iter().map(Vec::as_slice));
+    write_file(&into.join(WEIGHTS), &parts)?;
+    drop(numbers);
+    let tokenizer = classifier.tokenizer();
+    let write = |name: &str, text: &str| write_file(&into.join(name), &[text.as_bytes()]);
+    write(TOKENIZER, &tokenizer.to_json()?)?;
+    write(TOKENIZER_CONFIG, &tokenizer_config(classifier))?;
+    write(SPECIAL_TOKENS, &special_tokens(tokenizer))?;
+    if tokenizer.kind() == TokenizerKind::WordPiece {
+        write(VOCABULARY, &(tokenizer.tokens().join("\n") + "\n"))?;
+    }
+    write(CONFIG, &config_json(classifier)?)
+}
+
+/// The names of the special tokens, by transformers' keys.
+fn special_token_names(tokenizer: &Tokenizer) -> serde_json::Map<String, serde_json::Value> {
+    let mut names = serde_json::Map::new();
+    for (key, token) in [
+        ("unk_token", "[UNK]"),
+        ("sep_token", "[SEP]"),
+        ("pad_token", "[PAD]"),
+        ("cls_token", "[CLS]"),
+        ("mask_token", "[MASK]"),
+    ] {
+        if tokenizer.token_to_id(token).is_some() {
+            names.insert(key.into(), json!(token));
+        }
+    }
+    names
+}
+
+fn special_tokens(tokenizer: &Tokenizer) -> String {
+    format!(
+        "{:#}\n",
+        serde_json::Value::Object(special_token_names(tokenizer))
+    )
+}
+
+/// tokenizer_config.json. `BertTokenizer` would rebuild any other kind as WordPiece with other ids.
+fn tokenizer_config(classifier: &Classifier) -> String {
+    let tokenizer = classifier.tokenizer();
+    let mut object = special_token_names(tokenizer);
+    let class = if tokenizer.kind() == TokenizerKind::WordPiece {
+        object.insert("do_lower_case".into(), json!(tokenizer.lowercase()));
+        "BertTokenizer"
+    } else {
+        "PreTrainedTokenizerFast"
+    };
+    object.insert("tokenizer_class".into(), json!(class));
+    object.insert(
+        "model_input_names".into(),
+        json!(["input_ids", "token_type_ids", "attention_mask"]),
+    );
+    object.insert(
+        "model_max_length".into(),
+        json!(classifier.model().config.max_position_embeddings),
+    );
+    format!("{:#}\n", serde_json::Value::Object(object))
+}
+
+/// Brings the user's own files from the older directory into the new one: as links to the same data where the file
+/// system can, else as copies. Directories among them are refused, since they can't be in both places at once.
+fn carry_over(old: &Path, new: &Path) -> Result<()> {
+    let entries = fs::read_dir(old).map_err(|error| Error::io("read", old, &error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| Error::io("read", old, &error))?;
+        let name = entry.file_name();
+        if OURS.iter().any(|ours| name == *ours) {
+            continue;
+        }
+        let from = entry.path();
+        let kind = entry
+            .file_type()
+            .map_err(|error| Error::io("read", &from, &error))?;
+        if kind.is_dir() {
+            return Err(Error::Io(format!(
+                "'{}' is a directory inside the model that would be replaced; move it elsewhere, or save to a new \
+                 directory. Nothing was changed.",
+                from.display()
+            )));
+        }
+        let to = new.join(&name);
+        if fs::hard_link(&from, &to).is_err() {
+            fs::copy(&from, &to).map_err(|error| Error::io("carry over", &from, &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// One step where the file system can exchange two directories; else two renames, the older model's name being free
+/// in between.
+fn put_in_place(new: &Path, target: &Path, replaces: bool) -> Result<()> {
+    let fail = |error: std::io::Error| Error::io("put the model in place at", target, &error);
+    if !replaces {
+        return fs::rename(new, target).map_err(fail);
+    }
+    let exchanged = renameat2(
+        AT_FDCWD,
+        new,
+        AT_FDCWD,
+        target,
+        RenameFlags::RENAME_EXCHANGE,
+    );
+    match exchanged {
+        Ok(()) => Ok(()),
+        Err(nix::Error::EINVAL | nix::Error::ENOSYS) => {
+            let mut aside = new.as_os_str().to_owned();
+            aside.push("-old");
+            let aside = PathBuf::from(aside);
+            fs::rename(target, &aside).map_err(fail)?;
+            if let Err(error) = fs::rename(new, target) {
+                // The older model goes back to its name.
+                let _ = fs::rename(&aside, target);
+                return Err(fail(error));
+            }
+            let _ = fs::remove_dir_all(&aside);
+            Ok(())
+        }
+        Err(errno) => Err(fail(errno.into())),
+    }
+}

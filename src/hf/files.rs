@@ -1,0 +1,52 @@
+//! Reading and writing single files: bounded, never mapped, flushed.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// A config or tokenizer file larger than this isn't one.
+pub const MAX_JSON_BYTES: u64 = 64 << 20;
+
+/// A whole file of at most `most` bytes.
+pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|error| Error::io("read", path, &error))?;
+    read_open_file(file, path, most)
+}
+
+/// The rest of an open file of at most `most` bytes.
+pub fn read_open_file(file: File, path: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::io("read", path, &error))?;
+    if bytes.len() as u64 > most {
+        return Err(Error::Format(format!(
+            "'{}' is larger than {most} bytes; it can't be a file of this kind.",
+            path.display()
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Creates a file and flushes it to the disk.
+pub fn write_file(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    let fail = |error: std::io::Error| Error::io("write", path, &error);
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(fail)?;
+    for part in parts {
+        file.write_all(part).map_err(fail)?;
+    }
+    file.sync_all().map_err(fail)
+}
+
+/// Flushes a directory's entries to the disk.
+pub fn sync_directory(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| Error::io("flush the directory", path, &error))
+}

@@ -1,0 +1,216 @@
+//! Parameters in the safetensors format: a header in JSON, then the numbers, little endian.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::model::{Model, Parameters};
+
+/// A header larger than this isn't one (the format's own limit).
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// Where a safetensors file's bytes are.
+pub enum Source<'a> {
+    /// An open file of `length` bytes, read piece by piece and never mapped.
+    File {
+        /// The file.
+        file: File,
+        /// Its length when it was opened.
+        length: u64,
+        /// For messages.
+        path: &'a Path,
+    },
+    /// Bytes in memory.
+    Bytes(&'a [u8]),
+}
+
+impl Source<'_> {
+    fn length(&self) -> u64 {
+        match self {
+            Source::File { length, .. } => *length,
+            Source::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Source::File { path, .. } => format!("'{}'", path.display()),
+            Source::Bytes(_) => "The buffer".into(),
+        }
+    }
+
+    /// `length` bytes from `offset`; the caller has held both against [`Source::length`].
+    fn read(&mut self, offset: u64, length: u64) -> Result<Vec<u8>> {
+        match self {
+            Source::File { file, path, .. } => {
+                let mut bytes = Vec::with_capacity(length as usize);
+                file.seek(SeekFrom::Start(offset))
+                    .and_then(|_| file.take(length).read_to_end(&mut bytes))
+                    .map_err(|error| Error::io("read", path, &error))?;
+                if bytes.len() as u64 != length {
+                    return Err(Error::Format(format!(
+                        "'{}' became shorter while it was read.",
+                        path.display()
+                    )));
+                }
+                Ok(bytes)
+            }
+            Source::Bytes(bytes) => {
+                let (start, end) = (offset as usize, (offset + length) as usize);
+                Ok(bytes.get(start..end).unwrap_or_default().to_vec())
+            }
+        }
+    }
+}
+
+/// An opened safetensors file whose header is sound.
+pub struct Weights<'a> {
+    source: Source<'a>,
+    metadata: Metadata,
+    /// Where the numbers begin.
+    data_start: u64,
+}
+
+impl<'a> Weights<'a> {
+    /// Reads and checks the header: every tensor lies inside the file.
+    pub fn open(mut source: Source<'a>) -> Result<Weights<'a>> {
+        let damaged = |name: String, what: &str| {
+            Error::Format(format!(
+                "{name} is not a whole safetensors file: {what}. Copy it again from where it came."
+            ))
+        };
+        let total = source.length();
+        if total < 8 {
+            return Err(damaged(source.name(), "it is shorter than 8 bytes"));
+        }
+        let mut length = [0u8; 8];
+        length.copy_from_slice(&source.read(0, 8)?);
+        let length = u64::from_le_bytes(length);
+        if length > MAX_HEADER_BYTES || length > total - 8 {
+            return Err(damaged(
+                source.name(),
+                "its header is longer than the file or than the format allows",
+            ));
+        }
+        let header = source.read(8, length)?;
+        let metadata: Metadata = serde_json::from_slice(&header)
+            .map_err(|_| damaged(source.name(), "its header can't be read"))?;
+        let data_start = 8 + length;
+        if metadata.data_len() as u64 != total - data_start {
+            return Err(damaged(
+                source.name(),
+                &format!(
+                    "its header describes {} bytes of numbers and there are {}",
+                    metadata.data_len(),
+                    total - data_start
+                ),
+            ));
+        }
+        Ok(Weights {
+            source,
+            metadata,
+            data_start,
+        })
+    }
+
+    /// A text of the header's `__metadata__`.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        Some(self.metadata.metadata().as_ref()?.get(key)?.as_str())
+    }
+
+    /// The values of every parameter of `model`; one tensor at a time is held beside them.
+    pub fn parameters(&mut self, model: &Model) -> Result<Parameters> {
+        let mut values = Vec::with_capacity(model.table.specs.len());
+        for spec in &model.table.specs {
+            let file = self.source.name();
+            let Some(info) = self.metadata.info(&spec.name) else {
+                return Err(Error::Format(format!(
+                    "{file} lacks the parameter '{}'.",
+                    spec.name
+                )));
+            };
+            if info.shape != spec.shape {
+                return Err(Error::Format(format!(
+                    "In {file} the parameter '{}' has the shape {:?}; config.json asks for {:?}.",
+                    spec.name, info.shape, spec.shape
+                )));
+            }
+            let dtype = info.dtype;
+            // The header was checked: the range lies inside the file and fits the shape and type.
+            let (start, end) = info.data_offsets;
+            let bytes = self
+                .source
+                .read(self.data_start + start as u64, (end - start) as u64)?;
+            let Some(numbers) = to_float32(&bytes, dtype) else {
+                return Err(Error::Unsupported(format!(
+                    "In {file} the parameter '{}' has the type {dtype:?}; supported are F32, F16 and BF16.",
+                    spec.name
+                )));
+            };
+            if !numbers.iter().all(|x| x.is_finite()) {
+                return Err(Error::Format(format!(
+                    "In {file} the parameter '{}' holds a value that is NaN or infinite.",
+                    spec.name
+                )));
+            }
+            values.push(numbers);
+        }
+        model.parameters_from_host(values)
+    }
+}
+
+/// Numbers of a floating-point type as float32; `None` for other types.
+fn to_float32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
+    let pairs = || {
+        bytes
+            .chunks_exact(2)
+            .map(|b| u16::from_le_bytes([b[0], b[1]]))
+    };
+    match dtype {
+        Dtype::F32 => Some(
+            bytes
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
+        ),
+        Dtype::F16 => Some(pairs().map(|b| f16::from_bits(b).to_f32()).collect()),
+        Dtype::BF16 => Some(pairs().map(|b| bf16::from_bits(b).to_f32()).collect()),
+        _ => None,
+    }
+}
+
+/// A safetensors file of a model's parameters as float32: the header, then the numbers of each parameter.
+pub fn serialise(
+    model: &Model,
+    parameters: &Parameters,
+    metadata: Map<String, Value>,
+) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), Value::Object(metadata));
+    let mut offset = 0;
+    for spec in &model.table.specs {
+        let end = offset + 4 * spec.len();
+        header.insert(
+            spec.name.clone(),
+            json!({"dtype": "F32", "shape": spec.shape, "data_offsets": [offset, end]}),
+        );
+        offset = end;
+    }
+    let mut json = Value::Object(header).to_string().into_bytes();
+    // The numbers begin at a multiple of eight, as the reference implementation aligns them.
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut head = (json.len() as u64).to_le_bytes().to_vec();
+    head.append(&mut json);
+    let numbers = parameters
+        .to_host()?
+        .iter()
+        .map(|values| values.iter().flat_map(|x| x.to_le_bytes()).collect())
+        .collect();
+    Ok((head, numbers))
+}

@@ -1,0 +1,30 @@
+//! libbert: train, fine-tune, evaluate and run BERT text classifiers, from C or from Rust.
+//!
+//! The C ABI is [`capi`] (`include/bert.h`); everything below it is safe Rust with the same functions:
+//!
+//! - [`classifier`]: model + tokenizer + labels, what a user makes or loads, predicts with ([`predict`]) and saves;
+//! - [`data`]: examples, file readers, labels, batches;
+//! - [`text`]: text to token ids;
+//! - [`model`]: BERT itself, in plain candle;
+//! - [`train`]: options, loss, optimizer, schedule, the trainer, evaluation; [`metrics`] beside it;
+//! - [`hf`]: Hugging Face model directories;
+//! - [`device`], [`threads`], [`memory`], [`random`], [`log`], [`error`]: what all of them stand on.
+
+#![warn(missing_docs)]
+
+#[cfg(feature = "capi")]
+pub mod capi;
+pub mod classifier;
+pub mod data;
+pub mod device;
+pub mod error;
+pub mod hf;
+pub mod log;
+pub mod memory;
+pub mod metrics;
+pub mod model;
+pub mod predict;
+pub mod random;
+pub mod text;
+pub mod threads;
+pub mod train;

@@ -1,0 +1,355 @@
+//! The shape of a model: Hugging Face's `BertConfig`, and what the classifier reads.
+
+use crate::error::{Error, Result};
+
+/// The feed-forward block's activation, by transformers' names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HiddenAct {
+    /// `gelu`: x Φ(x), with the exact error function. BERT's.
+    Gelu,
+    /// `gelu_new` and `gelu_pytorch_tanh`: the tanh approximation.
+    GeluTanh,
+    /// `relu`.
+    Relu,
+}
+
+impl HiddenAct {
+    /// By the name in `config.json`.
+    pub fn from_name(name: &str) -> Result<HiddenAct> {
+        match name {
+            "gelu" => Ok(HiddenAct::Gelu),
+            "gelu_new" | "gelu_pytorch_tanh" => Ok(HiddenAct::GeluTanh),
+            "relu" => Ok(HiddenAct::Relu),
+            other => Err(Error::Unsupported(format!(
+                "The activation hidden_act '{other}' is not supported; supported are gelu, gelu_new, \
+                 gelu_pytorch_tanh and relu."
+            ))),
+        }
+    }
+
+    /// The name in `config.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            HiddenAct::Gelu => "gelu",
+            HiddenAct::GeluTanh => "gelu_new",
+            HiddenAct::Relu => "relu",
+        }
+    }
+}
+
+/// What the classifier reads from the encoder's last states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// A dense layer and tanh over the [CLS] state: BERT's own pooler.
+    Pooler,
+    /// The bare [CLS] state.
+    Cls,
+    /// The mean of the states of all tokens that aren't padding.
+    Mean,
+}
+
+impl Pooling {
+    /// By the name in `config.json`.
+    pub fn from_name(name: &str) -> Result<Pooling> {
+        match name {
+            "pooler" => Ok(Pooling::Pooler),
+            "cls" => Ok(Pooling::Cls),
+            "mean" => Ok(Pooling::Mean),
+            other => Err(Error::Unsupported(format!(
+                "The pooling '{other}' is not known; known are pooler, cls and mean."
+            ))),
+        }
+    }
+
+    /// The name in `config.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pooling::Pooler => "pooler",
+            Pooling::Cls => "cls",
+            Pooling::Mean => "mean",
+        }
+    }
+}
+
+/// The sizes and constants of a model, by `BertConfig`'s names, and the two things that Hugging Face's class lacks:
+/// `pooling` and `final_layer_norm`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BertConfig {
+    /// Rows of the token embedding.
+    pub vocab_size: usize,
+    /// Width of every state.
+    pub hidden_size: usize,
+    /// Blocks.
+    pub num_hidden_layers: usize,
+    /// Heads of each block; must divide `hidden_size`.
+    pub num_attention_heads: usize,
+    /// Width inside the feed-forward block.
+    pub intermediate_size: usize,
+    /// Its activation.
+    pub hidden_act: HiddenAct,
+    /// Dropout after the embeddings, the attention output and the feed-forward output.
+    pub hidden_dropout_prob: f64,
+    /// Dropout on the attention probabilities.
+    pub attention_probs_dropout_prob: f64,
+    /// Dropout on what the classifier reads; `None` takes `hidden_dropout_prob`.
+    pub classifier_dropout: Option<f64>,
+    /// Rows of the position embedding: the longest sequence in tokens.
+    pub max_position_embeddings: usize,
+    /// Rows of the token-type embedding.
+    pub type_vocab_size: usize,
+    /// Standard deviation of the initial weights.
+    pub initializer_range: f64,
+    /// Added to the variance in every layer norm.
+    pub layer_norm_eps: f64,
+    /// The padding token: its embedding starts at zero and gets no gradient.
+    pub pad_token_id: u32,
+    /// What the classifier reads.
+    pub pooling: Pooling,
+    /// One more layer norm after the last block.
+    pub final_layer_norm: bool,
+    /// Classes.
+    pub num_labels: usize,
+}
+
+impl Default for BertConfig {
+    /// `BertConfig()`'s values: BERT-base, uncased, two labels.
+    fn default() -> BertConfig {
+        BertConfig {
+            vocab_size: 30_522,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            hidden_act: HiddenAct::Gelu,
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            classifier_dropout: None,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            initializer_range: 0.02,
+            layer_norm_eps: 1e-12,
+            pad_token_id: 0,
+            pooling: Pooling::Pooler,
+            final_layer_norm: false,
+            num_labels: 2,
+        }
+    }
+}
+
+/// A published size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// The textbook's model: 2 layers, hidden 128, 4 heads, 32 positions, the bare [CLS] state, a last layer norm.
+    Compact,
+    /// 2 layers, hidden 128.
+    Tiny,
+    /// 4 layers, hidden 256.
+    Mini,
+    /// 4 layers, hidden 512.
+    Small,
+    /// 8 layers, hidden 512.
+    Medium,
+    /// 12 layers, hidden 768.
+    Base,
+    /// 24 layers, hidden 1024.
+    Large,
+}
+
+impl Preset {
+    /// The preset's sizes; vocabulary and labels are the default's until a model is made.
+    pub fn config(self) -> BertConfig {
+        // The published models have heads of width 64 and a feed-forward block four times as wide as the state.
+        let sized = |layers: usize, hidden: usize| BertConfig {
+            num_hidden_layers: layers,
+            hidden_size: hidden,
+            num_attention_heads: hidden / 64,
+            intermediate_size: hidden * 4,
+            ..BertConfig::default()
+        };
+        match self {
+            Preset::Compact => BertConfig {
+                num_attention_heads: 4,
+                max_position_embeddings: 32,
+                pooling: Pooling::Cls,
+                final_layer_norm: true,
+                ..sized(2, 128)
+            },
+            Preset::Tiny => sized(2, 128),
+            Preset::Mini => sized(4, 256),
+            Preset::Small => sized(4, 512),
+            Preset::Medium => sized(8, 512),
+            Preset::Base => sized(12, 768),
+            Preset::Large => sized(24, 1024),
+        }
+    }
+}
+
+/// Upper limits: far above any published BERT, low enough that no product of two of them overflows.
+const MAX_SIZES: [(&str, usize); 8] = [
+    ("vocab_size", 10_000_000),
+    ("hidden_size", 65_536),
+    ("num_hidden_layers", 1_024),
+    ("num_attention_heads", 4_096),
+    ("intermediate_size", 1_048_576),
+    ("max_position_embeddings", 1_048_576),
+    ("type_vocab_size", 65_536),
+    ("num_labels", 100_000),
+];
+
+impl BertConfig {
+    /// Whether a model can be made of these sizes; says which value is wrong and what would be right.
+    pub fn validate(&self) -> Result<()> {
+        let sizes = [
+            self.vocab_size,
+            self.hidden_size,
+            self.num_hidden_layers,
+            self.num_attention_heads,
+            self.intermediate_size,
+            self.max_position_embeddings,
+            self.type_vocab_size,
+            self.num_labels,
+        ];
+        for ((name, most), size) in MAX_SIZES.into_iter().zip(sizes) {
+            if size == 0 || size > most {
+                return Err(Error::InvalidArgument(format!(
+                    "{name} is {size}; it must be between 1 and {most}."
+                )));
+            }
+        }
+        if self.hidden_size % self.num_attention_heads != 0 {
+            return Err(Error::InvalidArgument(format!(
+                "hidden_size {} is not a multiple of num_attention_heads {}; each head gets an equal part of the \
+                 hidden state.",
+                self.hidden_size, self.num_attention_heads
+            )));
+        }
+        if self.max_position_embeddings < 4 {
+            return Err(Error::InvalidArgument(format!(
+                "max_position_embeddings is {}; it must be at least 4, for [CLS], [SEP] and some text.",
+                self.max_position_embeddings
+            )));
+        }
+        for (name, probability) in [
+            ("hidden_dropout_prob", self.hidden_dropout_prob),
+            (
+                "attention_probs_dropout_prob",
+                self.attention_probs_dropout_prob,
+            ),
+            ("classifier_dropout", self.classifier_dropout()),
+        ] {
+            if !(0.0..=0.9).contains(&probability) {
+                return Err(Error::InvalidArgument(format!(
+                    "{name} is {probability}; it must be between 0 and 0.9."
+                )));
+            }
+        }
+        if !(self.initializer_range > 0.0 && self.initializer_range <= 1.0) {
+            return Err(Error::InvalidArgument(format!(
+                "initializer_range is {}; it must be above 0 and at most 1 (BERT's is 0.02).",
+                self.initializer_range
+            )));
+        }
+        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps <= 0.1) {
+            return Err(Error::InvalidArgument(format!(
+                "layer_norm_eps is {}; it must be above 0 and at most 0.1 (BERT's is 1e-12).",
+                self.layer_norm_eps
+            )));
+        }
+        if self.pad_token_id as usize >= self.vocab_size {
+            return Err(Error::InvalidArgument(format!(
+                "pad_token_id is {}; it must be below vocab_size {}.",
+                self.pad_token_id, self.vocab_size
+            )));
+        }
+        let bytes = self
+            .parameter_count()
+            .and_then(|count| count.checked_mul(4))
+            .unwrap_or(usize::MAX);
+        let memory = crate::memory::physical_bytes();
+        if bytes > memory {
+            return Err(Error::OutOfMemory(format!(
+                "A model of these sizes needs {bytes} bytes for its parameters; this machine has {memory}. Choose a \
+                 smaller hidden_size, num_hidden_layers or vocabulary."
+            )));
+        }
+        Ok(())
+    }
+
+    /// Width of one head.
+    pub fn head_size(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+
+    /// The dropout before the classifier.
+    pub fn classifier_dropout(&self) -> f64 {
+        self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
+    }
+
+    /// Whether `transformers.BertForSequenceClassification` computes the same function.
+    pub fn is_hugging_face(&self) -> bool {
+        self.pooling == Pooling::Pooler && !self.final_layer_norm
+    }
+
+    /// Numbers in all parameters; `None` where that overflows.
+    pub fn parameter_count(&self) -> Option<usize> {
+        let h = self.hidden_size;
+        let linear = |inputs: usize, outputs: usize| inputs.checked_add(1)?.checked_mul(outputs);
+        let layer = linear(h, h)?
+            .checked_mul(4)?
+            .checked_add(linear(h, self.intermediate_size)?)?
+            .checked_add(linear(self.intermediate_size, h)?)?
+            .checked_add(h.checked_mul(4)?)?;
+        let rows = self
+            .vocab_size
+            .checked_add(self.max_position_embeddings)?
+            .checked_add(self.type_vocab_size)?
+            .checked_add(2)?;
+        let mut total = rows
+            .checked_mul(h)?
+            .checked_add(layer.checked_mul(self.num_hidden_layers)?)?
+            .checked_add(linear(h, self.num_labels)?)?;
+        if self.final_layer_norm {
+            total = total.checked_add(h.checked_mul(2)?)?;
+        }
+        if self.pooling == Pooling::Pooler {
+            total = total.checked_add(linear(h, h)?)?;
+        }
+        Some(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameter_counts_are_the_published_ones() {
+        // BertForSequenceClassification(BertConfig()) in transformers, two labels.
+        assert_eq!(BertConfig::default().parameter_count(), Some(109_483_778));
+        assert_eq!(Preset::Tiny.config().parameter_count(), Some(4_386_178));
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused_with_the_value() {
+        let config = BertConfig {
+            num_attention_heads: 7,
+            ..BertConfig::default()
+        };
+        let error = config.validate().unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument(_)));
+        assert!(error.message().contains("768") && error.message().contains('7'));
+        let absurd = BertConfig {
+            hidden_size: 65_536,
+            num_attention_heads: 1,
+            num_hidden_layers: 1_024,
+            intermediate_size: 1_048_576,
+            ..BertConfig::default()
+        };
+        assert!(matches!(absurd.validate(), Err(Error::OutOfMemory(_))));
+        let nan = BertConfig {
+            hidden_dropout_prob: f64::NAN,
+            ..BertConfig::default()
+        };
+        assert!(matches!(nan.validate(), Err(Error::InvalidArgument(_))));
+    }
+}

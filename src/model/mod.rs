@@ -1,0 +1,156 @@
+//! BERT itself: its shape, its parameters and its forward and backward pass.
+
+mod attention;
+pub mod config;
+mod embeddings;
+mod encoder;
+mod feed_forward;
+mod heads;
+pub mod parameters;
+pub mod plain;
+
+use candle_core::{Device, Tensor, Var};
+
+pub use config::{BertConfig, HiddenAct, Pooling, Preset};
+pub use parameters::{ParameterKind, ParameterSpec, ParameterTable, Parameters};
+
+use crate::data::{Batch, cut_into_batches};
+use crate::error::Result;
+use crate::random::Dropout;
+
+/// Sequences that are computed together outside training, at most.
+const MAX_BATCH_SEQUENCES: usize = 32;
+
+/// Tokens that are computed together outside training, at most, padding included.
+const MAX_BATCH_TOKENS: usize = 4096;
+
+/// A gradient for each parameter, in the table's order, in host memory.
+pub type Gradients = Vec<Vec<f32>>;
+
+/// A model without its values: what is computed, and where.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// Its shape.
+    pub config: BertConfig,
+    /// Its parameters.
+    pub table: ParameterTable,
+    /// Where it is computed.
+    pub device: Device,
+}
+
+impl Model {
+    /// A model of a shape that [`BertConfig::validate`] accepts.
+    pub fn new(config: BertConfig, device: Device) -> Result<Model> {
+        config.validate()?;
+        Ok(Model {
+            table: ParameterTable::new(&config),
+            config,
+            device,
+        })
+    }
+
+    /// Class scores before the softmax, [sequences, num_labels] row by row, without dropout.
+    pub fn logits(&self, parameters: &Parameters, batch: &Batch) -> Result<Vec<f32>> {
+        let pass = self.pass(&parameters.tensors, batch, None);
+        Ok(pass.logits()?.flatten_all()?.to_vec1()?)
+    }
+
+    /// The logits of any number of sequences, in order, in bounded memory: sequences of similar length go together.
+    pub fn logits_of_all(&self, parameters: &Parameters, sequences: &Batch) -> Result<Vec<f32>> {
+        let num_labels = self.config.num_labels;
+        let length = |index: usize| sequences.range(index).len();
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
+        order.sort_by_key(|&index| length(index));
+        let mut logits = vec![0f32; sequences.len() * num_labels];
+        for batch in cut_into_batches(&order, length, MAX_BATCH_SEQUENCES, MAX_BATCH_TOKENS) {
+            let batch = &order[batch];
+            let values = self.logits(parameters, &sequences.select(batch))?;
+            for (&index, row) in batch.iter().zip(values.chunks(num_labels)) {
+                logits[index * num_labels..(index + 1) * num_labels].copy_from_slice(row);
+            }
+        }
+        Ok(logits)
+    }
+
+    /// A set of parameters from values in the table's order.
+    pub fn parameters_from_host(&self, values: Vec<Vec<f32>>) -> Result<Parameters> {
+        let tensors = values
+            .into_iter()
+            .zip(&self.table.specs)
+            .map(|(values, spec)| {
+                Ok(Tensor::from_vec(
+                    values,
+                    spec.shape.as_slice(),
+                    &self.device,
+                )?)
+            })
+            .collect::<Result<_>>()?;
+        Ok(Parameters { tensors })
+    }
+
+    /// One training pass: the logits (with dropout, where given), and the gradients added to `gradients`. `loss` gets
+    /// the logits and gives the derivative of the loss by each of them.
+    pub fn logits_and_gradients(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch,
+        dropout: Option<Dropout>,
+        loss: impl FnOnce(&[f32]) -> Vec<f32>,
+        gradients: &mut Gradients,
+    ) -> Result<Vec<f32>> {
+        let variables = parameters
+            .tensors
+            .iter()
+            .map(|tensor| Ok(Var::from_tensor(tensor)?.into_inner()))
+            .collect::<Result<Vec<Tensor>>>()?;
+        let pass = self.pass(&variables, batch, dropout);
+        let logits = pass.logits()?;
+        let values: Vec<f32> = logits.flatten_all()?.to_vec1()?;
+        let derivative = Tensor::from_vec(loss(&values), logits.shape(), &self.device)?;
+        let store = (logits * derivative)?.sum_all()?.backward()?;
+        for ((variable, spec), sum) in variables.iter().zip(&self.table.specs).zip(gradients) {
+            // A parameter that this batch doesn't reach has no gradient: it is zero.
+            let Some(gradient) = store.get(variable) else {
+                continue;
+            };
+            let mut gradient: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
+            if let ParameterKind::Embedding {
+                padding_row: Some(row),
+            } = spec.kind
+            {
+                let width = spec.shape[1];
+                let start = row as usize * width;
+                gradient[start..start + width].fill(0.0);
+            }
+            for (sum, value) in sum.iter_mut().zip(&gradient) {
+                *sum += value;
+            }
+        }
+        Ok(values)
+    }
+
+    /// Gradients of zero for every parameter.
+    pub fn zero_gradients(&self) -> Gradients {
+        self.table
+            .specs
+            .iter()
+            .map(|spec| vec![0f32; spec.len()])
+            .collect()
+    }
+
+    fn pass<'a>(
+        &'a self,
+        tensors: &'a [Tensor],
+        batch: &'a Batch,
+        dropout: Option<Dropout>,
+    ) -> plain::Pass<'a> {
+        plain::Pass {
+            config: &self.config,
+            table: &self.table,
+            tensors,
+            batch,
+            dropout,
+            device: &self.device,
+        }
+    }
+}

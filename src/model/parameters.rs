@@ -1,0 +1,359 @@
+//! Which parameters a model has: their names, shapes and order, and one whole set of their values.
+
+use candle_core::{Device, Tensor};
+
+use super::config::{BertConfig, Pooling};
+use crate::error::Result;
+use crate::random::{Site, Stream};
+
+/// What a parameter is, which decides its initial value and whether weight decay applies to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// An embedding table; the row of the padding token, if this table has one, starts at zero and gets no gradient.
+    Embedding {
+        /// That row.
+        padding_row: Option<u32>,
+    },
+    /// A linear layer's matrix, [outputs, inputs].
+    Weight,
+    /// A linear layer's bias.
+    Bias,
+    /// A layer norm's weight.
+    NormWeight,
+    /// A layer norm's bias.
+    NormBias,
+}
+
+impl ParameterKind {
+    /// Weight decay spares biases and layer norms, as in transformers' `Trainer`.
+    pub fn has_weight_decay(self) -> bool {
+        matches!(
+            self,
+            ParameterKind::Embedding { .. } | ParameterKind::Weight
+        )
+    }
+}
+
+/// One parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterSpec {
+    /// The name in `BertForSequenceClassification`'s state dict.
+    pub name: String,
+    /// The shape there.
+    pub shape: Vec<usize>,
+    /// What it is.
+    pub kind: ParameterKind,
+}
+
+impl ParameterSpec {
+    /// Numbers in it.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Never: every size is at least one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Where a linear layer's parameters stand in the table.
+#[derive(Debug, Clone, Copy)]
+pub struct LinearIndex {
+    /// [outputs, inputs].
+    pub weight: usize,
+    /// [outputs].
+    pub bias: usize,
+}
+
+/// Where a layer norm's parameters stand in the table.
+#[derive(Debug, Clone, Copy)]
+pub struct NormIndex {
+    /// [hidden_size].
+    pub weight: usize,
+    /// [hidden_size].
+    pub bias: usize,
+}
+
+/// Where the embeddings' parameters stand in the table.
+#[derive(Debug, Clone, Copy)]
+pub struct EmbeddingsIndex {
+    /// [vocab_size, hidden_size].
+    pub word: usize,
+    /// [max_position_embeddings, hidden_size].
+    pub position: usize,
+    /// [type_vocab_size, hidden_size].
+    pub token_type: usize,
+    /// The norm after their sum.
+    pub norm: NormIndex,
+}
+
+/// Where one block's parameters stand in the table.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerIndex {
+    /// `attention.self.query`.
+    pub query: LinearIndex,
+    /// `attention.self.key`.
+    pub key: LinearIndex,
+    /// `attention.self.value`.
+    pub value: LinearIndex,
+    /// `attention.output.dense`.
+    pub attention_output: LinearIndex,
+    /// `attention.output.LayerNorm`.
+    pub attention_norm: NormIndex,
+    /// `intermediate.dense`.
+    pub intermediate: LinearIndex,
+    /// `output.dense`.
+    pub output: LinearIndex,
+    /// `output.LayerNorm`.
+    pub output_norm: NormIndex,
+}
+
+/// All parameters of a model in their fixed order, and where each part's stand.
+#[derive(Debug, Clone)]
+pub struct ParameterTable {
+    /// The parameters, in order.
+    pub specs: Vec<ParameterSpec>,
+    /// The embeddings'.
+    pub embeddings: EmbeddingsIndex,
+    /// Each block's.
+    pub layers: Vec<LayerIndex>,
+    /// The norm after the last block, where the model has one.
+    pub final_norm: Option<NormIndex>,
+    /// The pooler's, where the model has one.
+    pub pooler: Option<LinearIndex>,
+    /// The classifier's.
+    pub classifier: LinearIndex,
+}
+
+/// Appends parameters and remembers where they went.
+#[derive(Default)]
+struct Builder {
+    specs: Vec<ParameterSpec>,
+}
+
+impl Builder {
+    fn push(&mut self, name: String, shape: Vec<usize>, kind: ParameterKind) -> usize {
+        self.specs.push(ParameterSpec { name, shape, kind });
+        self.specs.len() - 1
+    }
+
+    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) -> LinearIndex {
+        LinearIndex {
+            weight: self.push(
+                format!("{name}.weight"),
+                vec![outputs, inputs],
+                ParameterKind::Weight,
+            ),
+            bias: self.push(format!("{name}.bias"), vec![outputs], ParameterKind::Bias),
+        }
+    }
+
+    fn norm(&mut self, name: &str, size: usize) -> NormIndex {
+        NormIndex {
+            weight: self.push(
+                format!("{name}.weight"),
+                vec![size],
+                ParameterKind::NormWeight,
+            ),
+            bias: self.push(format!("{name}.bias"), vec![size], ParameterKind::NormBias),
+        }
+    }
+
+    fn embedding(&mut self, name: &str, rows: usize, size: usize, padding: Option<u32>) -> usize {
+        self.push(
+            format!("{name}.weight"),
+            vec![rows, size],
+            ParameterKind::Embedding {
+                padding_row: padding,
+            },
+        )
+    }
+}
+
+impl ParameterTable {
+    /// The parameters of a model of this shape, in the order of transformers' `named_parameters()`.
+    pub fn new(config: &BertConfig) -> ParameterTable {
+        let mut b = Builder::default();
+        let hidden = config.hidden_size;
+        let prefix = "bert.embeddings";
+        let embeddings = EmbeddingsIndex {
+            word: b.embedding(
+                &format!("{prefix}.word_embeddings"),
+                config.vocab_size,
+                hidden,
+                Some(config.pad_token_id),
+            ),
+            position: b.embedding(
+                &format!("{prefix}.position_embeddings"),
+                config.max_position_embeddings,
+                hidden,
+                None,
+            ),
+            token_type: b.embedding(
+                &format!("{prefix}.token_type_embeddings"),
+                config.type_vocab_size,
+                hidden,
+                None,
+            ),
+            norm: b.norm(&format!("{prefix}.LayerNorm"), hidden),
+        };
+        let layers = (0..config.num_hidden_layers)
+            .map(|n| {
+                let p = format!("bert.encoder.layer.{n}");
+                LayerIndex {
+                    query: b.linear(&format!("{p}.attention.self.query"), hidden, hidden),
+                    key: b.linear(&format!("{p}.attention.self.key"), hidden, hidden),
+                    value: b.linear(&format!("{p}.attention.self.value"), hidden, hidden),
+                    attention_output: b.linear(
+                        &format!("{p}.attention.output.dense"),
+                        hidden,
+                        hidden,
+                    ),
+                    attention_norm: b.norm(&format!("{p}.attention.output.LayerNorm"), hidden),
+                    intermediate: b.linear(
+                        &format!("{p}.intermediate.dense"),
+                        hidden,
+                        config.intermediate_size,
+                    ),
+                    output: b.linear(
+                        &format!("{p}.output.dense"),
+                        config.intermediate_size,
+                        hidden,
+                    ),
+                    output_norm: b.norm(&format!("{p}.output.LayerNorm"), hidden),
+                }
+            })
+            .collect();
+        let final_norm = config
+            .final_layer_norm
+            .then(|| b.norm("bert.encoder.LayerNorm", hidden));
+        let pooler = (config.pooling == Pooling::Pooler)
+            .then(|| b.linear("bert.pooler.dense", hidden, hidden));
+        let classifier = b.linear("classifier", hidden, config.num_labels);
+        ParameterTable {
+            specs: b.specs,
+            embeddings,
+            layers,
+            final_norm,
+            pooler,
+            classifier,
+        }
+    }
+
+    /// Numbers in all parameters.
+    pub fn parameter_count(&self) -> usize {
+        self.specs.iter().map(ParameterSpec::len).sum()
+    }
+}
+
+/// One whole set of values, in the table's order: float32 tensors on one device. It never changes; training makes the
+/// next set.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    /// The values.
+    pub tensors: Vec<Tensor>,
+}
+
+impl Parameters {
+    /// BERT's initialisation: normal(0, initializer_range) weights and embeddings, zero biases, layer norms of one and
+    /// zero, the padding row zero. The same seed gives the same values on every device and number of threads.
+    pub fn initialise(
+        config: &BertConfig,
+        table: &ParameterTable,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Parameters> {
+        let tensors = table
+            .specs
+            .iter()
+            .enumerate()
+            .map(|(index, spec)| {
+                Ok(Tensor::from_vec(
+                    initial_values(config, spec, index, seed),
+                    spec.shape.as_slice(),
+                    device,
+                )?)
+            })
+            .collect::<Result<_>>()?;
+        Ok(Parameters { tensors })
+    }
+
+    /// Copies every parameter to host memory, in order.
+    pub fn to_host(&self) -> Result<Vec<Vec<f32>>> {
+        self.tensors
+            .iter()
+            .map(|tensor| Ok(tensor.flatten_all()?.to_vec1::<f32>()?))
+            .collect()
+    }
+}
+
+/// The initial values of parameter number `index`.
+pub fn initial_values(
+    config: &BertConfig,
+    spec: &ParameterSpec,
+    index: usize,
+    seed: u64,
+) -> Vec<f32> {
+    let mut values = vec![0f32; spec.len()];
+    match spec.kind {
+        ParameterKind::Embedding { .. } | ParameterKind::Weight => {
+            Stream::new(seed, Site::Parameter(index as u32), 0)
+                .fill_normal(config.initializer_range, &mut values);
+        }
+        ParameterKind::NormWeight => values.fill(1.0),
+        ParameterKind::Bias | ParameterKind::NormBias => {}
+    }
+    if let ParameterKind::Embedding {
+        padding_row: Some(row),
+    } = spec.kind
+    {
+        let width = spec.shape[1];
+        let start = row as usize * width;
+        values[start..start + width].fill(0.0);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_agrees_with_the_count_and_with_transformers_names() {
+        for config in [
+            BertConfig::default(),
+            super::super::config::Preset::Compact.config(),
+        ] {
+            let table = ParameterTable::new(&config);
+            assert_eq!(Some(table.parameter_count()), config.parameter_count());
+        }
+        let table = ParameterTable::new(&BertConfig::default());
+        assert_eq!(table.specs.len(), 5 + 16 * 12 + 2 + 2);
+        assert_eq!(
+            table.specs[table.layers[3].output_norm.weight].name,
+            "bert.encoder.layer.3.output.LayerNorm.weight"
+        );
+        assert_eq!(table.specs[table.classifier.bias].name, "classifier.bias");
+    }
+
+    #[test]
+    fn the_padding_row_starts_at_zero() {
+        let config = BertConfig {
+            vocab_size: 6,
+            hidden_size: 4,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            intermediate_size: 8,
+            pad_token_id: 2,
+            ..BertConfig::default()
+        };
+        let table = ParameterTable::new(&config);
+        let parameters = Parameters::initialise(&config, &table, 1, &Device::Cpu).unwrap();
+        let words = parameters.tensors[table.embeddings.word]
+            .to_vec2::<f32>()
+            .unwrap();
+        assert_eq!(words[2], [0.0; 4]);
+        assert!(words[1].iter().all(|&v| v != 0.0));
+    }
+}

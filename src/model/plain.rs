@@ -1,0 +1,161 @@
+//! BERT's forward pass in plain candle operations: the definition. Readable, differentiable, the same on every device.
+//!
+//! Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers" (2019), as transformers' `modeling_bert.py`
+//! computes it. `candle_nn`'s fused layer norm and softmax record no backward, so the operations here are built from
+//! basic ones. Each part has a file of its own; this one holds what they share.
+
+use candle_core::{D, Device, Tensor};
+
+use super::config::BertConfig;
+use super::parameters::{LinearIndex, NormIndex, ParameterTable};
+use crate::data::Batch;
+use crate::error::Result;
+use crate::random::{Dropout, DropoutMask};
+
+/// Numbers the model's dropouts. The order is part of what a seed means.
+pub mod dropout_site {
+    /// After the embeddings.
+    pub const EMBEDDINGS: u32 = 0;
+    /// Before the classifier.
+    pub const CLASSIFIER: u32 = 1;
+    /// On block `layer`'s attention probabilities.
+    pub fn attention_probabilities(layer: usize) -> u32 {
+        2 + 3 * layer as u32
+    }
+    /// On block `layer`'s attention output.
+    pub fn attention_output(layer: usize) -> u32 {
+        3 + 3 * layer as u32
+    }
+    /// On block `layer`'s feed-forward output.
+    pub fn feed_forward_output(layer: usize) -> u32 {
+        4 + 3 * layer as u32
+    }
+}
+
+/// What one forward pass works on.
+pub struct Pass<'a> {
+    /// The model's shape.
+    pub config: &'a BertConfig,
+    /// Where its parameters stand.
+    pub table: &'a ParameterTable,
+    /// One whole set of values; variables where gradients are wanted.
+    pub tensors: &'a [Tensor],
+    /// The sequences.
+    pub batch: &'a Batch,
+    /// The dropouts of this batch; `None` outside training.
+    pub dropout: Option<Dropout>,
+    /// Where it is computed.
+    pub device: &'a Device,
+}
+
+impl Pass<'_> {
+    /// x Wᵀ + b over the last dimension.
+    pub(super) fn linear(&self, index: LinearIndex, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = (&self.tensors[index.weight], &self.tensors[index.bias]);
+        let mut shape = x.dims().to_vec();
+        let inputs = shape.pop().unwrap_or(0);
+        let rows = shape.iter().product::<usize>();
+        shape.push(weight.dim(0)?);
+        // One product over all rows: a batched one would copy the weight for each sequence.
+        let y = x.reshape((rows, inputs))?.matmul(&weight.t()?)?;
+        Ok(y.broadcast_add(bias)?.reshape(shape)?)
+    }
+
+    /// (x - mean) / sqrt(variance + layer_norm_eps) · weight + bias over the last dimension.
+    pub(super) fn layer_norm(&self, index: NormIndex, x: &Tensor) -> Result<Tensor> {
+        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+        let deviation = (variance + self.config.layer_norm_eps)?.sqrt()?;
+        Ok(centred
+            .broadcast_div(&deviation)?
+            .broadcast_mul(&self.tensors[index.weight])?
+            .broadcast_add(&self.tensors[index.bias])?)
+    }
+
+    /// The mask of dropout `site`, or nothing where it doesn't act.
+    fn dropout_mask(&self, site: u32, probability: f64) -> Option<DropoutMask> {
+        let dropout = self.dropout?;
+        (probability > 0.0).then(|| dropout.mask(site, probability))
+    }
+
+    /// Dropout on states [batch, length, width]: the factors go by the packed token, so that padding changes nothing.
+    pub(super) fn dropout_states(&self, site: u32, probability: f64, x: Tensor) -> Result<Tensor> {
+        let Some(mask) = self.dropout_mask(site, probability) else {
+            return Ok(x);
+        };
+        let (sequences, length, width) = x.dims3()?;
+        let mut factors = vec![0f32; sequences * length * width];
+        for (sequence, range) in self.batch.ranges().enumerate() {
+            for (position, token) in range.enumerate() {
+                let start = (sequence * length + position) * width;
+                fill_row(&mask, token, &mut factors[start..start + width]);
+            }
+        }
+        let factors = Tensor::from_vec(factors, (sequences, length, width), self.device)?;
+        Ok((x * factors)?)
+    }
+
+    /// Dropout on one vector a sequence, [batch, width].
+    pub(super) fn dropout_pooled(&self, site: u32, probability: f64, x: Tensor) -> Result<Tensor> {
+        let Some(mask) = self.dropout_mask(site, probability) else {
+            return Ok(x);
+        };
+        let (sequences, width) = x.dims2()?;
+        let mut factors = vec![0f32; sequences * width];
+        for (sequence, row) in factors.chunks_mut(width).enumerate() {
+            fill_row(&mask, sequence, row);
+        }
+        let factors = Tensor::from_vec(factors, (sequences, width), self.device)?;
+        Ok((x * factors)?)
+    }
+
+    /// Dropout on attention probabilities [batch, heads, length, length]: a row for each packed token and head.
+    pub(super) fn dropout_probabilities(
+        &self,
+        site: u32,
+        probability: f64,
+        x: Tensor,
+    ) -> Result<Tensor> {
+        let Some(mask) = self.dropout_mask(site, probability) else {
+            return Ok(x);
+        };
+        let (sequences, heads, length, _) = x.dims4()?;
+        let mut factors = vec![0f32; sequences * heads * length * length];
+        for (sequence, range) in self.batch.ranges().enumerate() {
+            let keys = range.len();
+            for head in 0..heads {
+                for (position, token) in range.clone().enumerate() {
+                    let start = ((sequence * heads + head) * length + position) * length;
+                    fill_probability_row(
+                        &mask,
+                        self.config,
+                        token,
+                        head,
+                        &mut factors[start..start + keys],
+                    );
+                }
+            }
+        }
+        let factors = Tensor::from_vec(factors, x.shape(), self.device)?;
+        Ok((x * factors)?)
+    }
+}
+
+/// The factors of row `row`: rows of any width start at a multiple of four.
+pub fn fill_row(mask: &DropoutMask, row: usize, out: &mut [f32]) {
+    let stride = out.len().next_multiple_of(4) as u64;
+    mask.fill(row as u64 * stride, out);
+}
+
+/// The factors of packed token `token`'s attention in `head`, over as many keys as `out` has.
+pub fn fill_probability_row(
+    mask: &DropoutMask,
+    config: &BertConfig,
+    token: usize,
+    head: usize,
+    out: &mut [f32],
+) {
+    let stride = config.max_position_embeddings.next_multiple_of(4) as u64;
+    let row = token as u64 * config.num_attention_heads as u64 + head as u64;
+    mask.fill(row * stride, out);
+}

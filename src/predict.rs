@@ -1,0 +1,247 @@
+//! From texts to class probabilities.
+
+use crate::classifier::Classifier;
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::threads;
+use crate::train::loss::{argmax, softmax};
+
+/// Texts that are tokenized and held at once, so that a call of any size runs in bounded memory.
+const TEXTS_AT_ONCE: usize = 1024;
+
+/// How the windows of a long text become one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CombineWindows {
+    /// The mean of the windows' logits.
+    MeanLogits,
+    /// The mean of their probabilities; the logits are its logarithm.
+    MeanProbabilities,
+    /// The window whose highest probability is the highest decides.
+    MostConfident,
+}
+
+/// What becomes of a text that is longer than the maximum length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongText {
+    /// It is cut.
+    Truncate,
+    /// It is classified by overlapping windows.
+    Windows {
+        /// Tokens that neighbouring windows share.
+        stride: usize,
+        /// How their answers become one.
+        combine: CombineWindows,
+    },
+}
+
+/// The options of a prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PredictOptions {
+    /// Longest sequence in tokens; 0 takes what the model allows.
+    pub max_length: usize,
+    /// What becomes of a longer text.
+    pub long_text: LongText,
+}
+
+impl Default for PredictOptions {
+    fn default() -> PredictOptions {
+        PredictOptions {
+            max_length: 0,
+            long_text: LongText::Truncate,
+        }
+    }
+}
+
+/// The answers for n texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predictions {
+    /// Classes.
+    pub num_labels: usize,
+    /// Scores before the softmax, [n, num_labels].
+    pub logits: Vec<f32>,
+    /// Probabilities of the classes, [n, num_labels]; each row sums to 1.
+    pub probabilities: Vec<f32>,
+    /// The class with the highest logit, [n].
+    pub label_ids: Vec<u32>,
+}
+
+impl Predictions {
+    fn new(num_labels: usize, logits: Vec<f32>) -> Predictions {
+        Predictions {
+            num_labels,
+            probabilities: logits.chunks(num_labels).flat_map(softmax).collect(),
+            label_ids: logits
+                .chunks(num_labels)
+                .map(|row| argmax(row) as u32)
+                .collect(),
+            logits,
+        }
+    }
+
+    /// Text `index`'s `k` most probable classes with their probabilities, the best first, equals by their id.
+    pub fn top(&self, index: usize, k: usize) -> Vec<(u32, f32)> {
+        let row = &self.probabilities[index * self.num_labels..(index + 1) * self.num_labels];
+        let mut ranked: Vec<(u32, f32)> = (0..).zip(row.iter().copied()).collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        ranked.truncate(k);
+        ranked
+    }
+}
+
+impl Classifier {
+    /// Classifies texts, or pairs of texts. All of one call see one set of weights.
+    pub fn predict(
+        &self,
+        texts: &[(&str, Option<&str>)],
+        options: &PredictOptions,
+    ) -> Result<Predictions> {
+        let max_length = self.max_length(options.max_length)?;
+        let parameters = self.parameters();
+        let num_labels = self.model().config.num_labels;
+        let mut logits = Vec::with_capacity(texts.len().saturating_mul(num_labels));
+        for texts in texts.chunks(TEXTS_AT_ONCE) {
+            let block = threads::run(|| -> Result<Vec<f32>> {
+                // windows[i]..windows[i + 1] are text i's sequences.
+                let mut windows = vec![0];
+                let mut encodings = Vec::new();
+                match options.long_text {
+                    LongText::Truncate => {
+                        encodings = self.tokenizer().encode_batch(texts, max_length)?;
+                        windows.extend(1..=encodings.len());
+                    }
+                    LongText::Windows { stride, .. } => {
+                        for (text, pair) in texts {
+                            encodings.extend(
+                                self.tokenizer()
+                                    .encode_windows(text, *pair, max_length, stride)?,
+                            );
+                            windows.push(encodings.len());
+                        }
+                    }
+                }
+                let sequences = Batch::pack(
+                    encodings
+                        .iter()
+                        .map(|e| (e.input_ids.as_slice(), e.token_type_ids.as_slice())),
+                );
+                let logits = self.model().logits_of_all(&parameters, &sequences)?;
+                let LongText::Windows { combine, .. } = options.long_text else {
+                    return Ok(logits);
+                };
+                Ok(windows
+                    .windows(2)
+                    .flat_map(|range| {
+                        let rows = &logits[range[0] * num_labels..range[1] * num_labels];
+                        combine_windows(rows, num_labels, combine)
+                    })
+                    .collect())
+            })??;
+            logits.extend(block);
+        }
+        Ok(Predictions::new(num_labels, logits))
+    }
+
+    /// Classifies token sequences as they are: [CLS], [SEP] and token types included.
+    pub fn predict_ids(&self, sequences: &Batch) -> Result<Predictions> {
+        let config = &self.model().config;
+        for (index, range) in sequences.ranges().enumerate() {
+            if range.is_empty() || range.len() > config.max_position_embeddings {
+                return Err(Error::InvalidArgument(format!(
+                    "Sequence {index} has {} tokens; it must have between 1 and {}.",
+                    range.len(),
+                    config.max_position_embeddings
+                )));
+            }
+        }
+        let wrong =
+            |values: &[u32], limit: usize| values.iter().find(|&&v| v as usize >= limit).copied();
+        if let Some(id) = wrong(&sequences.input_ids, config.vocab_size) {
+            return Err(Error::InvalidArgument(format!(
+                "The token id {id} is not below this model's vocab_size, {}.",
+                config.vocab_size
+            )));
+        }
+        if let Some(id) = wrong(&sequences.token_type_ids, config.type_vocab_size) {
+            return Err(Error::InvalidArgument(format!(
+                "The token type {id} is not below this model's type_vocab_size, {}.",
+                config.type_vocab_size
+            )));
+        }
+        let parameters = self.parameters();
+        let logits = threads::run(|| self.model().logits_of_all(&parameters, sequences))??;
+        Ok(Predictions::new(config.num_labels, logits))
+    }
+}
+
+/// One row of logits from the rows of a text's windows.
+fn combine_windows(rows: &[f32], num_labels: usize, combine: CombineWindows) -> Vec<f32> {
+    let count = (rows.len() / num_labels) as f64;
+    let mean = |rows: &[f32]| -> Vec<f64> {
+        let mut sums = vec![0f64; num_labels];
+        for row in rows.chunks(num_labels) {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += f64::from(value);
+            }
+        }
+        sums.iter().map(|sum| sum / count).collect()
+    };
+    match combine {
+        // One window is the text itself: nothing is rounded.
+        _ if rows.len() == num_labels => rows.to_vec(),
+        CombineWindows::MeanLogits => mean(rows).iter().map(|&x| x as f32).collect(),
+        CombineWindows::MeanProbabilities => {
+            let probabilities: Vec<f32> = rows.chunks(num_labels).flat_map(softmax).collect();
+            mean(&probabilities)
+                .iter()
+                .map(|&p| p.max(f64::from(f32::MIN_POSITIVE)).ln() as f32)
+                .collect()
+        }
+        CombineWindows::MostConfident => {
+            let confidence = |row: &[f32]| softmax(row).into_iter().fold(0f32, f32::max);
+            let mut best = &rows[..num_labels];
+            for row in rows.chunks(num_labels) {
+                if confidence(row) > confidence(best) {
+                    best = row;
+                }
+            }
+            best.to_vec()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_combine_as_asked() {
+        let rows = [2.0f32, 0.0, -1.0, 3.0];
+        assert_eq!(
+            combine_windows(&rows, 2, CombineWindows::MeanLogits),
+            [0.5, 1.5]
+        );
+        // The second window's probability 0.982 is higher than the first one's 0.881.
+        assert_eq!(
+            combine_windows(&rows, 2, CombineWindows::MostConfident),
+            [-1.0, 3.0]
+        );
+        let mean = softmax(&combine_windows(
+            &rows,
+            2,
+            CombineWindows::MeanProbabilities,
+        ));
+        assert!((mean[0] - (0.880_797 + 0.017_986_2) / 2.0).abs() < 1e-5);
+        assert_eq!(
+            combine_windows(&rows[..2], 2, CombineWindows::MeanProbabilities),
+            [2.0, 0.0]
+        );
+    }
+
+    #[test]
+    fn the_best_k_are_ranked_and_ties_go_by_id() {
+        let predictions = Predictions::new(3, vec![0.0, 1.0, 0.0]);
+        let top: Vec<u32> = predictions.top(0, 2).iter().map(|t| t.0).collect();
+        assert_eq!(top, [1, 0]);
+        assert_eq!(predictions.label_ids, [1]);
+    }
+}

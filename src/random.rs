@@ -1,0 +1,228 @@
+//! Random numbers that depend on a key and a position alone, never on the order in which threads draw them.
+//!
+//! The generator is Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011). Every use
+//! has a [`Site`], so that initialisation, shuffling and each dropout draw from streams that never meet.
+
+use rand::RngCore;
+
+/// What a stream of random numbers is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// Initial values of parameter number n.
+    Parameter(u32),
+    /// The order of the examples, by epoch.
+    Shuffle,
+    /// Dropout number n of the model, by training batch.
+    Dropout(u32),
+}
+
+impl Site {
+    fn number(self) -> u32 {
+        match self {
+            Site::Parameter(n) => n,
+            Site::Shuffle => 1 << 30,
+            Site::Dropout(n) => (2 << 30) | n,
+        }
+    }
+}
+
+/// One stream: the numbers of a seed, a site and a step, addressable by position.
+#[derive(Debug, Clone, Copy)]
+pub struct Stream {
+    key: [u32; 2],
+    step: u32,
+    site: u32,
+}
+
+impl Stream {
+    /// The stream of `site` at `step` (an epoch, or a training batch) under `seed`.
+    pub fn new(seed: u64, site: Site, step: u32) -> Stream {
+        Stream {
+            key: [seed as u32, (seed >> 32) as u32],
+            step,
+            site: site.number(),
+        }
+    }
+
+    /// Four numbers, each uniform over all of u32, at position `index`.
+    #[inline]
+    pub fn block(&self, index: u64) -> [u32; 4] {
+        philox4x32_10(
+            [index as u32, (index >> 32) as u32, self.step, self.site],
+            self.key,
+        )
+    }
+
+    /// Fills `out` with normal(0, `standard_deviation`) values (Box-Muller, in float64).
+    pub fn fill_normal(&self, standard_deviation: f64, out: &mut [f32]) {
+        for (index, pair) in out.chunks_mut(2).enumerate() {
+            let [a, b, c, d] = self.block(index as u64);
+            // 53 bits each; the first in (0, 1], so that its logarithm is finite.
+            let u = (((u64::from(a) << 32 | u64::from(b)) >> 11) + 1) as f64 / (1u64 << 53) as f64;
+            let v = ((u64::from(c) << 32 | u64::from(d)) >> 11) as f64 / (1u64 << 53) as f64;
+            let radius = standard_deviation * (-2.0 * u.ln()).sqrt();
+            let (sine, cosine) = (2.0 * std::f64::consts::PI * v).sin_cos();
+            pair[0] = (radius * cosine) as f32;
+            if let Some(second) = pair.get_mut(1) {
+                *second = (radius * sine) as f32;
+            }
+        }
+    }
+
+    /// The stream from its start, one number after the other, for `rand`'s algorithms.
+    pub fn sequence(self) -> Sequence {
+        Sequence {
+            stream: self,
+            next: 0,
+        }
+    }
+}
+
+/// A [`Stream`] read in order.
+pub struct Sequence {
+    stream: Stream,
+    next: u64,
+}
+
+impl RngCore for Sequence {
+    fn next_u32(&mut self) -> u32 {
+        let value = self.stream.block(self.next / 4)[(self.next % 4) as usize];
+        self.next += 1;
+        value
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        u64::from(self.next_u32()) | u64::from(self.next_u32()) << 32
+    }
+
+    fn fill_bytes(&mut self, out: &mut [u8]) {
+        for chunk in out.chunks_mut(4) {
+            let bytes = self.next_u32().to_le_bytes();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        }
+    }
+}
+
+/// Which elements a dropout drops, and how much the rest grows.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropout {
+    seed: u64,
+    batch: u32,
+}
+
+impl Dropout {
+    /// The dropouts of training batch number `batch` (counted over the whole run) under `seed`.
+    pub fn new(seed: u64, batch: u32) -> Dropout {
+        Dropout { seed, batch }
+    }
+
+    /// The mask of dropout number `site`: elements are dropped with `probability`.
+    pub fn mask(&self, site: u32, probability: f64) -> DropoutMask {
+        DropoutMask {
+            stream: Stream::new(self.seed, Site::Dropout(site), self.batch),
+            threshold: (probability * 4_294_967_296.0) as u32,
+            scale: (1.0 / (1.0 - probability)) as f32,
+        }
+    }
+}
+
+/// One dropout's factors: 0 for a dropped element, 1 / (1 - probability) for a kept one.
+#[derive(Debug, Clone, Copy)]
+pub struct DropoutMask {
+    stream: Stream,
+    threshold: u32,
+    scale: f32,
+}
+
+impl DropoutMask {
+    /// The factors of elements `start`, `start` + 1, … `start` must be a multiple of four.
+    #[inline]
+    pub fn fill(&self, start: u64, out: &mut [f32]) {
+        debug_assert_eq!(start % 4, 0);
+        for (index, chunk) in out.chunks_mut(4).enumerate() {
+            let block = self.stream.block(start / 4 + index as u64);
+            for (value, random) in chunk.iter_mut().zip(block) {
+                *value = if random >= self.threshold {
+                    self.scale
+                } else {
+                    0.0
+                };
+            }
+        }
+    }
+}
+
+#[inline]
+fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    for _ in 0..10 {
+        let first = u64::from(counter[0]) * 0xD251_1F53;
+        let second = u64::from(counter[2]) * 0xCD9E_8D57;
+        counter = [
+            (second >> 32) as u32 ^ counter[1] ^ key[0],
+            second as u32,
+            (first >> 32) as u32 ^ counter[3] ^ key[1],
+            first as u32,
+        ];
+        key = [
+            key[0].wrapping_add(0x9E37_79B9),
+            key[1].wrapping_add(0xBB67_AE85),
+        ];
+    }
+    counter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn philox_gives_the_published_values() {
+        // Known-answer tests of Random123 1.14 (kat_vectors, philox4x32 10).
+        assert_eq!(
+            philox4x32_10([0; 4], [0; 2]),
+            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
+        );
+        assert_eq!(
+            philox4x32_10([u32::MAX; 4], [u32::MAX; 2]),
+            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
+        );
+        assert_eq!(
+            philox4x32_10(
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0]
+            ),
+            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
+        );
+    }
+
+    #[test]
+    fn normal_values_have_the_asked_moments() {
+        let mut values = vec![0f32; 100_001];
+        Stream::new(7, Site::Parameter(3), 0).fill_normal(0.02, &mut values);
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
+        let variance = values
+            .iter()
+            .map(|&v| (f64::from(v) - mean).powi(2))
+            .sum::<f64>()
+            / values.len() as f64;
+        assert!(mean.abs() < 3e-4, "{mean}");
+        assert!((variance.sqrt() - 0.02).abs() < 3e-4, "{variance}");
+    }
+
+    #[test]
+    fn dropout_keeps_the_asked_share_and_the_mean() {
+        let mask = Dropout::new(1, 9).mask(4, 0.1);
+        let mut factors = vec![0f32; 40_000];
+        mask.fill(0, &mut factors);
+        let dropped = factors.iter().filter(|&&f| f == 0.0).count();
+        assert!((3_700..4_300).contains(&dropped), "{dropped}");
+        assert!(factors.iter().all(|&f| f == 0.0 || f == (1.0 / 0.9) as f32));
+        // Position decides, not how much is drawn at once.
+        let mut part = vec![0f32; 100];
+        mask.fill(400, &mut part);
+        assert_eq!(part, factors[400..500]);
+        let mut other = vec![0f32; 100];
+        Dropout::new(1, 10).mask(4, 0.1).fill(400, &mut other);
+        assert_ne!(part, other);
+    }
+}

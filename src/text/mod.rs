@@ -1,0 +1,102 @@
+//! Text to token ids, by the `tokenizers` crate, so that every tokenizer saves to and loads from a standard
+//! `tokenizer.json`.
+//!
+//! - `tokenizer`: [`Tokenizer`], what a user holds: learns, loads, saves, answers about its vocabulary.
+//! - `encode`: a text, a pair or a long text in windows as ids, with special tokens and token types.
+//! - `truncation`: how much of each text of a pair stays.
+//! - `pipeline`: normalizer, pre-tokenizer and model as one, and long texts in pieces.
+//! - `word_counts`: the words of the training texts, cut as encoding cuts them.
+//! - `word_level`, `wordpiece_trainer`, `byte_level_bpe`: a vocabulary learned from word counts, one kind a file.
+//! - `pair_merges`: the merging of frequent pairs that the last two share.
+//! - `tokenizer_json`, `vocab_txt`: files from outside, checked before anything is built from them.
+
+mod byte_level_bpe;
+mod encode;
+mod pair_merges;
+mod pipeline;
+#[cfg(test)]
+mod tests;
+mod tokenizer;
+mod tokenizer_json;
+mod truncation;
+mod vocab_txt;
+mod word_counts;
+mod word_level;
+mod wordpiece_trainer;
+
+pub use tokenizer::Tokenizer;
+
+/// How text is cut into tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenizerKind {
+    /// One token a word, words being what stands between whitespace; a word that was never seen is `[UNK]`.
+    WordLevel,
+    /// BERT's own: words and punctuation, each cut into the longest known pieces from the left.
+    WordPiece,
+    /// Byte pairs merged by frequency, as GPT-2 has it; every text can be written, so nothing is `[UNK]`. A loaded
+    /// BPE tokenizer is of this kind also where its alphabet isn't bytes.
+    ByteLevelBpe,
+}
+
+/// How a vocabulary is learned by [`Tokenizer::train`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizerOptions {
+    /// How text is cut into tokens.
+    pub kind: TokenizerKind,
+    /// Word-level: words seen less often are left out. WordPiece and BPE: pairs seen less often aren't merged (their
+    /// alphabet is kept in any case). 0 means the same as 1.
+    pub min_frequency: u32,
+    /// The most tokens the vocabulary may hold, the five special ones included: at least 6, for byte-level BPE at
+    /// least 261.
+    pub max_vocab_size: usize,
+    /// Whether upper and lower case are one; WordPiece also drops accents then, as BERT does.
+    pub lowercase: bool,
+}
+
+impl Default for TokenizerOptions {
+    fn default() -> Self {
+        Self {
+            kind: TokenizerKind::WordLevel,
+            min_frequency: 1,
+            max_vocab_size: 30_522,
+            lowercase: true,
+        }
+    }
+}
+
+/// BERT's normalization of text, for vocabularies that come without it; the fields of Hugging Face's
+/// `BertTokenizer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BertNormalization {
+    /// Whether to lower-case (`do_lower_case`).
+    pub lowercase: bool,
+    /// Whether to drop accents; `None` does what `lowercase` does.
+    pub strip_accents: Option<bool>,
+    /// Whether each Chinese character is a word of its own (`tokenize_chinese_chars`).
+    pub handle_chinese_chars: bool,
+    /// Whether control characters are dropped and all whitespace becomes spaces.
+    pub clean_text: bool,
+}
+
+impl Default for BertNormalization {
+    fn default() -> Self {
+        Self {
+            lowercase: true,
+            strip_accents: None,
+            handle_chinese_chars: true,
+            clean_text: true,
+        }
+    }
+}
+
+/// A text, or a pair, as a model reads it; not padded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoding {
+    /// `[CLS] text [SEP]` or `[CLS] a [SEP] b [SEP]`.
+    pub input_ids: Vec<u32>,
+    /// For each id: 1 in the second text of a pair and its `[SEP]`, else 0.
+    pub token_type_ids: Vec<u32>,
+    /// Whether something of the text was cut off to hold the maximum length. In windows only the first text of a
+    /// pair ever is.
+    pub truncated: bool,
+}

@@ -1,0 +1,100 @@
+//! The library's own worker threads. The host's rayon pool is never used.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, RwLock};
+
+use nix::sys::signal::{SigSet, SigmaskHow};
+use once_cell::sync::OnceCell;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::{Error, Result};
+
+/// More worker threads than this is a slip of the caller's.
+pub const MAX_THREADS: usize = 1024;
+
+/// Stack of a worker: explicit, so that the host's limits don't decide. The backward pass recurses over the graph.
+const STACK_BYTES: usize = 8 << 20;
+
+/// What the workers' names begin with.
+pub const NAME_PREFIX: &str = "bert-";
+
+/// The process in which the workers were started; 0 before.
+static STARTED_IN: AtomicU32 = AtomicU32::new(0);
+
+/// [`Error::Forked`] in a child that was forked after the workers had started: they don't exist there.
+pub fn check_fork() -> Result<()> {
+    match STARTED_IN.load(Ordering::Acquire) {
+        0 => Ok(()),
+        process if process == std::process::id() => Ok(()),
+        _ => Err(Error::Forked(
+            "This process was forked after libbert had started its threads, which don't exist here. Use libbert in one \
+             of the two processes only, or start the other with exec."
+                .into(),
+        )),
+    }
+}
+
+/// The current pool. A call works on the pool it found, also where another one takes its place meanwhile.
+static POOL: OnceCell<RwLock<Arc<ThreadPool>>> = OnceCell::new();
+
+/// Runs `work` on the library's pool and waits for it. The pool starts with the first call.
+pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
+    Ok(current()?.install(work))
+}
+
+/// Worker threads in use.
+pub fn num_threads() -> Result<usize> {
+    Ok(current()?.current_num_threads())
+}
+
+/// Sets the number of worker threads; 0 takes what affinity and cgroup quota allow. Calls that are running finish on
+/// the threads they have.
+pub fn set_num_threads(count: usize) -> Result<()> {
+    if count > MAX_THREADS {
+        return Err(Error::InvalidArgument(format!(
+            "The number of threads is {count}; it must be at most {MAX_THREADS}, or 0 for as many as there are \
+             processors."
+        )));
+    }
+    let pool = Arc::new(build(count)?);
+    let slot = POOL.get_or_init(|| RwLock::new(pool.clone()));
+    *slot.write().unwrap_or_else(|p| p.into_inner()) = pool;
+    Ok(())
+}
+
+fn current() -> Result<Arc<ThreadPool>> {
+    check_fork()?;
+    let slot = POOL.get_or_try_init(|| Ok::<_, Error>(RwLock::new(Arc::new(build(0)?))))?;
+    Ok(slot.read().unwrap_or_else(|p| p.into_inner()).clone())
+}
+
+fn build(count: usize) -> Result<ThreadPool> {
+    let count = match count {
+        // Affinity and cgroup quota are both counted.
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
+        count => count,
+    };
+    // The workers inherit the mask: every signal is left to the host's own threads.
+    let mut before = SigSet::empty();
+    let masked = nix::sys::signal::pthread_sigmask(
+        SigmaskHow::SIG_BLOCK,
+        Some(&SigSet::all()),
+        Some(&mut before),
+    )
+    .is_ok();
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(count)
+        .stack_size(STACK_BYTES)
+        .thread_name(|index| format!("{NAME_PREFIX}{index}"))
+        .build();
+    if masked {
+        // It was this thread's mask a moment ago, so setting it can't fail.
+        let _ = before.thread_set_mask();
+    }
+    STARTED_IN.store(std::process::id(), Ordering::Release);
+    pool.map_err(|_| {
+        Error::OutOfMemory(format!(
+            "{count} worker threads could not be started; set fewer with bert_set_num_threads."
+        ))
+    })
+}

@@ -1,0 +1,96 @@
+//! A model's loss and metrics on labelled examples.
+
+use super::loss::{argmax, cross_entropy};
+use crate::classifier::Classifier;
+use crate::data::{Batch, Dataset};
+use crate::error::{Error, Result};
+use crate::metrics::{ClassificationMetrics, ConfusionMatrix};
+use crate::model::{Model, Parameters};
+use crate::threads;
+
+/// Examples as the model sees them.
+#[derive(Debug, Clone)]
+pub struct EncodedDataset {
+    /// Each example's tokens.
+    pub sequences: Batch,
+    /// Each example's class.
+    pub labels: Vec<u32>,
+    /// Examples whose text was shortened to the maximum length.
+    pub truncated: usize,
+}
+
+impl EncodedDataset {
+    /// Encodes with the classifier's tokenizer and labels. `max_length` 0 takes what the model allows.
+    pub fn new(
+        classifier: &Classifier,
+        dataset: &Dataset,
+        max_length: usize,
+    ) -> Result<EncodedDataset> {
+        let max_length = classifier.max_length(max_length)?;
+        if dataset.is_empty() {
+            return Err(Error::Data(
+                "The data set is empty; add labelled examples to it first.".into(),
+            ));
+        }
+        let labels = classifier.labels().classes_of(dataset)?;
+        let texts: Vec<(&str, Option<&str>)> = dataset
+            .examples()
+            .iter()
+            .map(|example| (example.text.as_str(), example.pair.as_deref()))
+            .collect();
+        let encodings = threads::run(|| classifier.tokenizer().encode_batch(&texts, max_length))??;
+        Ok(EncodedDataset {
+            sequences: Batch::pack(
+                encodings
+                    .iter()
+                    .map(|e| (e.input_ids.as_slice(), e.token_type_ids.as_slice())),
+            ),
+            labels,
+            truncated: encodings.iter().filter(|e| e.truncated).count(),
+        })
+    }
+
+    /// Examples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Never: an empty data set is refused.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Examples.
+    pub examples: usize,
+    /// Mean cross entropy.
+    pub loss: f64,
+    /// Accuracy, F1, Matthews correlation and each class's precision, recall and F1.
+    pub metrics: ClassificationMetrics,
+    /// How often each class was taken for each.
+    pub confusion: ConfusionMatrix,
+}
+
+/// Evaluates one whole set of parameters, without dropout.
+pub fn evaluate(
+    model: &Model,
+    parameters: &Parameters,
+    data: &EncodedDataset,
+) -> Result<Evaluation> {
+    let num_labels = model.config.num_labels;
+    let logits = threads::run(|| model.logits_of_all(parameters, &data.sequences))??;
+    let loss = cross_entropy(&logits, &data.labels, num_labels, 1.0);
+    let mut confusion = ConfusionMatrix::new(num_labels);
+    for (row, &label) in logits.chunks(num_labels).zip(&data.labels) {
+        confusion.add(label, argmax(row) as u32)?;
+    }
+    Ok(Evaluation {
+        examples: data.len(),
+        loss: loss.sum / data.len() as f64,
+        metrics: confusion.metrics(),
+        confusion,
+    })
+}

@@ -1,0 +1,15 @@
+//! Training and evaluation: options, loss, optimizer, schedule, the trainer.
+
+mod evaluate;
+mod history;
+pub mod loss;
+pub mod optimizer;
+mod options;
+mod plan;
+pub mod schedule;
+mod trainer;
+
+pub use evaluate::{EncodedDataset, Evaluation, evaluate};
+pub use options::{Metric, TrainOptions};
+pub use schedule::ScheduleKind;
+pub use trainer::{EpochReport, Event, Progress, StepReport, StopReason, TrainReport, Trainer};

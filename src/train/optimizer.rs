@@ -1,0 +1,193 @@
+//! AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), as `torch.optim.AdamW` computes it,
+//! with clipping by the global norm (`torch.nn.utils.clip_grad_norm_`).
+
+use rayon::prelude::*;
+
+use crate::model::{Gradients, ParameterTable};
+
+/// Numbers that one task works on: sums go by these blocks, so that they don't depend on the number of threads.
+const BLOCK: usize = 16_384;
+
+/// The constants of the update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWOptions {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decay of weights and embeddings; biases and layer norms are spared.
+    pub weight_decay: f64,
+}
+
+/// The optimizer's state.
+#[derive(Debug, Clone)]
+pub struct AdamW {
+    options: AdamWOptions,
+    /// Steps taken.
+    step: u64,
+    first_moments: Vec<Vec<f32>>,
+    second_moments: Vec<Vec<f32>>,
+    weight_decay: Vec<f64>,
+}
+
+impl AdamW {
+    /// Moments of zero for the parameters of `table`.
+    pub fn new(options: AdamWOptions, table: &ParameterTable) -> AdamW {
+        let zeros = || -> Vec<Vec<f32>> {
+            table
+                .specs
+                .iter()
+                .map(|spec| vec![0f32; spec.len()])
+                .collect()
+        };
+        AdamW {
+            options,
+            step: 0,
+            first_moments: zeros(),
+            second_moments: zeros(),
+            weight_decay: table
+                .specs
+                .iter()
+                .map(|spec| {
+                    if spec.kind.has_weight_decay() {
+                        options.weight_decay
+                    } else {
+                        0.0
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    /// One update of `values` in place: every parameter decays and moves by its moments, also where its gradient is
+    /// zero. The gradients are multiplied with `gradient_scale` first (clipping).
+    pub fn update(
+        &mut self,
+        values: &mut [Vec<f32>],
+        gradients: &Gradients,
+        learning_rate: f64,
+        gradient_scale: f64,
+    ) {
+        self.step += 1;
+        let AdamWOptions {
+            beta1,
+            beta2,
+            epsilon,
+            ..
+        } = self.options;
+        let exponent = self.step.min(i32::MAX as u64) as i32;
+        let step_size = (learning_rate / (1.0 - beta1.powi(exponent))) as f32;
+        let root_correction = (1.0 - beta2.powi(exponent)).sqrt() as f32;
+        let scale = gradient_scale as f32;
+        let (keep1, take1) = (beta1 as f32, (1.0 - beta1) as f32);
+        let (keep2, take2) = (beta2 as f32, (1.0 - beta2) as f32);
+        let epsilon = epsilon as f32;
+        for (index, parameter) in values.iter_mut().enumerate() {
+            let shrink = (1.0 - learning_rate * self.weight_decay[index]) as f32;
+            parameter
+                .par_chunks_mut(BLOCK)
+                .zip(gradients[index].par_chunks(BLOCK))
+                .zip(self.first_moments[index].par_chunks_mut(BLOCK))
+                .zip(self.second_moments[index].par_chunks_mut(BLOCK))
+                .for_each(|(((parameter, gradient), first), second)| {
+                    for (((p, &g), m), v) in
+                        parameter.iter_mut().zip(gradient).zip(first).zip(second)
+                    {
+                        let g = g * scale;
+                        *m = keep1 * *m + take1 * g;
+                        *v = keep2 * *v + take2 * g * g;
+                        let denominator = v.sqrt() / root_correction + epsilon;
+                        *p = *p * shrink - step_size * (*m / denominator);
+                    }
+                });
+        }
+    }
+}
+
+/// The square root of the sum of the squares of all gradients, in float64.
+pub fn global_norm(gradients: &Gradients) -> f64 {
+    gradients
+        .iter()
+        .map(|gradient| {
+            let blocks: Vec<f64> = gradient
+                .par_chunks(BLOCK)
+                .map(|block| block.iter().map(|&g| f64::from(g) * f64::from(g)).sum())
+                .collect();
+            blocks.iter().sum::<f64>()
+        })
+        .sum::<f64>()
+        .sqrt()
+}
+
+/// What gradients of this norm are multiplied with so that it is at most `max_norm`; 0 turns clipping off.
+pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
+    if max_norm == 0.0 {
+        1.0
+    } else {
+        // The 1e-6 is PyTorch's.
+        (max_norm / (norm + 1e-6)).min(1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BertConfig, ParameterTable};
+
+    fn small_table() -> ParameterTable {
+        ParameterTable::new(&BertConfig {
+            vocab_size: 5,
+            hidden_size: 4,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+            intermediate_size: 4,
+            max_position_embeddings: 4,
+            ..BertConfig::default()
+        })
+    }
+
+    /// Against the formula in float64, two steps, one parameter with decay and one without.
+    #[test]
+    fn updates_follow_the_formula_and_spare_biases_from_decay() {
+        let table = small_table();
+        let options = AdamWOptions {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+        };
+        let mut optimizer = AdamW::new(options, &table);
+        let fill = |value: f32| -> Vec<Vec<f32>> {
+            table.specs.iter().map(|s| vec![value; s.len()]).collect()
+        };
+        let mut values = fill(0.5);
+        let (mut m, mut v) = (0f64, 0f64);
+        let mut expected = [0.5f64, 0.5];
+        for (step, gradient) in [(1, 0.3f64), (2, 0.0)] {
+            optimizer.update(&mut values, &fill(gradient as f32), 0.01, 0.5);
+            let g = gradient * 0.5;
+            m = 0.9 * m + 0.1 * g;
+            v = 0.999 * v + 0.001 * g * g;
+            let move_by = 0.01 / (1.0 - 0.9f64.powi(step)) * m
+                / ((v / (1.0 - 0.999f64.powi(step))).sqrt() + 1e-8);
+            expected[0] = expected[0] * (1.0 - 0.01 * 0.1) - move_by;
+            expected[1] -= move_by;
+        }
+        let weight = values[table.classifier.weight][0];
+        let bias = values[table.classifier.bias][0];
+        assert!((f64::from(weight) - expected[0]).abs() < 1e-6);
+        assert!((f64::from(bias) - expected[1]).abs() < 1e-6);
+        assert!(bias > weight);
+    }
+
+    #[test]
+    fn clipping_bounds_the_norm() {
+        let gradients = vec![vec![3.0f32; 1], vec![4.0; 1]];
+        assert_eq!(global_norm(&gradients), 5.0);
+        assert!((clip_factor(5.0, 1.0) - 0.2).abs() < 1e-6);
+        assert_eq!(clip_factor(0.5, 1.0), 1.0);
+        assert_eq!(clip_factor(5.0, 0.0), 1.0);
+    }
+}

@@ -1,0 +1,205 @@
+//! What a training run is asked to do.
+
+use std::path::PathBuf;
+
+use super::evaluate::Evaluation;
+use super::optimizer::AdamWOptions;
+use super::schedule::{Schedule, ScheduleKind};
+use crate::error::{Error, Result};
+
+/// What decides which of two evaluations is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// The mean loss; lower is better.
+    Loss,
+    /// The share of right answers.
+    Accuracy,
+    /// F1, averaged over the classes.
+    F1Macro,
+    /// F1, averaged over the examples.
+    F1Weighted,
+    /// Matthews correlation.
+    Matthews,
+}
+
+impl Metric {
+    /// This metric of an evaluation.
+    pub fn of(self, evaluation: &Evaluation) -> f64 {
+        match self {
+            Metric::Loss => evaluation.loss,
+            Metric::Accuracy => evaluation.metrics.accuracy,
+            Metric::F1Macro => evaluation.metrics.f1_macro,
+            Metric::F1Weighted => evaluation.metrics.f1_weighted,
+            Metric::Matthews => evaluation.metrics.matthews,
+        }
+    }
+
+    /// Whether `new` is better than `old`.
+    pub fn is_better(self, new: f64, old: f64) -> bool {
+        match self {
+            Metric::Loss => new < old,
+            _ => new > old,
+        }
+    }
+}
+
+/// The options of a [`Trainer`](super::Trainer). The defaults train a small model from nothing; to fine-tune a
+/// pretrained one take `learning_rate` 2e-5 to 5e-5 and `epochs` 2 to 4.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainOptions {
+    /// Decides the order of the examples and the dropouts.
+    pub seed: u64,
+    /// Times through the data in the whole plan; the schedule's length follows from it.
+    pub epochs: u32,
+    /// Examples of one batch.
+    pub batch_size: usize,
+    /// Batches whose gradients make one step.
+    pub gradient_accumulation_steps: usize,
+    /// Longest sequence in tokens; 0 takes what the model allows.
+    pub max_length: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// The update's constants.
+    pub adamw: AdamWOptions,
+    /// Gradients are scaled down to this global norm; 0 turns that off.
+    pub max_grad_norm: f64,
+    /// The learning rate's course.
+    pub schedule: ScheduleKind,
+    /// Steps of warm-up; where 0, `warmup_ratio` decides.
+    pub warmup_steps: u64,
+    /// Share of all steps that is warm-up, rounded up.
+    pub warmup_ratio: f64,
+    /// Whether batches hold examples of similar length.
+    pub group_by_length: bool,
+    /// In [`Trainer::train`](super::Trainer::train): evaluate every so many steps too; 0 only after each epoch.
+    pub eval_steps: u64,
+    /// Which evaluation is the best.
+    pub metric: Metric,
+    /// Whether `train` ends with the best evaluation's weights instead of the last step's.
+    pub restore_best: bool,
+    /// `train` ends after so many evaluations in a row that were no better than the best; 0 never.
+    pub early_stopping_patience: u32,
+    /// `train` saves the model here whenever an evaluation is the best so far.
+    pub best_model_path: Option<PathBuf>,
+    /// A file that gets a line of JSON for each step and each evaluation; what it held before is replaced.
+    pub history_path: Option<PathBuf>,
+}
+
+impl Default for TrainOptions {
+    fn default() -> TrainOptions {
+        TrainOptions {
+            seed: 42,
+            epochs: 30,
+            batch_size: 16,
+            gradient_accumulation_steps: 1,
+            max_length: 0,
+            learning_rate: 1e-3,
+            adamw: AdamWOptions {
+                beta1: 0.9,
+                beta2: 0.999,
+                epsilon: 1e-8,
+                weight_decay: 0.01,
+            },
+            max_grad_norm: 1.0,
+            schedule: ScheduleKind::Linear,
+            warmup_steps: 0,
+            warmup_ratio: 0.1,
+            group_by_length: true,
+            eval_steps: 0,
+            metric: Metric::Accuracy,
+            restore_best: true,
+            early_stopping_patience: 0,
+            best_model_path: None,
+            history_path: None,
+        }
+    }
+}
+
+impl TrainOptions {
+    /// Says which option can't be used, and what would be right.
+    pub fn validate(&self) -> Result<()> {
+        let whole = [
+            ("epochs", u64::from(self.epochs), 1, 1_000_000),
+            ("batch_size", self.batch_size as u64, 1, 1_000_000),
+            (
+                "gradient_accumulation_steps",
+                self.gradient_accumulation_steps as u64,
+                1,
+                1_000_000,
+            ),
+        ];
+        for (name, value, least, most) in whole {
+            if !(least..=most).contains(&value) {
+                return Err(Error::InvalidArgument(format!(
+                    "{name} is {value}; it must be between {least} and {most}."
+                )));
+            }
+        }
+        let reals = [
+            ("learning_rate", self.learning_rate, 0.0, 10.0),
+            ("adam_beta1", self.adamw.beta1, 0.0, 0.999_999),
+            ("adam_beta2", self.adamw.beta2, 0.0, 0.999_999_9),
+            ("adam_epsilon", self.adamw.epsilon, 1e-30, 1.0),
+            ("weight_decay", self.adamw.weight_decay, 0.0, 10.0),
+            ("max_grad_norm", self.max_grad_norm, 0.0, 1e30),
+            ("warmup_ratio", self.warmup_ratio, 0.0, 1.0),
+        ];
+        for (name, value, least, most) in reals {
+            // NaN is in no range.
+            if !(least..=most).contains(&value) {
+                return Err(Error::InvalidArgument(format!(
+                    "{name} is {value}; it must be between {least} and {most}."
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The schedule of a plan of `total_steps`.
+    pub fn schedule(&self, total_steps: u64) -> Schedule {
+        let warmup_steps = if self.warmup_steps > 0 {
+            self.warmup_steps
+        } else {
+            (total_steps as f64 * self.warmup_ratio).ceil() as u64
+        };
+        Schedule {
+            kind: self.schedule,
+            warmup_steps,
+            total_steps,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_make_no_sense_are_refused_by_name() {
+        assert_eq!(TrainOptions::default().validate(), Ok(()));
+        let nan = TrainOptions {
+            learning_rate: f64::NAN,
+            ..TrainOptions::default()
+        };
+        let error = nan.validate().unwrap_err();
+        assert!(error.message().contains("learning_rate is NaN"), "{error}");
+        let none = TrainOptions {
+            epochs: 0,
+            ..TrainOptions::default()
+        };
+        assert!(
+            none.validate()
+                .unwrap_err()
+                .message()
+                .contains("epochs is 0")
+        );
+    }
+
+    #[test]
+    fn the_warmup_ratio_rounds_up_and_steps_win() {
+        let mut options = TrainOptions::default();
+        assert_eq!(options.schedule(41).warmup_steps, 5);
+        options.warmup_steps = 3;
+        assert_eq!(options.schedule(41).warmup_steps, 3);
+    }
+}
