@@ -15,11 +15,7 @@ impl Pass<'_> {
             let start = sequence * length;
             mask[start..start + range.len()].fill(0.0);
         }
-        Ok(Tensor::from_vec(
-            mask,
-            (sequences, 1, 1, length),
-            self.device,
-        )?)
+        self.constant(mask, (sequences, 1, 1, length))
     }
 
     /// The block's first half over states [batch, length, hidden_size].

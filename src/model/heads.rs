@@ -28,7 +28,7 @@ impl Pass<'_> {
                     let share = 1.0 / range.len() as f32;
                     weights[start..start + range.len()].fill(share);
                 }
-                let weights = Tensor::from_vec(weights, (sequences, 1, length), self.device)?;
+                let weights = self.constant(weights, (sequences, 1, length))?;
                 Ok(weights.matmul(states)?.squeeze(1)?)
             }
         }

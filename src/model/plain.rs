@@ -4,7 +4,7 @@
 //! computes it. `candle_nn`'s fused layer norm and softmax record no backward, so the operations here are built from
 //! basic ones. Each part has a file of its own; this one holds what they share.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Device, Shape, Tensor};
 
 use super::config::BertConfig;
 use super::parameters::{LinearIndex, NormIndex, ParameterTable};
@@ -49,6 +49,12 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Numbers of ours as a tensor of the parameters' type.
+    pub(super) fn constant(&self, values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
+        let tensor = Tensor::from_vec(values, shape.into(), self.device)?;
+        Ok(tensor.to_dtype(self.tensors[self.table.classifier.weight].dtype())?)
+    }
+
     /// x Wᵀ + b over the last dimension.
     pub(super) fn linear(&self, index: LinearIndex, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (&self.tensors[index.weight], &self.tensors[index.bias]);
@@ -91,7 +97,7 @@ impl Pass<'_> {
                 fill_row(&mask, token, &mut factors[start..start + width]);
             }
         }
-        let factors = Tensor::from_vec(factors, (sequences, length, width), self.device)?;
+        let factors = self.constant(factors, (sequences, length, width))?;
         Ok((x * factors)?)
     }
 
@@ -105,7 +111,7 @@ impl Pass<'_> {
         for (sequence, row) in factors.chunks_mut(width).enumerate() {
             fill_row(&mask, sequence, row);
         }
-        let factors = Tensor::from_vec(factors, (sequences, width), self.device)?;
+        let factors = self.constant(factors, (sequences, width))?;
         Ok((x * factors)?)
     }
 
@@ -136,7 +142,7 @@ impl Pass<'_> {
                 }
             }
         }
-        let factors = Tensor::from_vec(factors, x.shape(), self.device)?;
+        let factors = self.constant(factors, x.shape())?;
         Ok((x * factors)?)
     }
 }

@@ -1,0 +1,211 @@
+//! Every parameter's gradient against finite differences, in float64, for every kind of model.
+
+use bert::data::Batch;
+use bert::model::plain::Pass;
+use bert::model::{BertConfig, HiddenAct, Model, ParameterKind, Parameters, Pooling};
+use bert::random::Dropout;
+use candle_core::{DType, Device, Tensor, Var};
+
+fn batch() -> Batch {
+    Batch::pack([
+        (&[1u32, 5, 6, 2, 7, 2][..], &[0u32, 0, 0, 0, 1, 1][..]),
+        (&[1, 2], &[0, 0]),
+        (&[1, 8, 5, 2], &[0, 0, 0, 0]),
+    ])
+}
+
+fn config(pooling: Pooling, hidden_act: HiddenAct, final_layer_norm: bool) -> BertConfig {
+    BertConfig {
+        vocab_size: 10,
+        hidden_size: 8,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        intermediate_size: 12,
+        hidden_act,
+        max_position_embeddings: 8,
+        // Large values, so that every gradient is far from zero.
+        initializer_range: 0.5,
+        layer_norm_eps: 1e-12,
+        pooling,
+        final_layer_norm,
+        num_labels: 3,
+        ..BertConfig::default()
+    }
+}
+
+/// Σ logits · fixed factors: every logit counts, each differently.
+fn objective(model: &Model, tensors: &[Tensor], batch: &Batch, dropout: Option<Dropout>) -> Tensor {
+    let pass = Pass {
+        config: &model.config,
+        table: &model.table,
+        tensors,
+        batch,
+        dropout,
+        device: &Device::Cpu,
+    };
+    let logits = pass.logits().unwrap();
+    let factors: Vec<f64> = (0..logits.elem_count())
+        .map(|i| (0.7 * i as f64 + 0.3).sin())
+        .collect();
+    let factors = Tensor::from_vec(factors, logits.shape(), &Device::Cpu).unwrap();
+    (logits * factors).unwrap().sum_all().unwrap()
+}
+
+/// Norms and biases away from one and zero, in float64.
+fn parameters(model: &Model) -> Vec<Tensor> {
+    let initial = Parameters::initialise(&model.config, &model.table, 11, &Device::Cpu).unwrap();
+    initial
+        .tensors
+        .iter()
+        .zip(&model.table.specs)
+        .map(|(tensor, spec)| {
+            let values: Vec<f64> = tensor
+                .to_dtype(DType::F64)
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1()
+                .unwrap();
+            let values: Vec<f64> = values
+                .iter()
+                .enumerate()
+                .map(|(i, v)| match spec.kind {
+                    ParameterKind::Embedding { .. } | ParameterKind::Weight => *v,
+                    _ => v + 0.2 * (1.3 * i as f64 + 1.0).sin(),
+                })
+                .collect();
+            Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap()
+        })
+        .collect()
+}
+
+fn check(config: BertConfig, dropout: Option<Dropout>) {
+    let model = Model::new(config, Device::Cpu).unwrap();
+    let tensors = parameters(&model);
+    let variables: Vec<Tensor> = tensors
+        .iter()
+        .map(|t| Var::from_tensor(t).unwrap().into_inner())
+        .collect();
+    let batch = batch();
+    let store = objective(&model, &variables, &batch, dropout)
+        .backward()
+        .unwrap();
+    let value = |tensors: &[Tensor]| -> f64 {
+        objective(&model, tensors, &batch, dropout)
+            .to_scalar::<f64>()
+            .unwrap()
+    };
+    for (index, spec) in model.table.specs.iter().enumerate() {
+        let gradient: Vec<f64> = store
+            .get(&variables[index])
+            .unwrap_or_else(|| panic!("{} has no gradient", spec.name))
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
+        let original: Vec<f64> = tensors[index].flatten_all().unwrap().to_vec1().unwrap();
+        let mut tensors = tensors.clone();
+        let mut largest = 0f64;
+        for element in 0..original.len() {
+            let mut at = |step: f64| -> f64 {
+                let mut values = original.clone();
+                values[element] += step;
+                tensors[index] =
+                    Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap();
+                value(&tensors)
+            };
+            let h = 1e-5;
+            let difference = (at(h) - at(-h)) / (2.0 * h);
+            let error = (difference - gradient[element]).abs();
+            // candle's derivative of the exact GELU has constants of six digits.
+            assert!(
+                error < 1e-5 * (1.0 + difference.abs()),
+                "{}[{element}]: gradient {}, difference {difference}",
+                spec.name,
+                gradient[element]
+            );
+            largest = largest.max(gradient[element].abs());
+        }
+        // Softmax cancels a constant added to all of a query's scores: in theory a key bias has no gradient.
+        if spec.name.ends_with("key.bias") {
+            assert!(largest < 1e-8, "{}: {largest}", spec.name);
+        } else {
+            assert!(largest > 1e-3, "{}: {largest}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn every_parameter_gets_its_gradient_with_pooler_and_gelu() {
+    check(config(Pooling::Pooler, HiddenAct::Gelu, false), None);
+}
+
+#[test]
+fn every_parameter_gets_its_gradient_with_cls_and_tanh_gelu_and_last_norm() {
+    check(config(Pooling::Cls, HiddenAct::GeluTanh, true), None);
+}
+
+#[test]
+fn every_parameter_gets_its_gradient_with_mean_and_relu() {
+    check(config(Pooling::Mean, HiddenAct::Relu, false), None);
+}
+
+#[test]
+fn every_parameter_gets_its_gradient_with_every_dropout_acting() {
+    let config = BertConfig {
+        hidden_dropout_prob: 0.3,
+        attention_probs_dropout_prob: 0.2,
+        classifier_dropout: Some(0.4),
+        ..config(Pooling::Pooler, HiddenAct::Gelu, false)
+    };
+    check(config, Some(Dropout::new(3, 5)));
+}
+
+/// What the trainer sees: gradients of the padding token's row are zero, of tokens and positions that a batch lacks too.
+#[test]
+fn rows_that_a_batch_lacks_and_the_padding_row_get_no_gradient() {
+    let model = Model::new(config(Pooling::Pooler, HiddenAct::Gelu, false), Device::Cpu).unwrap();
+    let parameters = Parameters::initialise(&model.config, &model.table, 11, &Device::Cpu).unwrap();
+    let mut gradients = model.zero_gradients();
+    let with_padding = Batch::pack([(&[1u32, 0, 5, 2][..], &[0u32; 4][..])]);
+    let logits = model
+        .logits_and_gradients(
+            &parameters,
+            &with_padding,
+            None,
+            |logits| vec![1.0; logits.len()],
+            &mut gradients,
+        )
+        .unwrap();
+    assert_eq!(logits, model.logits(&parameters, &with_padding).unwrap());
+    let words = &gradients[model.table.embeddings.word];
+    let used = |row: usize| words[row * 8..(row + 1) * 8].iter().any(|&g| g != 0.0);
+    assert!(used(1) && used(2) && used(5));
+    assert!(!used(0), "the padding row got a gradient");
+    assert!(!used(3) && !used(9));
+    let positions = &gradients[model.table.embeddings.position];
+    assert!(positions[..4 * 8].iter().any(|&g| g != 0.0));
+    assert!(positions[4 * 8..].iter().all(|&g| g == 0.0));
+}
+
+/// Padding changes nothing: a text alone and in a batch with a longer one, and the dropouts too.
+#[test]
+fn a_text_alone_and_in_a_batch_agree() {
+    let model = Model::new(
+        BertConfig {
+            hidden_dropout_prob: 0.3,
+            ..config(Pooling::Mean, HiddenAct::Gelu, true)
+        },
+        Device::Cpu,
+    )
+    .unwrap();
+    let parameters = Parameters::initialise(&model.config, &model.table, 2, &Device::Cpu).unwrap();
+    let batch = batch();
+    let together = model.logits(&parameters, &batch).unwrap();
+    for index in 0..batch.len() {
+        let alone = model.logits(&parameters, &batch.select(&[index])).unwrap();
+        for (a, b) in alone.iter().zip(&together[index * 3..]) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+}
