@@ -172,9 +172,10 @@ impl Classifier {
             .clone()
     }
 
-    /// Puts a new set of values in place of the present one.
-    pub fn publish(&self, parameters: Arc<Parameters>) {
-        *self.parameters.write().unwrap_or_else(|p| p.into_inner()) = parameters;
+    /// Puts a new set of values in place of the present one, and gives that back.
+    pub fn publish(&self, parameters: Arc<Parameters>) -> Arc<Parameters> {
+        let mut slot = self.parameters.write().unwrap_or_else(|p| p.into_inner());
+        std::mem::replace(&mut *slot, parameters)
     }
 
     /// The right to train; [`Error::Busy`] while somebody has it.

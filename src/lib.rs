@@ -5,7 +5,7 @@
 //! - [`classifier`]: model + tokenizer + labels, what a user makes or loads, predicts with ([`predict`]) and saves;
 //! - [`data`]: examples, file readers, labels, batches;
 //! - [`text`]: text to token ids;
-//! - [`model`]: BERT itself, in plain candle;
+//! - [`model`]: BERT itself, in plain candle, and packed for the CPU with the kernels of [`ops`];
 //! - [`train`]: options, loss, optimizer, schedule, the trainer, evaluation; [`metrics`] beside it;
 //! - [`hf`]: Hugging Face model directories;
 //! - [`device`], [`threads`], [`memory`], [`random`], [`log`], [`error`]: what all of them stand on.
@@ -23,6 +23,7 @@ pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod model;
+pub mod ops;
 pub mod predict;
 pub mod random;
 pub mod text;

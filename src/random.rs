@@ -152,6 +152,14 @@ impl DropoutMask {
     }
 }
 
+impl DropoutMask {
+    /// The factors of row `row` of a matrix whose rows are as wide as `out`; each row starts at a multiple of four.
+    pub fn fill_row(&self, row: usize, out: &mut [f32]) {
+        let stride = out.len().next_multiple_of(4) as u64;
+        self.fill(row as u64 * stride, out);
+    }
+}
+
 #[inline]
 fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {

@@ -161,7 +161,7 @@ impl<'a> Weights<'a> {
             }
             values.push(numbers);
         }
-        model.parameters_from_host(values)
+        Parameters::from_host(values, &model.table, &model.device)
     }
 }
 
@@ -208,7 +208,7 @@ pub fn serialise(
     let mut head = (json.len() as u64).to_le_bytes().to_vec();
     head.append(&mut json);
     let numbers = parameters
-        .to_host()?
+        .host()?
         .iter()
         .map(|values| values.iter().flat_map(|x| x.to_le_bytes()).collect())
         .collect();

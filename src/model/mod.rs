@@ -6,8 +6,11 @@ mod embeddings;
 mod encoder;
 mod feed_forward;
 mod heads;
+mod packed;
 pub mod parameters;
 pub mod plain;
+
+use std::sync::{Mutex, MutexGuard};
 
 use candle_core::{Device, Tensor, Var};
 
@@ -16,6 +19,7 @@ pub use parameters::{ParameterKind, ParameterSpec, ParameterTable, Parameters};
 
 use crate::data::{Batch, cut_into_batches};
 use crate::error::Result;
+use crate::ops::Buffers;
 use crate::random::Dropout;
 
 /// Sequences that are computed together outside training, at most.
@@ -27,8 +31,11 @@ const MAX_BATCH_TOKENS: usize = 4096;
 /// A gradient for each parameter, in the table's order, in host memory.
 pub type Gradients = Vec<Vec<f32>>;
 
+/// Sets of buffers that a model keeps for its next predictions, at most.
+const MAX_KEPT_BUFFERS: usize = 8;
+
 /// A model without its values: what is computed, and where.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Model {
     /// Its shape.
     pub config: BertConfig,
@@ -36,6 +43,8 @@ pub struct Model {
     pub table: ParameterTable,
     /// Where it is computed.
     pub device: Device,
+    /// Memory of predictions that have ended.
+    buffers: Mutex<Vec<Buffers>>,
 }
 
 impl Model {
@@ -46,12 +55,29 @@ impl Model {
             table: ParameterTable::new(&config),
             config,
             device,
+            buffers: Mutex::default(),
         })
     }
 
     /// Class scores before the softmax, [sequences, num_labels] row by row, without dropout.
     pub fn logits(&self, parameters: &Parameters, batch: &Batch) -> Result<Vec<f32>> {
-        let pass = self.pass(&parameters.tensors, batch, None);
+        match parameters {
+            Parameters::Host(values) => {
+                let mut buffers = self.kept_buffers().pop().unwrap_or_default();
+                let logits = self.packed(values, batch, None).logits(&mut buffers);
+                let mut kept = self.kept_buffers();
+                if kept.len() < MAX_KEPT_BUFFERS {
+                    kept.push(buffers);
+                }
+                Ok(logits)
+            }
+            Parameters::Device(tensors) => self.plain_logits(tensors, batch),
+        }
+    }
+
+    /// [`logits`](Model::logits) by the plain definition.
+    pub fn plain_logits(&self, tensors: &[Tensor], batch: &Batch) -> Result<Vec<f32>> {
+        let pass = self.plain(tensors, batch, None);
         Ok(pass.logits()?.flatten_all()?.to_vec1()?)
     }
 
@@ -72,24 +98,9 @@ impl Model {
         Ok(logits)
     }
 
-    /// A set of parameters from values in the table's order.
-    pub fn parameters_from_host(&self, values: Vec<Vec<f32>>) -> Result<Parameters> {
-        let tensors = values
-            .into_iter()
-            .zip(&self.table.specs)
-            .map(|(values, spec)| {
-                Ok(Tensor::from_vec(
-                    values,
-                    spec.shape.as_slice(),
-                    &self.device,
-                )?)
-            })
-            .collect::<Result<_>>()?;
-        Ok(Parameters { tensors })
-    }
-
     /// One training pass: the logits (with dropout, where given), and the gradients added to `gradients`. `loss` gets
-    /// the logits and gives the derivative of the loss by each of them.
+    /// the logits and gives the derivative of the loss by each of them. `buffers` are the caller's, so that the memory
+    /// of training goes with the trainer.
     pub fn logits_and_gradients(
         &self,
         parameters: &Parameters,
@@ -97,14 +108,32 @@ impl Model {
         dropout: Option<Dropout>,
         loss: impl FnOnce(&[f32]) -> Vec<f32>,
         gradients: &mut Gradients,
+        buffers: &mut Buffers,
     ) -> Result<Vec<f32>> {
-        let variables = parameters
-            .tensors
+        match parameters {
+            Parameters::Host(values) => Ok(self
+                .packed(values, batch, dropout)
+                .logits_and_gradients(buffers, loss, gradients)),
+            Parameters::Device(tensors) => {
+                self.plain_logits_and_gradients(tensors, batch, dropout, loss, gradients)
+            }
+        }
+    }
+
+    /// [`logits_and_gradients`](Model::logits_and_gradients) by the plain definition and candle's backward pass.
+    pub fn plain_logits_and_gradients(
+        &self,
+        tensors: &[Tensor],
+        batch: &Batch,
+        dropout: Option<Dropout>,
+        loss: impl FnOnce(&[f32]) -> Vec<f32>,
+        gradients: &mut Gradients,
+    ) -> Result<Vec<f32>> {
+        let variables = tensors
             .iter()
             .map(|tensor| Ok(Var::from_tensor(tensor)?.into_inner()))
             .collect::<Result<Vec<Tensor>>>()?;
-        let pass = self.pass(&variables, batch, dropout);
-        let logits = pass.logits()?;
+        let logits = self.plain(&variables, batch, dropout).logits()?;
         let values: Vec<f32> = logits.flatten_all()?.to_vec1()?;
         let derivative = Tensor::from_vec(loss(&values), logits.shape(), &self.device)?;
         let store = (logits * derivative)?.sum_all()?.backward()?;
@@ -138,7 +167,26 @@ impl Model {
             .collect()
     }
 
-    fn pass<'a>(
+    fn kept_buffers(&self) -> MutexGuard<'_, Vec<Buffers>> {
+        self.buffers.lock().unwrap_or_else(|p| p.into_inner())
+    }
+
+    fn packed<'a>(
+        &'a self,
+        values: &'a [Vec<f32>],
+        batch: &'a Batch,
+        dropout: Option<Dropout>,
+    ) -> packed::Packed<'a> {
+        packed::Packed {
+            config: &self.config,
+            table: &self.table,
+            values,
+            batch,
+            dropout,
+        }
+    }
+
+    fn plain<'a>(
         &'a self,
         tensors: &'a [Tensor],
         batch: &'a Batch,

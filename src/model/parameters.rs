@@ -1,5 +1,7 @@
 //! Which parameters a model has: their names, shapes and order, and one whole set of their values.
 
+use std::borrow::Cow;
+
 use candle_core::{Device, Tensor};
 
 use super::config::{BertConfig, Pooling};
@@ -247,15 +249,33 @@ impl ParameterTable {
     }
 }
 
-/// One whole set of values, in the table's order: float32 tensors on one device. It never changes; training makes the
-/// next set.
+/// One whole set of values, float32, in the table's order. It never changes; training makes the next set.
 #[derive(Debug, Clone)]
-pub struct Parameters {
-    /// The values.
-    pub tensors: Vec<Tensor>,
+pub enum Parameters {
+    /// In host memory, each parameter's numbers row by row: what the CPU computes with.
+    Host(Vec<Vec<f32>>),
+    /// As tensors on another device.
+    Device(Vec<Tensor>),
 }
 
 impl Parameters {
+    /// Values in the table's order, brought to where they are computed with.
+    pub fn from_host(
+        values: Vec<Vec<f32>>,
+        table: &ParameterTable,
+        device: &Device,
+    ) -> Result<Parameters> {
+        if device.is_cpu() {
+            return Ok(Parameters::Host(values));
+        }
+        let tensors = values
+            .into_iter()
+            .zip(&table.specs)
+            .map(|(values, spec)| Ok(Tensor::from_vec(values, spec.shape.as_slice(), device)?))
+            .collect::<Result<_>>()?;
+        Ok(Parameters::Device(tensors))
+    }
+
     /// BERT's initialisation: normal(0, initializer_range) weights and embeddings, zero biases, layer norms of one and
     /// zero, the padding row zero. The same seed gives the same values on every device and number of threads.
     pub fn initialise(
@@ -264,27 +284,44 @@ impl Parameters {
         seed: u64,
         device: &Device,
     ) -> Result<Parameters> {
-        let tensors = table
+        let values = table
             .specs
             .iter()
             .enumerate()
-            .map(|(index, spec)| {
-                Ok(Tensor::from_vec(
-                    initial_values(config, spec, index, seed),
-                    spec.shape.as_slice(),
-                    device,
-                )?)
-            })
-            .collect::<Result<_>>()?;
-        Ok(Parameters { tensors })
+            .map(|(index, spec)| initial_values(config, spec, index, seed))
+            .collect();
+        Parameters::from_host(values, table, device)
     }
 
-    /// Copies every parameter to host memory, in order.
-    pub fn to_host(&self) -> Result<Vec<Vec<f32>>> {
-        self.tensors
-            .iter()
-            .map(|tensor| Ok(tensor.flatten_all()?.to_vec1::<f32>()?))
-            .collect()
+    /// The values in host memory: as they are, or copied from the device.
+    pub fn host(&self) -> Result<Cow<'_, [Vec<f32>]>> {
+        match self {
+            Parameters::Host(values) => Ok(Cow::Borrowed(values)),
+            Parameters::Device(tensors) => {
+                let values = tensors
+                    .iter()
+                    .map(|tensor| Ok(tensor.flatten_all()?.to_vec1::<f32>()?))
+                    .collect::<Result<Vec<_>>>()?;
+                Ok(Cow::Owned(values))
+            }
+        }
+    }
+
+    /// The values as tensors: as they are, or copied to the device.
+    pub fn tensors(&self, table: &ParameterTable, device: &Device) -> Result<Cow<'_, [Tensor]>> {
+        match self {
+            Parameters::Device(tensors) => Ok(Cow::Borrowed(tensors)),
+            Parameters::Host(values) => {
+                let tensors = values
+                    .iter()
+                    .zip(&table.specs)
+                    .map(|(values, spec)| {
+                        Ok(Tensor::from_slice(values, spec.shape.as_slice(), device)?)
+                    })
+                    .collect::<Result<Vec<_>>>()?;
+                Ok(Cow::Owned(tensors))
+            }
+        }
     }
 }
 
@@ -350,10 +387,9 @@ mod tests {
         };
         let table = ParameterTable::new(&config);
         let parameters = Parameters::initialise(&config, &table, 1, &Device::Cpu).unwrap();
-        let words = parameters.tensors[table.embeddings.word]
-            .to_vec2::<f32>()
-            .unwrap();
-        assert_eq!(words[2], [0.0; 4]);
-        assert!(words[1].iter().all(|&v| v != 0.0));
+        let values = parameters.host().unwrap();
+        let words = &values[table.embeddings.word];
+        assert_eq!(words[2 * 4..3 * 4], [0.0; 4]);
+        assert!(words[4..2 * 4].iter().all(|&v| v != 0.0));
     }
 }

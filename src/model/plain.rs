@@ -10,6 +10,7 @@ use super::config::BertConfig;
 use super::parameters::{LinearIndex, NormIndex, ParameterTable};
 use crate::data::Batch;
 use crate::error::Result;
+use crate::ops::attention::ProbabilityDropout;
 use crate::random::{Dropout, DropoutMask};
 
 /// Numbers the model's dropouts. The order is part of what a seed means.
@@ -79,7 +80,7 @@ impl Pass<'_> {
     }
 
     /// The mask of dropout `site`, or nothing where it doesn't act.
-    fn dropout_mask(&self, site: u32, probability: f64) -> Option<DropoutMask> {
+    pub(super) fn dropout_mask(&self, site: u32, probability: f64) -> Option<DropoutMask> {
         let dropout = self.dropout?;
         (probability > 0.0).then(|| dropout.mask(site, probability))
     }
@@ -94,7 +95,7 @@ impl Pass<'_> {
         for (sequence, range) in self.batch.ranges().enumerate() {
             for (position, token) in range.enumerate() {
                 let start = (sequence * length + position) * width;
-                fill_row(&mask, token, &mut factors[start..start + width]);
+                mask.fill_row(token, &mut factors[start..start + width]);
             }
         }
         let factors = self.constant(factors, (sequences, length, width))?;
@@ -109,7 +110,7 @@ impl Pass<'_> {
         let (sequences, width) = x.dims2()?;
         let mut factors = vec![0f32; sequences * width];
         for (sequence, row) in factors.chunks_mut(width).enumerate() {
-            fill_row(&mask, sequence, row);
+            mask.fill_row(sequence, row);
         }
         let factors = self.constant(factors, (sequences, width))?;
         Ok((x * factors)?)
@@ -126,19 +127,14 @@ impl Pass<'_> {
             return Ok(x);
         };
         let (sequences, heads, length, _) = x.dims4()?;
+        let dropout = probability_dropout(self.config, mask);
         let mut factors = vec![0f32; sequences * heads * length * length];
         for (sequence, range) in self.batch.ranges().enumerate() {
             let keys = range.len();
             for head in 0..heads {
                 for (position, token) in range.clone().enumerate() {
                     let start = ((sequence * heads + head) * length + position) * length;
-                    fill_probability_row(
-                        &mask,
-                        self.config,
-                        token,
-                        head,
-                        &mut factors[start..start + keys],
-                    );
+                    dropout.fill(token, head, heads, &mut factors[start..start + keys]);
                 }
             }
         }
@@ -147,21 +143,11 @@ impl Pass<'_> {
     }
 }
 
-/// The factors of row `row`: rows of any width start at a multiple of four.
-pub fn fill_row(mask: &DropoutMask, row: usize, out: &mut [f32]) {
-    let stride = out.len().next_multiple_of(4) as u64;
-    mask.fill(row as u64 * stride, out);
-}
-
-/// The factors of packed token `token`'s attention in `head`, over as many keys as `out` has.
-pub fn fill_probability_row(
-    mask: &DropoutMask,
-    config: &BertConfig,
-    token: usize,
-    head: usize,
-    out: &mut [f32],
-) {
-    let stride = config.max_position_embeddings.next_multiple_of(4) as u64;
-    let row = token as u64 * config.num_attention_heads as u64 + head as u64;
-    mask.fill(row * stride, out);
+/// The dropout on attention probabilities: rows have room for the longest sequence, so that a row's place doesn't depend
+/// on the batch's lengths.
+pub(super) fn probability_dropout(config: &BertConfig, mask: DropoutMask) -> ProbabilityDropout {
+    ProbabilityDropout {
+        mask,
+        stride: config.max_position_embeddings.next_multiple_of(4),
+    }
 }

@@ -1,6 +1,7 @@
 //! AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), as `torch.optim.AdamW` computes it,
 //! with clipping by the global norm (`torch.nn.utils.clip_grad_norm_`).
 
+use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::model::{Gradients, ParameterTable};
@@ -61,11 +62,12 @@ impl AdamW {
         }
     }
 
-    /// One update of `values` in place: every parameter decays and moves by its moments, also where its gradient is
-    /// zero. The gradients are multiplied with `gradient_scale` first (clipping).
+    /// One update of `values`, written to `updated`: every parameter decays and moves by its moments, also where its
+    /// gradient is zero. The gradients are multiplied with `gradient_scale` first (clipping).
     pub fn update(
         &mut self,
-        values: &mut [Vec<f32>],
+        values: &[Vec<f32>],
+        updated: &mut [Vec<f32>],
         gradients: &Gradients,
         learning_rate: f64,
         gradient_scale: f64,
@@ -84,23 +86,30 @@ impl AdamW {
         let (keep1, take1) = (beta1 as f32, (1.0 - beta1) as f32);
         let (keep2, take2) = (beta2 as f32, (1.0 - beta2) as f32);
         let epsilon = epsilon as f32;
-        for (index, parameter) in values.iter_mut().enumerate() {
+        for (index, (values, updated)) in values.iter().zip(updated).enumerate() {
             let shrink = (1.0 - learning_rate * self.weight_decay[index]) as f32;
-            parameter
-                .par_chunks_mut(BLOCK)
+            values
+                .par_chunks(BLOCK)
+                .zip(updated.par_chunks_mut(BLOCK))
                 .zip(gradients[index].par_chunks(BLOCK))
                 .zip(self.first_moments[index].par_chunks_mut(BLOCK))
                 .zip(self.second_moments[index].par_chunks_mut(BLOCK))
-                .for_each(|(((parameter, gradient), first), second)| {
-                    for (((p, &g), m), v) in
-                        parameter.iter_mut().zip(gradient).zip(first).zip(second)
-                    {
-                        let g = g * scale;
-                        *m = keep1 * *m + take1 * g;
-                        *v = keep2 * *v + take2 * g * g;
-                        let denominator = v.sqrt() / root_correction + epsilon;
-                        *p = *p * shrink - step_size * (*m / denominator);
-                    }
+                .for_each(|((((values, updated), gradient), first), second)| {
+                    Arch::new().dispatch(|| {
+                        for ((((p, new), &g), m), v) in values
+                            .iter()
+                            .zip(updated.iter_mut())
+                            .zip(gradient)
+                            .zip(first.iter_mut())
+                            .zip(second.iter_mut())
+                        {
+                            let g = g * scale;
+                            *m = keep1 * *m + take1 * g;
+                            *v = keep2 * *v + take2 * g * g;
+                            let denominator = v.sqrt() / root_correction + epsilon;
+                            *new = *p * shrink - step_size * (*m / denominator);
+                        }
+                    });
                 });
         }
     }
@@ -166,7 +175,9 @@ mod tests {
         let (mut m, mut v) = (0f64, 0f64);
         let mut expected = [0.5f64, 0.5];
         for (step, gradient) in [(1, 0.3f64), (2, 0.0)] {
-            optimizer.update(&mut values, &fill(gradient as f32), 0.01, 0.5);
+            let mut updated = fill(f32::NAN);
+            optimizer.update(&values, &mut updated, &fill(gradient as f32), 0.01, 0.5);
+            values = updated;
             let g = gradient * 0.5;
             m = 0.9 * m + 0.1 * g;
             v = 0.999 * v + 0.001 * g * g;

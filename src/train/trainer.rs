@@ -15,6 +15,7 @@ use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::model::{Gradients, Parameters};
+use crate::ops::Buffers;
 use crate::random::Dropout;
 use crate::{log, threads};
 
@@ -139,6 +140,10 @@ pub struct Trainer {
 struct State {
     optimizer: AdamW,
     gradients: Gradients,
+    /// Memory of the passes.
+    buffers: Buffers,
+    /// Memory for the next set of values; empty where there is none.
+    spare: Vec<Vec<f32>>,
     /// Whole epochs done.
     epochs_done: u32,
     /// The running epoch's batches; empty between epochs.
@@ -223,6 +228,8 @@ impl Trainer {
             state: Mutex::new(State {
                 optimizer: AdamW::new(options.adamw, &model.table),
                 gradients: model.zero_gradients(),
+                buffers: Buffers::default(),
+                spare: Vec::new(),
                 epochs_done: 0,
                 batches: Vec::new(),
                 next_batch: 0,
@@ -420,7 +427,17 @@ impl Trainer {
         let model = self.classifier.model();
         let parameters = self.classifier.parameters();
         let learning_rate = options.learning_rate * self.schedule.factor(state.step);
-        let (optimizer, gradients) = (&mut state.optimizer, &mut state.gradients);
+        // The memory of the set before the present one, where nobody uses that any more.
+        let mut updated = match std::mem::take(&mut state.spare) {
+            values if values.is_empty() => model.zero_gradients(),
+            values => values,
+        };
+        let State {
+            optimizer,
+            gradients,
+            buffers,
+            ..
+        } = state;
         let (sums, grad_norm, updated) = threads::run(|| -> Result<_> {
             for gradient in gradients.iter_mut() {
                 gradient.fill(0.0);
@@ -442,6 +459,7 @@ impl Trainer {
                         loss.derivative
                     },
                     gradients,
+                    buffers,
                 )?;
                 sums.examples += batch.len();
                 sums.tokens += batch.tokens();
@@ -450,10 +468,16 @@ impl Trainer {
             if !sums.loss.is_finite() || !norm.is_finite() {
                 return Ok((sums, norm, None));
             }
-            let mut values = parameters.to_host()?;
             let scale = clip_factor(norm, options.max_grad_norm);
-            optimizer.update(&mut values, gradients, learning_rate, scale);
-            Ok((sums, norm, Some(model.parameters_from_host(values)?)))
+            optimizer.update(
+                &parameters.host()?,
+                &mut updated,
+                gradients,
+                learning_rate,
+                scale,
+            );
+            let updated = Parameters::from_host(updated, &model.table, &model.device)?;
+            Ok((sums, norm, Some(updated)))
         })??;
         let loss = sums.loss / examples as f64;
         let Some(updated) = updated else {
@@ -465,7 +489,11 @@ impl Trainer {
                 options.max_grad_norm
             )));
         };
-        self.classifier.publish(Arc::new(updated));
+        let before = self.classifier.publish(Arc::new(updated));
+        drop(parameters);
+        if let Ok(Parameters::Host(values)) = Arc::try_unwrap(before) {
+            state.spare = values;
+        }
         state.step += 1;
         let report = StepReport {
             epoch,

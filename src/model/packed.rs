@@ -1,0 +1,678 @@
+//! The forward and backward pass on the CPU over packed tokens, with the kernels of [`crate::ops`]: the same function as
+//! the plain definition's, of which the tests hold it to every number.
+//!
+//! States are [tokens, hidden_size], the sequences' tokens one after another: nothing is computed on padding.
+
+use super::config::{BertConfig, Pooling};
+use super::parameters::{LayerIndex, LinearIndex, NormIndex, ParameterTable};
+use super::plain::{dropout_site, probability_dropout};
+use super::{Gradients, ParameterKind};
+use crate::data::Batch;
+use crate::ops::attention::{self, ProbabilityDropout, Shape};
+use crate::ops::layer_norm::{self, Before, Norm};
+use crate::ops::{
+    Accumulate, Buffers, activation, add_bias_gradient, apply_dropout_rows, fill_rows, matmul,
+    matmul_nt, matmul_tn_add,
+};
+use crate::random::{Dropout, DropoutMask};
+
+/// What one pass works on.
+pub(super) struct Packed<'a> {
+    pub config: &'a BertConfig,
+    pub table: &'a ParameterTable,
+    /// One whole set of values, in the table's order.
+    pub values: &'a [Vec<f32>],
+    pub batch: &'a Batch,
+    /// The dropouts of this batch; `None` outside training.
+    pub dropout: Option<Dropout>,
+}
+
+/// What a norm's backward pass needs: (x - mean) / deviation, and 1 / deviation.
+struct Normalised {
+    rows: Vec<f32>,
+    inverse_deviations: Vec<f32>,
+}
+
+/// What a block's backward pass needs.
+struct LayerTape {
+    input: Vec<f32>,
+    query: Vec<f32>,
+    key: Vec<f32>,
+    value: Vec<f32>,
+    probabilities: Vec<f32>,
+    context: Vec<f32>,
+    attention_norm: Normalised,
+    middle: Vec<f32>,
+    /// The feed-forward block's inside, before its activation.
+    inner: Vec<f32>,
+    output_norm: Normalised,
+}
+
+/// What the whole backward pass needs.
+struct Tape {
+    embeddings_norm: Normalised,
+    layers: Vec<LayerTape>,
+    final_norm: Option<Normalised>,
+    head: HeadTape,
+}
+
+/// What the head's backward pass needs.
+struct HeadTape {
+    /// What the pooler reads: the [CLS] states. Empty where there is no pooler.
+    first: Vec<f32>,
+    /// What pooling gives, before dropout.
+    pooled: Vec<f32>,
+    /// What the classifier reads.
+    dropped: Vec<f32>,
+}
+
+impl Packed<'_> {
+    /// Class scores [sequences, num_labels].
+    pub fn logits(&self, buffers: &mut Buffers) -> Vec<f32> {
+        self.forward(buffers, false).0
+    }
+
+    /// The logits, and the gradients added to `gradients`; `loss` gets the logits and gives the derivative by each.
+    pub fn logits_and_gradients(
+        &self,
+        buffers: &mut Buffers,
+        loss: impl FnOnce(&[f32]) -> Vec<f32>,
+        gradients: &mut Gradients,
+    ) -> Vec<f32> {
+        let (logits, tape) = self.forward(buffers, true);
+        let derivative = loss(&logits);
+        if let Some(tape) = tape {
+            self.backward(buffers, tape, &derivative, gradients);
+        }
+        logits
+    }
+
+    fn hidden(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn norm(&self, index: NormIndex) -> Norm<'_> {
+        Norm {
+            weight: &self.values[index.weight],
+            bias: &self.values[index.bias],
+            epsilon: self.config.layer_norm_eps as f32,
+        }
+    }
+
+    fn mask(&self, site: u32, probability: f64) -> Option<DropoutMask> {
+        let dropout = self.dropout?;
+        (probability > 0.0).then(|| dropout.mask(site, probability))
+    }
+
+    fn hidden_mask(&self, site: u32) -> Option<DropoutMask> {
+        self.mask(site, self.config.hidden_dropout_prob)
+    }
+
+    fn probability_mask(&self, number: usize) -> Option<ProbabilityDropout> {
+        let mask = self.mask(
+            dropout_site::attention_probabilities(number),
+            self.config.attention_probs_dropout_prob,
+        )?;
+        Some(probability_dropout(self.config, mask))
+    }
+
+    fn attention_shape(&self) -> Shape<'_> {
+        Shape {
+            batch: self.batch,
+            heads: self.config.num_attention_heads,
+            head_size: self.config.head_size(),
+        }
+    }
+
+    /// x Wᵀ + b.
+    fn linear(
+        &self,
+        buffers: &mut Buffers,
+        index: LinearIndex,
+        x: &[f32],
+        inputs: usize,
+    ) -> Vec<f32> {
+        let bias = &self.values[index.bias];
+        let mut y = buffers.take(x.len() / inputs * bias.len());
+        fill_rows(&mut y, bias);
+        matmul_nt(
+            &mut y,
+            Accumulate::Add,
+            x,
+            &self.values[index.weight],
+            inputs,
+            bias.len(),
+        );
+        y
+    }
+
+    /// x Wᵀ.
+    fn product(
+        &self,
+        buffers: &mut Buffers,
+        index: LinearIndex,
+        x: &[f32],
+        inputs: usize,
+    ) -> Vec<f32> {
+        let outputs = self.values[index.bias].len();
+        let mut y = buffers.take(x.len() / inputs * outputs);
+        matmul_nt(
+            &mut y,
+            Accumulate::Replace,
+            x,
+            &self.values[index.weight],
+            inputs,
+            outputs,
+        );
+        y
+    }
+
+    /// The norm of dropout(x + bias) + residual.
+    fn add_and_norm(
+        &self,
+        buffers: &mut Buffers,
+        index: NormIndex,
+        before: Option<Before<'_>>,
+        mut x: Vec<f32>,
+    ) -> (Vec<f32>, Normalised) {
+        let mut y = buffers.take(x.len());
+        let mut inverse_deviations = buffers.take(x.len() / self.hidden());
+        layer_norm::forward(
+            self.norm(index),
+            before,
+            &mut x,
+            &mut y,
+            &mut inverse_deviations,
+        );
+        let normalised = Normalised {
+            rows: x,
+            inverse_deviations,
+        };
+        (y, normalised)
+    }
+
+    fn forward(&self, buffers: &mut Buffers, keep: bool) -> (Vec<f32>, Option<Tape>) {
+        let (mut states, embeddings_norm) = self.embed(buffers);
+        let mut layers = Vec::new();
+        for (number, layer) in self.table.layers.iter().enumerate() {
+            let (output, tape) = self.layer(buffers, number, layer, states);
+            states = output;
+            if keep {
+                layers.push(tape);
+            } else {
+                tape.give(buffers);
+            }
+        }
+        let mut final_norm = None;
+        if let Some(index) = self.table.final_norm {
+            let (output, normalised) = self.add_and_norm(buffers, index, None, states);
+            states = output;
+            final_norm = Some(normalised);
+        }
+        let (logits, head) = self.head(buffers, &states);
+        buffers.give(states);
+        if keep {
+            let tape = Tape {
+                embeddings_norm,
+                layers,
+                final_norm,
+                head,
+            };
+            return (logits, Some(tape));
+        }
+        embeddings_norm.give(buffers);
+        if let Some(normalised) = final_norm {
+            normalised.give(buffers);
+        }
+        head.give(buffers);
+        (logits, None)
+    }
+
+    /// `BertEmbeddings`.
+    fn embed(&self, buffers: &mut Buffers) -> (Vec<f32>, Normalised) {
+        let (hidden, index) = (self.hidden(), self.table.embeddings);
+        let row = |table: usize, row: usize| &self.values[table][row * hidden..(row + 1) * hidden];
+        let mut sums = buffers.take(self.batch.tokens() * hidden);
+        let mut rows = sums.chunks_exact_mut(hidden);
+        for range in self.batch.ranges() {
+            for (position, token) in range.enumerate() {
+                let word = row(index.word, self.batch.input_ids[token] as usize);
+                let token_type = row(index.token_type, self.batch.token_type_ids[token] as usize);
+                let position = row(index.position, position);
+                let Some(out) = rows.next() else { break };
+                for (((out, word), token_type), position) in
+                    out.iter_mut().zip(word).zip(token_type).zip(position)
+                {
+                    *out = word + token_type + position;
+                }
+            }
+        }
+        let (mut states, normalised) = self.add_and_norm(buffers, index.norm, None, sums);
+        if let Some(mask) = self.hidden_mask(dropout_site::EMBEDDINGS) {
+            apply_dropout_rows(&mut states, hidden, &mask);
+        }
+        (states, normalised)
+    }
+
+    /// One block: `BertLayer`.
+    fn layer(
+        &self,
+        buffers: &mut Buffers,
+        number: usize,
+        layer: &LayerIndex,
+        input: Vec<f32>,
+    ) -> (Vec<f32>, LayerTape) {
+        let hidden = self.hidden();
+        let shape = self.attention_shape();
+        let query = self.linear(buffers, layer.query, &input, hidden);
+        let key = self.linear(buffers, layer.key, &input, hidden);
+        let value = self.linear(buffers, layer.value, &input, hidden);
+        let mut probabilities = buffers.take(shape.probabilities());
+        let mut context = buffers.take(input.len());
+        attention::forward(
+            shape,
+            self.probability_mask(number),
+            (&query, &key, &value),
+            &mut probabilities,
+            &mut context,
+        );
+        let output = self.product(buffers, layer.attention_output, &context, hidden);
+        let before = Before {
+            bias: &self.values[layer.attention_output.bias],
+            residual: &input,
+            dropout: self.hidden_mask(dropout_site::attention_output(number)),
+        };
+        let (middle, attention_norm) =
+            self.add_and_norm(buffers, layer.attention_norm, Some(before), output);
+
+        let mut inner = self.product(buffers, layer.intermediate, &middle, hidden);
+        let mut activated = buffers.take(inner.len());
+        activation::forward(
+            self.config.hidden_act,
+            &mut inner,
+            &self.values[layer.intermediate.bias],
+            &mut activated,
+        );
+        let output = self.product(
+            buffers,
+            layer.output,
+            &activated,
+            self.config.intermediate_size,
+        );
+        buffers.give(activated);
+        let before = Before {
+            bias: &self.values[layer.output.bias],
+            residual: &middle,
+            dropout: self.hidden_mask(dropout_site::feed_forward_output(number)),
+        };
+        let (output, output_norm) =
+            self.add_and_norm(buffers, layer.output_norm, Some(before), output);
+        let tape = LayerTape {
+            input,
+            query,
+            key,
+            value,
+            probabilities,
+            context,
+            attention_norm,
+            middle,
+            inner,
+            output_norm,
+        };
+        (output, tape)
+    }
+
+    /// Pooling, dropout and classifier.
+    fn head(&self, buffers: &mut Buffers, states: &[f32]) -> (Vec<f32>, HeadTape) {
+        let hidden = self.hidden();
+        let mut pooled = buffers.take(self.batch.len() * hidden);
+        for (out, range) in pooled.chunks_exact_mut(hidden).zip(self.batch.ranges()) {
+            let rows = &states[range.start * hidden..range.end * hidden];
+            if self.config.pooling == Pooling::Mean {
+                let share = 1.0 / range.len() as f32;
+                out.fill(0.0);
+                for row in rows.chunks_exact(hidden) {
+                    for (out, value) in out.iter_mut().zip(row) {
+                        *out += value * share;
+                    }
+                }
+            } else {
+                out.copy_from_slice(&rows[..hidden]);
+            }
+        }
+        let mut first = Vec::new();
+        if let Some(index) = self.table.pooler {
+            let mut dense = self.linear(buffers, index, &pooled, hidden);
+            for value in &mut dense {
+                *value = value.tanh();
+            }
+            first = pooled;
+            pooled = dense;
+        }
+        let mut dropped = buffers.take(pooled.len());
+        dropped.copy_from_slice(&pooled);
+        if let Some(mask) = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout()) {
+            apply_dropout_rows(&mut dropped, hidden, &mask);
+        }
+        let logits = self.linear(buffers, self.table.classifier, &dropped, hidden);
+        let tape = HeadTape {
+            first,
+            pooled,
+            dropped,
+        };
+        (logits, tape)
+    }
+
+    /// A linear layer's gradients from the derivative by its output.
+    fn add_linear_gradients(
+        &self,
+        index: LinearIndex,
+        dy: &[f32],
+        x: &[f32],
+        inputs: usize,
+        gradients: &mut Gradients,
+    ) {
+        let outputs = self.values[index.bias].len();
+        add_bias_gradient(&mut gradients[index.bias], dy);
+        matmul_tn_add(&mut gradients[index.weight], dy, x, inputs, outputs);
+    }
+
+    /// The derivative by a linear layer's input.
+    fn input_derivative(
+        &self,
+        index: LinearIndex,
+        dy: &[f32],
+        accumulate: Accumulate,
+        inputs: usize,
+        dx: &mut [f32],
+    ) {
+        let outputs = self.values[index.bias].len();
+        matmul(
+            dx,
+            accumulate,
+            dy,
+            &self.values[index.weight],
+            inputs,
+            outputs,
+        );
+    }
+
+    /// Through a norm, in place.
+    fn norm_backward(
+        &self,
+        index: NormIndex,
+        normalised: &Normalised,
+        dy: &mut [f32],
+        gradients: &mut Gradients,
+    ) {
+        let mut weight_gradient = std::mem::take(&mut gradients[index.weight]);
+        layer_norm::backward(
+            &self.values[index.weight],
+            &normalised.rows,
+            &normalised.inverse_deviations,
+            dy,
+            &mut weight_gradient,
+            &mut gradients[index.bias],
+        );
+        gradients[index.weight] = weight_gradient;
+    }
+
+    fn backward(
+        &self,
+        buffers: &mut Buffers,
+        tape: Tape,
+        dlogits: &[f32],
+        gradients: &mut Gradients,
+    ) {
+        let Tape {
+            embeddings_norm,
+            layers,
+            final_norm,
+            head,
+        } = tape;
+        let mut dstates = self.head_backward(buffers, head, dlogits, gradients);
+        if let (Some(index), Some(normalised)) = (self.table.final_norm, final_norm) {
+            self.norm_backward(index, &normalised, &mut dstates, gradients);
+            normalised.give(buffers);
+        }
+        let numbered = self.table.layers.iter().zip(layers).enumerate();
+        for (number, (layer, tape)) in numbered.rev() {
+            dstates = self.layer_backward(buffers, number, layer, tape, dstates, gradients);
+        }
+        self.embed_backward(&embeddings_norm, &mut dstates, gradients);
+        embeddings_norm.give(buffers);
+        buffers.give(dstates);
+    }
+
+    /// From the logits' derivative to the last states'.
+    fn head_backward(
+        &self,
+        buffers: &mut Buffers,
+        tape: HeadTape,
+        dlogits: &[f32],
+        gradients: &mut Gradients,
+    ) -> Vec<f32> {
+        let hidden = self.hidden();
+        let classifier = self.table.classifier;
+        self.add_linear_gradients(classifier, dlogits, &tape.dropped, hidden, gradients);
+        let mut dpooled = buffers.take(tape.pooled.len());
+        self.input_derivative(
+            classifier,
+            dlogits,
+            Accumulate::Replace,
+            hidden,
+            &mut dpooled,
+        );
+        if let Some(mask) = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout()) {
+            apply_dropout_rows(&mut dpooled, hidden, &mask);
+        }
+        if let Some(index) = self.table.pooler {
+            for (derivative, value) in dpooled.iter_mut().zip(&tape.pooled) {
+                *derivative *= 1.0 - value * value;
+            }
+            self.add_linear_gradients(index, &dpooled, &tape.first, hidden, gradients);
+            let mut dfirst = buffers.take(dpooled.len());
+            self.input_derivative(index, &dpooled, Accumulate::Replace, hidden, &mut dfirst);
+            buffers.give(std::mem::replace(&mut dpooled, dfirst));
+        }
+        let mut dstates = buffers.take(self.batch.tokens() * hidden);
+        dstates.fill(0.0);
+        for (derivative, range) in dpooled.chunks_exact(hidden).zip(self.batch.ranges()) {
+            let rows = &mut dstates[range.start * hidden..range.end * hidden];
+            if self.config.pooling == Pooling::Mean {
+                let share = 1.0 / range.len() as f32;
+                for row in rows.chunks_exact_mut(hidden) {
+                    for (out, value) in row.iter_mut().zip(derivative) {
+                        *out = value * share;
+                    }
+                }
+            } else {
+                rows[..hidden].copy_from_slice(derivative);
+            }
+        }
+        buffers.give(dpooled);
+        tape.give(buffers);
+        dstates
+    }
+
+    /// From the derivative by a block's output to that by its input.
+    fn layer_backward(
+        &self,
+        buffers: &mut Buffers,
+        number: usize,
+        layer: &LayerIndex,
+        tape: LayerTape,
+        mut dstates: Vec<f32>,
+        gradients: &mut Gradients,
+    ) -> Vec<f32> {
+        let (hidden, inner_size) = (self.hidden(), self.config.intermediate_size);
+        // `dstates` is the derivative by the sum before the norm: it goes on to the residual as it is.
+        self.norm_backward(
+            layer.output_norm,
+            &tape.output_norm,
+            &mut dstates,
+            gradients,
+        );
+        let site = dropout_site::feed_forward_output(number);
+        let doutput = self.through_dropout(buffers, &dstates, site);
+        let mut dinner = buffers.take(tape.inner.len());
+        self.input_derivative(
+            layer.output,
+            &doutput,
+            Accumulate::Replace,
+            inner_size,
+            &mut dinner,
+        );
+        let mut activated = buffers.take(tape.inner.len());
+        activation::backward(
+            self.config.hidden_act,
+            &tape.inner,
+            &mut activated,
+            &mut dinner,
+        );
+        self.add_linear_gradients(layer.output, &doutput, &activated, inner_size, gradients);
+        buffers.give(activated);
+        buffers.give(doutput);
+        self.add_linear_gradients(layer.intermediate, &dinner, &tape.middle, hidden, gradients);
+        self.input_derivative(
+            layer.intermediate,
+            &dinner,
+            Accumulate::Add,
+            hidden,
+            &mut dstates,
+        );
+        buffers.give(dinner);
+
+        self.norm_backward(
+            layer.attention_norm,
+            &tape.attention_norm,
+            &mut dstates,
+            gradients,
+        );
+        let site = dropout_site::attention_output(number);
+        let doutput = self.through_dropout(buffers, &dstates, site);
+        self.add_linear_gradients(
+            layer.attention_output,
+            &doutput,
+            &tape.context,
+            hidden,
+            gradients,
+        );
+        let mut dcontext = buffers.take(doutput.len());
+        self.input_derivative(
+            layer.attention_output,
+            &doutput,
+            Accumulate::Replace,
+            hidden,
+            &mut dcontext,
+        );
+        buffers.give(doutput);
+        let mut dquery = buffers.take(dcontext.len());
+        let mut dkey = buffers.take(dcontext.len());
+        let mut dvalue = buffers.take(dcontext.len());
+        attention::backward(
+            self.attention_shape(),
+            self.probability_mask(number),
+            (&tape.query, &tape.key, &tape.value),
+            &tape.probabilities,
+            &dcontext,
+            (&mut dquery, &mut dkey, &mut dvalue),
+        );
+        buffers.give(dcontext);
+        for (index, derivative) in [
+            (layer.query, dquery),
+            (layer.key, dkey),
+            (layer.value, dvalue),
+        ] {
+            self.add_linear_gradients(index, &derivative, &tape.input, hidden, gradients);
+            self.input_derivative(index, &derivative, Accumulate::Add, hidden, &mut dstates);
+            buffers.give(derivative);
+        }
+        tape.give(buffers);
+        dstates
+    }
+
+    /// A copy of `dy` behind the dropout of that number.
+    fn through_dropout(&self, buffers: &mut Buffers, dy: &[f32], site: u32) -> Vec<f32> {
+        let mut dx = buffers.take(dy.len());
+        dx.copy_from_slice(dy);
+        if let Some(mask) = self.hidden_mask(site) {
+            apply_dropout_rows(&mut dx, self.hidden(), &mask);
+        }
+        dx
+    }
+
+    /// To the embedding tables.
+    fn embed_backward(
+        &self,
+        normalised: &Normalised,
+        dstates: &mut [f32],
+        gradients: &mut Gradients,
+    ) {
+        let (hidden, index) = (self.hidden(), self.table.embeddings);
+        if let Some(mask) = self.hidden_mask(dropout_site::EMBEDDINGS) {
+            apply_dropout_rows(dstates, hidden, &mask);
+        }
+        self.norm_backward(index.norm, normalised, dstates, gradients);
+        let padding = match self.table.specs[index.word].kind {
+            ParameterKind::Embedding { padding_row } => padding_row,
+            _ => None,
+        };
+        let mut rows = dstates.chunks_exact(hidden);
+        let mut add = |table: usize, row: usize, derivative: &[f32]| {
+            let out = &mut gradients[table][row * hidden..(row + 1) * hidden];
+            for (out, value) in out.iter_mut().zip(derivative) {
+                *out += value;
+            }
+        };
+        for range in self.batch.ranges() {
+            for (position, token) in range.enumerate() {
+                let Some(derivative) = rows.next() else { break };
+                let word = self.batch.input_ids[token];
+                if Some(word) != padding {
+                    add(index.word, word as usize, derivative);
+                }
+                add(
+                    index.token_type,
+                    self.batch.token_type_ids[token] as usize,
+                    derivative,
+                );
+                add(index.position, position, derivative);
+            }
+        }
+    }
+}
+
+impl Normalised {
+    fn give(self, buffers: &mut Buffers) {
+        buffers.give(self.rows);
+        buffers.give(self.inverse_deviations);
+    }
+}
+
+impl LayerTape {
+    fn give(self, buffers: &mut Buffers) {
+        for buffer in [
+            self.input,
+            self.query,
+            self.key,
+            self.value,
+            self.probabilities,
+            self.context,
+            self.middle,
+            self.inner,
+        ] {
+            buffers.give(buffer);
+        }
+        self.attention_norm.give(buffers);
+        self.output_norm.give(buffers);
+    }
+}
+
+impl HeadTape {
+    fn give(self, buffers: &mut Buffers) {
+        buffers.give(self.first);
+        buffers.give(self.pooled);
+        buffers.give(self.dropped);
+    }
+}

@@ -1,0 +1,454 @@
+//! Scaled dot-product attention over packed sequences: softmax(Q Kᵀ / √d) V for each sequence and head on its own, so
+//! that nothing is computed on padding.
+
+use std::ops::Range;
+
+use gemm::Parallelism;
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::math::{dot, exp, highest, sum};
+use super::matmul::{Accumulate, Strided, product};
+use crate::data::Batch;
+use crate::random::DropoutMask;
+
+/// The sizes of one attention.
+#[derive(Clone, Copy)]
+pub struct Shape<'a> {
+    /// Where each sequence stands among the packed tokens.
+    pub batch: &'a Batch,
+    /// Heads.
+    pub heads: usize,
+    /// Width of one head; rows are `heads` times as wide.
+    pub head_size: usize,
+}
+
+/// Dropout on the probabilities.
+#[derive(Clone, Copy)]
+pub struct ProbabilityDropout {
+    /// Its factors.
+    pub mask: DropoutMask,
+    /// Factors from one row (a packed token's in one head) to the next.
+    pub stride: usize,
+}
+
+impl ProbabilityDropout {
+    /// The factors of packed token `token` in `head`, over as many keys as `out` has.
+    pub fn fill(&self, token: usize, head: usize, heads: usize, out: &mut [f32]) {
+        let row = token as u64 * heads as u64 + head as u64;
+        self.mask.fill(row * self.stride as u64, out);
+    }
+}
+
+impl Shape<'_> {
+    fn width(&self) -> usize {
+        self.heads * self.head_size
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.head_size as f32).sqrt()
+    }
+
+    /// Numbers in all probabilities: length² for each sequence and head.
+    pub fn probabilities(&self) -> usize {
+        self.batch
+            .ranges()
+            .map(|range| self.heads * range.len() * range.len())
+            .sum()
+    }
+
+    /// Every sequence and head with where its probabilities begin.
+    fn tasks(&self) -> Vec<Task> {
+        let mut start = 0;
+        let mut tasks = Vec::with_capacity(self.batch.len() * self.heads);
+        for range in self.batch.ranges() {
+            for head in 0..self.heads {
+                tasks.push(Task {
+                    tokens: range.clone(),
+                    head,
+                    probabilities: start,
+                });
+                start += range.len() * range.len();
+            }
+        }
+        tasks
+    }
+
+    fn assert_sizes(&self, states: &[&[f32]]) {
+        for states in states {
+            assert_eq!(states.len(), self.batch.tokens() * self.width());
+        }
+    }
+}
+
+/// One head of one sequence.
+struct Task {
+    tokens: Range<usize>,
+    head: usize,
+    probabilities: usize,
+}
+
+/// Memory that tasks write to at the same time, each to elements of its own.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: it is an address; whoever writes through it says why no other task touches the same elements.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn get(self) -> *mut f32 {
+        self.0
+    }
+}
+
+impl Task {
+    fn length(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Where this head's columns of the sequence's first row begin.
+    fn offset(&self, shape: &Shape<'_>) -> usize {
+        self.tokens.start * shape.width() + self.head * shape.head_size
+    }
+
+    /// This head's [length, head_size] part of states.
+    fn part(&self, shape: &Shape<'_>, states: &[f32]) -> Strided<*const f32> {
+        Strided {
+            start: states[self.offset(shape)..].as_ptr(),
+            row_stride: shape.width(),
+            column_stride: 1,
+        }
+    }
+
+    /// The same part of states that are written.
+    fn part_mut(&self, shape: &Shape<'_>, states: Shared) -> Strided<*mut f32> {
+        Strided {
+            // The offset lies inside the states, whose size was checked.
+            start: states.get().wrapping_add(self.offset(shape)),
+            row_stride: shape.width(),
+            column_stride: 1,
+        }
+    }
+
+    /// The factors of every probability, row by row.
+    fn factors(&self, shape: &Shape<'_>, dropout: &ProbabilityDropout, out: &mut [f32]) {
+        for (token, row) in self.tokens.clone().zip(out.chunks_exact_mut(self.length())) {
+            dropout.fill(token, self.head, shape.heads, row);
+        }
+    }
+}
+
+fn transpose<P>(matrix: Strided<P>) -> Strided<P> {
+    Strided {
+        start: matrix.start,
+        row_stride: matrix.column_stride,
+        column_stride: matrix.row_stride,
+    }
+}
+
+fn square<P>(start: P, length: usize) -> Strided<P> {
+    Strided {
+        start,
+        row_stride: length,
+        column_stride: 1,
+    }
+}
+
+/// `context` gets the heads' outputs side by side; `probabilities` ([`Shape::probabilities`] numbers) gets them as they
+/// are before dropout, for the backward pass.
+pub fn forward(
+    shape: Shape<'_>,
+    dropout: Option<ProbabilityDropout>,
+    (query, key, value): (&[f32], &[f32], &[f32]),
+    probabilities: &mut [f32],
+    context: &mut [f32],
+) {
+    shape.assert_sizes(&[query, key, value, context]);
+    assert_eq!(probabilities.len(), shape.probabilities());
+    let (all, context) = (
+        Shared(probabilities.as_mut_ptr()),
+        Shared(context.as_mut_ptr()),
+    );
+    shape.tasks().into_par_iter().for_each(|task| {
+        let n = task.length();
+        // SAFETY: this task's n² numbers, which lie inside the buffer (its size was checked) and are no other task's.
+        let scores =
+            unsafe { std::slice::from_raw_parts_mut(all.get().add(task.probabilities), n * n) };
+        let (q, k, v) = (
+            task.part(&shape, query),
+            task.part(&shape, key),
+            task.part(&shape, value),
+        );
+        // SAFETY: each part is n rows of head_size numbers inside its states, whose sizes were checked.
+        unsafe {
+            product(
+                (n, n, shape.head_size),
+                square(scores.as_mut_ptr(), n),
+                Accumulate::Replace,
+                q,
+                transpose(k),
+                shape.scale(),
+                Parallelism::None,
+            );
+        }
+        Arch::new().dispatch(|| {
+            for row in scores.chunks_exact_mut(n) {
+                softmax(row);
+            }
+        });
+        let mut dropped = Vec::new();
+        let used = match dropout {
+            None => scores.as_ptr(),
+            Some(dropout) => {
+                dropped.resize(n * n, 0.0);
+                task.factors(&shape, &dropout, &mut dropped);
+                for (factor, probability) in dropped.iter_mut().zip(scores.iter()) {
+                    *factor *= probability;
+                }
+                dropped.as_ptr()
+            }
+        };
+        // SAFETY: as above; of the context this task writes its sequence's rows in its head's columns alone.
+        unsafe {
+            product(
+                (n, shape.head_size, n),
+                task.part_mut(&shape, context),
+                Accumulate::Replace,
+                square(used, n),
+                v,
+                1.0,
+                Parallelism::None,
+            );
+        }
+    });
+}
+
+#[inline(always)]
+fn softmax(row: &mut [f32]) {
+    let most = highest(row);
+    for value in row.iter_mut() {
+        *value = exp(*value - most);
+    }
+    let share = 1.0 / sum(row);
+    for value in row.iter_mut() {
+        *value *= share;
+    }
+}
+
+/// The derivatives by query, key and value, written to `dq`, `dk`, `dv`, from the derivative by the context and from
+/// what the forward pass had.
+pub fn backward(
+    shape: Shape<'_>,
+    dropout: Option<ProbabilityDropout>,
+    (query, key, value): (&[f32], &[f32], &[f32]),
+    probabilities: &[f32],
+    dcontext: &[f32],
+    (dq, dk, dv): (&mut [f32], &mut [f32], &mut [f32]),
+) {
+    shape.assert_sizes(&[query, key, value, dcontext, dq, dk, dv]);
+    assert_eq!(probabilities.len(), shape.probabilities());
+    let (dq, dk, dv) = (
+        Shared(dq.as_mut_ptr()),
+        Shared(dk.as_mut_ptr()),
+        Shared(dv.as_mut_ptr()),
+    );
+    shape.tasks().into_par_iter().for_each(|task| {
+        let n = task.length();
+        let probabilities = &probabilities[task.probabilities..][..n * n];
+        let (q, k, v) = (
+            task.part(&shape, query),
+            task.part(&shape, key),
+            task.part(&shape, value),
+        );
+        let upstream = task.part(&shape, dcontext);
+        let mut factors = Vec::new();
+        let mut dropped = probabilities.to_vec();
+        if let Some(dropout) = dropout {
+            factors.resize(n * n, 0.0);
+            task.factors(&shape, &dropout, &mut factors);
+            for (probability, factor) in dropped.iter_mut().zip(&factors) {
+                *probability *= factor;
+            }
+        }
+        let mut scores = vec![0f32; n * n];
+        // SAFETY: each part is n rows of head_size numbers inside states whose sizes were checked; of dv, dq and dk this
+        // task writes its sequence's rows in its head's columns alone.
+        unsafe {
+            product(
+                (n, shape.head_size, n),
+                task.part_mut(&shape, dv),
+                Accumulate::Replace,
+                transpose(square(dropped.as_ptr(), n)),
+                upstream,
+                1.0,
+                Parallelism::None,
+            );
+            product(
+                (n, n, shape.head_size),
+                square(scores.as_mut_ptr(), n),
+                Accumulate::Replace,
+                upstream,
+                transpose(v),
+                1.0,
+                Parallelism::None,
+            );
+        }
+        for (derivative, factor) in scores.iter_mut().zip(&factors) {
+            *derivative *= factor;
+        }
+        let scale = shape.scale();
+        Arch::new().dispatch(|| {
+            for (row, probabilities) in scores
+                .chunks_exact_mut(n)
+                .zip(probabilities.chunks_exact(n))
+            {
+                let mean = dot(row, probabilities);
+                for (value, probability) in row.iter_mut().zip(probabilities) {
+                    *value = (*value - mean) * probability * scale;
+                }
+            }
+        });
+        // SAFETY: as above.
+        unsafe {
+            product(
+                (n, shape.head_size, n),
+                task.part_mut(&shape, dq),
+                Accumulate::Replace,
+                square(scores.as_ptr(), n),
+                k,
+                1.0,
+                Parallelism::None,
+            );
+            product(
+                (n, shape.head_size, n),
+                task.part_mut(&shape, dk),
+                Accumulate::Replace,
+                transpose(square(scores.as_ptr(), n)),
+                q,
+                1.0,
+                Parallelism::None,
+            );
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Dropout;
+    use candle_core::{D, Device, Tensor, Var};
+
+    fn wave(n: usize, k: f32) -> Vec<f32> {
+        (0..n).map(|i| (k * i as f32).sin()).collect()
+    }
+
+    /// Against plain candle in float64, sequence by sequence, with and without dropout.
+    #[test]
+    fn forward_and_backward_are_those_of_the_plain_operations() {
+        for (lengths, heads, head_size) in [
+            (vec![1], 1, 1),
+            (vec![5, 1, 9], 3, 7),
+            (vec![64, 33], 2, 16),
+            (vec![512], 1, 4),
+        ] {
+            let ids: Vec<Vec<u32>> = lengths.iter().map(|&n| vec![0; n]).collect();
+            let batch = Batch::pack(ids.iter().map(|ids| (ids.as_slice(), ids.as_slice())));
+            let shape = Shape {
+                batch: &batch,
+                heads,
+                head_size,
+            };
+            let (tokens, width) = (batch.tokens(), heads * head_size);
+            let (q, k, v) = (
+                wave(tokens * width, 0.37),
+                wave(tokens * width, 0.53),
+                wave(tokens * width, 0.71),
+            );
+            let upstream = wave(tokens * width, 0.19);
+            let with_dropout = ProbabilityDropout {
+                mask: Dropout::new(1, 1).mask(0, 0.3),
+                stride: 512,
+            };
+            for dropout in [None, Some(with_dropout)] {
+                let mut probabilities = vec![f32::NAN; shape.probabilities()];
+                let mut context = vec![f32::NAN; tokens * width];
+                forward(
+                    shape,
+                    dropout,
+                    (&q, &k, &v),
+                    &mut probabilities,
+                    &mut context,
+                );
+                let mut derivatives = vec![vec![f32::NAN; tokens * width]; 3];
+                let [dq, dk, dv] = derivatives.as_mut_slice() else {
+                    unreachable!()
+                };
+                backward(
+                    shape,
+                    dropout,
+                    (&q, &k, &v),
+                    &probabilities,
+                    &upstream,
+                    (dq, dk, dv),
+                );
+                for range in batch.ranges() {
+                    let n = range.len();
+                    let part = |x: &[f32]| -> Tensor {
+                        let x: Vec<f64> = x[range.start * width..range.end * width]
+                            .iter()
+                            .map(|&v| f64::from(v))
+                            .collect();
+                        Tensor::from_vec(x, (n, heads, head_size), &Device::Cpu)
+                            .unwrap()
+                            .transpose(0, 1)
+                            .unwrap()
+                            .contiguous()
+                            .unwrap()
+                    };
+                    let vars: Vec<Var> = [&q, &k, &v]
+                        .iter()
+                        .map(|x| Var::from_tensor(&part(x)).unwrap())
+                        .collect();
+                    let scores = (vars[0]
+                        .matmul(&vars[1].transpose(1, 2).unwrap().contiguous().unwrap())
+                        .unwrap()
+                        / (head_size as f64).sqrt())
+                    .unwrap();
+                    let mut p = candle_nn::ops::softmax(&scores, D::Minus1).unwrap();
+                    if let Some(dropout) = dropout {
+                        let mut factors = vec![0f32; heads * n * n];
+                        for (index, row) in factors.chunks_mut(n).enumerate() {
+                            dropout.fill(range.start + index % n, index / n, heads, row);
+                        }
+                        let factors: Vec<f64> = factors.iter().map(|&f| f64::from(f)).collect();
+                        p = (p * Tensor::from_vec(factors, (heads, n, n), &Device::Cpu).unwrap())
+                            .unwrap();
+                    }
+                    let plain = p.matmul(&vars[2]).unwrap();
+                    let gradients = (&plain * part(&upstream))
+                        .unwrap()
+                        .sum_all()
+                        .unwrap()
+                        .backward()
+                        .unwrap();
+                    let check = |name: &str, got: &[f32], want: &Tensor| {
+                        let got = part(got).flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                        let want = want.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                        for (got, want) in got.iter().zip(&want) {
+                            assert!(
+                                (got - want).abs() < 1e-5 * want.abs().max(1.0),
+                                "{name} length {n}: {got} {want}"
+                            );
+                        }
+                    };
+                    check("context", &context, &plain);
+                    check("dq", &derivatives[0], gradients.get(&vars[0]).unwrap());
+                    check("dk", &derivatives[1], gradients.get(&vars[1]).unwrap());
+                    check("dv", &derivatives[2], gradients.get(&vars[2]).unwrap());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The CPU's kernels: what plain candle operations compute in many passes over fresh memory, in few over memory that is
+//! used again. One file an operation, forward and backward, with its test against the plain formula.
+//!
+//! Everything works on float32 slices, rows one after another. Each kernel is one piece of Rust that `pulp` compiles for
+//! several instruction sets and chooses from at run time. Sums go by fixed lanes and blocks, so that a result depends
+//! neither on the number of threads nor on the instruction set's width.
+
+pub mod activation;
+pub mod attention;
+mod buffers;
+pub mod layer_norm;
+mod math;
+mod matmul;
+mod rows;
+
+pub use buffers::Buffers;
+pub use matmul::{Accumulate, matmul, matmul_nt, matmul_tn_add};
+pub use rows::{add_bias_gradient, apply_dropout_rows, fill_rows};

@@ -1,0 +1,116 @@
+//! What goes row by row: biases, their gradients, dropout.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use crate::random::DropoutMask;
+
+/// Numbers of one task, about: enough to pay for handing it out.
+const TASK: usize = 16_384;
+
+/// Rows of one task.
+pub(super) fn rows_per_task(width: usize) -> usize {
+    (TASK / width.max(1)).max(1)
+}
+
+/// Rows whose sums are added up first in a gradient over all rows: fixed, so that the number of threads doesn't matter.
+pub(super) const BLOCK_ROWS: usize = 64;
+
+/// Every row becomes `row`.
+pub fn fill_rows(out: &mut [f32], row: &[f32]) {
+    out.par_chunks_mut(rows_per_task(row.len()) * row.len())
+        .for_each(|rows| {
+            for out in rows.chunks_mut(row.len()) {
+                out.copy_from_slice(row);
+            }
+        });
+}
+
+/// A bias's gradient: `gradient` += Σ over the rows of `dy`.
+pub fn add_bias_gradient(gradient: &mut [f32], dy: &[f32]) {
+    let width = gradient.len();
+    let partial: Vec<Vec<f32>> = dy
+        .par_chunks(BLOCK_ROWS * width)
+        .map(|rows| {
+            let mut sums = vec![0f32; width];
+            Arch::new().dispatch(|| {
+                for row in rows.chunks(width) {
+                    for (sum, &value) in sums.iter_mut().zip(row) {
+                        *sum += value;
+                    }
+                }
+            });
+            sums
+        })
+        .collect();
+    add_up(gradient, &partial);
+}
+
+/// `gradient` += Σ over the blocks' sums, in their order.
+pub(super) fn add_up(gradient: &mut [f32], blocks: &[Vec<f32>]) {
+    for block in blocks {
+        for (sum, &value) in gradient.iter_mut().zip(block) {
+            *sum += value;
+        }
+    }
+}
+
+/// Multiplies rows of `width` with the factors of `mask`, in place.
+pub fn apply_dropout_rows(x: &mut [f32], width: usize, mask: &DropoutMask) {
+    let step = rows_per_task(width);
+    x.par_chunks_mut(step * width)
+        .enumerate()
+        .for_each(|(task, rows)| {
+            let mut factors = vec![0f32; width];
+            for (index, row) in rows.chunks_mut(width).enumerate() {
+                mask.fill_row(task * step + index, &mut factors);
+                for (value, factor) in row.iter_mut().zip(&factors) {
+                    *value *= factor;
+                }
+            }
+        });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Dropout;
+
+    #[test]
+    fn bias_gradients_are_the_sums_over_rows_for_any_number_of_threads() {
+        for (rows, width) in [(1, 3), (63, 5), (64, 8), (1000, 33)] {
+            let dy: Vec<f32> = (0..rows * width).map(|i| (i as f32 * 0.3).cos()).collect();
+            let with = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap();
+                let mut gradient = vec![1.0; width];
+                pool.install(|| add_bias_gradient(&mut gradient, &dy));
+                gradient
+            };
+            let one = with(1);
+            assert_eq!(one, with(3));
+            for column in 0..width {
+                let want: f64 = 1.0
+                    + (0..rows)
+                        .map(|r| f64::from(dy[r * width + column]))
+                        .sum::<f64>();
+                assert!((f64::from(one[column]) - want).abs() < 1e-3);
+            }
+        }
+    }
+
+    #[test]
+    fn dropout_multiplies_each_row_with_its_factors() {
+        let mask = Dropout::new(1, 2).mask(3, 0.4);
+        let (rows, width) = (3000, 7);
+        let mut x = vec![1f32; rows * width];
+        apply_dropout_rows(&mut x, width, &mask);
+        let mut factors = vec![0f32; width];
+        for (row, values) in x.chunks(width).enumerate() {
+            mask.fill_row(row, &mut factors);
+            assert_eq!(values, factors);
+        }
+    }
+}
