@@ -184,6 +184,21 @@
 #define BERT_POOLING_MEAN 2
 
 /**
+ * Parameters that were read from a saved model or a checkpoint.
+ */
+#define BERT_PARAMETERS_LOADED 0
+
+/**
+ * Parameters that have initial values: all of a new model's; of a loaded one's, those that the checkpoint lacks.
+ */
+#define BERT_PARAMETERS_INITIALISED 1
+
+/**
+ * Parameters of a checkpoint that this model doesn't use.
+ */
+#define BERT_PARAMETERS_IGNORED 2
+
+/**
  * The learning rate stays after the warm-up.
  */
 #define BERT_SCHEDULE_CONSTANT 0
@@ -453,6 +468,24 @@ typedef struct {
    * "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
    */
   const char *device;
+  /**
+   * The classes that the model shall have, in the order of their ids: `num_label_names` NUL-terminated texts. NULL
+   * (default) keeps the saved model's. Where they differ from those, the classifier is new and has to be trained.
+   */
+  const char *const *label_names;
+  /**
+   * How many.
+   */
+  size_t num_label_names;
+  /**
+   * A data set whose classes the model shall have, as bert_create would take them from it; NULL (default): none.
+   * With label_names it isn't used.
+   */
+  const bert_dataset *labels_from;
+  /**
+   * Decides the initial values of what the saved model lacks. Default 42.
+   */
+  uint64_t seed;
 } bert_load_options;
 
 /**
@@ -1009,6 +1042,29 @@ typedef struct {
 } bert_predictions;
 
 /**
+ * How vectors are made of texts. Call bert_embed_options_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_embed_options), set by bert_embed_options_init.
+   */
+  size_t struct_size;
+  /**
+   * Longest sequence in tokens; 0 (default) takes what the model allows.
+   */
+  int32_t max_length;
+  /**
+   * BERT_POOLING_MEAN (default): the mean of all tokens' states; BERT_POOLING_CLS: the [CLS] state;
+   * BERT_POOLING_POOLER: the pooler's output, where the model has one.
+   */
+  int32_t pooling;
+  /**
+   * 1: vectors are scaled to length 1; 0 (default): they aren't.
+   */
+  int32_t normalise;
+} bert_embed_options;
+
+/**
  * Success.
  */
 #define BERT_OK 0
@@ -1367,12 +1423,16 @@ bert_status bert_info_init(bert_info *info, size_t struct_size);
 bert_status bert_create(const bert_model_options *options, const bert_dataset *train, bert_model **model);
 
 /**
- * Loads a model from the directory that bert_save wrote. `path` is NUL-terminated; `options` may be NULL. Free the
- * model with bert_free. Any thread.
+ * Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT (BertModel, BertForPreTraining,
+ * BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and safetensors
+ * weights in one file or in shards. A pooler or classifier that the checkpoint lacks gets initial values:
+ * bert_parameter_name tells which. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any
+ * thread.
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_IO (a file is missing or can't be read),
  * BERT_ERR_FORMAT (a file is damaged, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
- * BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
+ * BERT_ERR_HANDLE and BERT_ERR_DATA (labels_from), BERT_ERR_FORKED.
  *
  * Pointers:
  * `path` ends with a NUL, `options` is NULL or set by bert_load_options_init, `model` is writable.
@@ -1440,6 +1500,22 @@ void bert_free(bert_model *model);
  * `info` is set by bert_info_init.
  */
 bert_status bert_get_info(const bert_model *model, bert_info *info);
+
+/**
+ * Gives the name of parameter `index` among those of one origin (BERT_PARAMETERS_LOADED, _INITIALISED or _IGNORED) when
+ * the model was made: a NUL-terminated text that belongs to the model and lives until its handle is freed. `count` gets
+ * how many there are of that origin, also where `name` is NULL and only they are asked for. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an index that is not below count), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `name` is writable or NULL, `count` is writable.
+ */
+bert_status bert_parameter_name(const bert_model *model,
+                                int32_t origin,
+                                size_t index,
+                                const char **name,
+                                size_t *count);
 
 /**
  * Gives the name of class `label_id`: a NUL-terminated text that belongs to the model and lives until the model's
@@ -1714,6 +1790,38 @@ bert_status bert_predict_ids(const bert_model *model,
                              const size_t *lengths,
                              const bert_predict_options *options,
                              bert_predictions *predictions);
+
+/**
+ * Sets the defaults. `struct_size` is sizeof(bert_embed_options).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ *
+ * Pointers:
+ * `options` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_embed_options_init(bert_embed_options *options, size_t struct_size);
+
+/**
+ * Writes a vector of hidden_size numbers for each of `count` texts, or pairs of texts, one after another into
+ * `vectors`, which has room for `capacity` numbers. Texts are given as to bert_predict_batch. `options` may be NULL. Any
+ * thread, as bert_predict.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
+ * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (the model has no pooler), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
+ * bert_embed_options_init, `vectors` is writable for `capacity` numbers.
+ */
+bert_status bert_embed(const bert_model *model,
+                       size_t count,
+                       const char *const *texts,
+                       const size_t *lengths,
+                       const char *const *pairs,
+                       const size_t *pair_lengths,
+                       const bert_embed_options *options,
+                       float *vectors,
+                       size_t capacity);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 
 use crate::data::{Dataset, Labels};
 use crate::error::{Error, Result};
+use crate::hf::{LoadOptions, Origins};
 use crate::model::{BertConfig, Model, Parameters, Preset};
 use crate::text::{Tokenizer, TokenizerOptions};
 use crate::{device, hf, threads};
@@ -48,6 +49,9 @@ pub struct Classifier {
     model: Model,
     tokenizer: Tokenizer,
     labels: Labels,
+    /// The longest sequence that tokenizer and model are made for.
+    max_length: usize,
+    origins: Origins,
     parameters: RwLock<Arc<Parameters>>,
     is_training: AtomicBool,
 }
@@ -96,7 +100,8 @@ impl Classifier {
         let parameters = threads::run(|| {
             Parameters::initialise(&model.config, &model.table, options.seed, &model.device)
         })??;
-        Classifier::from_parts(model, tokenizer, labels, parameters)
+        let origins = Origins::initialised(&model);
+        Classifier::from_parts(model, tokenizer, labels, parameters, origins)
     }
 
     /// Puts together what belongs together; says which two parts disagree.
@@ -105,6 +110,7 @@ impl Classifier {
         tokenizer: Tokenizer,
         labels: Labels,
         parameters: Parameters,
+        origins: Origins,
     ) -> Result<Classifier> {
         if tokenizer.vocab_size() > model.config.vocab_size {
             return Err(Error::Format(format!(
@@ -121,22 +127,38 @@ impl Classifier {
             )));
         }
         Ok(Classifier {
+            max_length: model.config.max_position_embeddings,
             model,
             tokenizer,
             labels,
+            origins,
             parameters: RwLock::new(Arc::new(parameters)),
             is_training: AtomicBool::new(false),
         })
     }
 
-    /// Reads a directory that [`save`](Classifier::save) wrote, onto the device of that name.
-    pub fn load(path: &Path, device: &str) -> Result<Classifier> {
-        hf::load_directory(path, device::from_name(device)?)
+    /// The default for the longest sequence becomes the smaller of `limit` (`model_max_length`) and what the model
+    /// allows.
+    pub(crate) fn with_max_length(mut self, limit: Option<usize>) -> Classifier {
+        if let Some(limit) = limit {
+            self.max_length = self.max_length.min(limit.max(4));
+        }
+        self
+    }
+
+    /// Reads a directory that [`save`](Classifier::save) wrote, or a published BERT's.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Classifier> {
+        hf::load_directory(path, options)
     }
 
     /// Reads what [`save_to_buffer`](Classifier::save_to_buffer) wrote.
-    pub fn load_from_buffer(bytes: &[u8], device: &str) -> Result<Classifier> {
-        hf::load_buffer(bytes, device::from_name(device)?)
+    pub fn load_from_buffer(bytes: &[u8], options: &LoadOptions) -> Result<Classifier> {
+        hf::load_buffer(bytes, options)
+    }
+
+    /// Where its parameters came from.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
     }
 
     /// Writes a Hugging Face model directory, in place of an older one of ours in one step.
@@ -193,7 +215,7 @@ impl Classifier {
     pub fn max_length(&self, asked: usize) -> Result<usize> {
         let most = self.model.config.max_position_embeddings;
         match asked {
-            0 => Ok(most),
+            0 => Ok(self.max_length),
             4.. if asked <= most => Ok(asked),
             _ => Err(Error::InvalidArgument(format!(
                 "max_length is {asked}; it must be between 4 and this model's max_position_embeddings, {most}, or 0 for \

@@ -3,6 +3,7 @@
 use crate::classifier::Classifier;
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::model::Pooling;
 use crate::threads;
 use crate::train::loss::{argmax, softmax};
 
@@ -119,11 +120,7 @@ impl Classifier {
                         }
                     }
                 }
-                let sequences = Batch::pack(
-                    encodings
-                        .iter()
-                        .map(|e| (e.input_ids.as_slice(), e.token_type_ids.as_slice())),
-                );
+                let sequences = Batch::of(&encodings);
                 let logits = self.model().logits_of_all(&parameters, &sequences)?;
                 let LongText::Windows { combine, .. } = options.long_text else {
                     return Ok(logits);
@@ -139,6 +136,41 @@ impl Classifier {
             logits.extend(block);
         }
         Ok(Predictions::new(num_labels, logits))
+    }
+
+    /// One vector a text (or pair): [n, hidden_size] row by row, each of length 1 where `normalise`.
+    pub fn embed(
+        &self,
+        texts: &[(&str, Option<&str>)],
+        max_length: usize,
+        pooling: Pooling,
+        normalise: bool,
+    ) -> Result<Vec<f32>> {
+        if pooling == Pooling::Pooler && self.model().table.pooler.is_none() {
+            return Err(Error::Unsupported(
+                "This model has no pooler; take the [CLS] or the mean vector.".into(),
+            ));
+        }
+        let max_length = self.max_length(max_length)?;
+        let parameters = self.parameters();
+        let mut vectors = Vec::new();
+        for texts in texts.chunks(TEXTS_AT_ONCE) {
+            vectors.extend(threads::run(|| -> Result<Vec<f32>> {
+                let sequences = Batch::of(&self.tokenizer().encode_batch(texts, max_length)?);
+                self.model().pooled_of_all(&parameters, &sequences, pooling)
+            })??);
+        }
+        if normalise {
+            for vector in vectors.chunks_mut(self.model().config.hidden_size) {
+                let squares: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+                // A zero vector has no direction: it stays (as torch.nn.functional.normalize's 1e-12 has it).
+                let length = squares.sqrt().max(1e-12);
+                for x in vector {
+                    *x = (f64::from(*x) / length) as f32;
+                }
+            }
+        }
+        Ok(vectors)
     }
 
     /// Classifies token sequences as they are: [CLS], [SEP] and token types included.

@@ -36,6 +36,12 @@ pub(super) struct ModelHandle {
     pub classifier: Arc<Classifier>,
     /// The label names, each with a NUL behind it.
     pub label_names: Vec<Box<[u8]>>,
+    /// Parameters by their origin, each with a NUL behind it.
+    pub loaded: Vec<Box<[u8]>>,
+    /// See `loaded`.
+    pub initialised: Vec<Box<[u8]>>,
+    /// See `loaded`.
+    pub ignored: Vec<Box<[u8]>>,
 }
 
 /// A trainer and the callback that its training calls make.

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::sync::Arc;
 
 use super::arguments::{
-    array, choice, flag, optional_path, optional_string, output, path, result, size, text,
+    array, choice, flag, optional_path, optional_string, output, path, result, size, text, texts,
 };
 use super::boundary::{call, free};
 use super::dataset::contents;
@@ -12,7 +12,9 @@ use super::handles::{self, ModelHandle, Object, bert_dataset, bert_model};
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
 use crate::classifier::{Classifier, CreateOptions};
+use crate::data::Labels;
 use crate::error::{Error, Result};
+use crate::hf::LoadOptions;
 use crate::model::{BertConfig, HiddenAct, Pooling, Preset};
 use crate::text::{TokenizerKind, TokenizerOptions};
 use crate::{device, threads};
@@ -60,7 +62,7 @@ const ACTIVATIONS: [(i32, HiddenAct); 3] = [
     (BERT_ACT_RELU, HiddenAct::Relu),
 ];
 
-const POOLINGS: [(i32, Pooling); 3] = [
+pub(super) const POOLINGS: [(i32, Pooling); 3] = [
     (BERT_POOLING_POOLER, Pooling::Pooler),
     (BERT_POOLING_CLS, Pooling::Cls),
     (BERT_POOLING_MEAN, Pooling::Mean),
@@ -188,11 +190,25 @@ pub struct bert_load_options {
     pub struct_size: usize,
     /// "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
     pub device: *const c_char,
+    /// The classes that the model shall have, in the order of their ids: `num_label_names` NUL-terminated texts. NULL
+    /// (default) keeps the saved model's. Where they differ from those, the classifier is new and has to be trained.
+    pub label_names: *const *const c_char,
+    /// How many.
+    pub num_label_names: usize,
+    /// A data set whose classes the model shall have, as bert_create would take them from it; NULL (default): none.
+    /// With label_names it isn't used.
+    pub labels_from: *const bert_dataset,
+    /// Decides the initial values of what the saved model lacks. Default 42.
+    pub seed: u64,
 }
 
 sized_struct!(bert_load_options, || bert_load_options {
     struct_size: size_of::<bert_load_options>(),
     device: std::ptr::null(),
+    label_names: std::ptr::null(),
+    num_label_names: 0,
+    labels_from: std::ptr::null(),
+    seed: 42,
 });
 
 /// What a model is, as bert_get_info writes it. Call bert_info_init first.
@@ -297,19 +313,19 @@ pub unsafe extern "C" fn bert_info_init(info: *mut bert_info, struct_size: usize
 
 /// Hands a new model to the caller.
 fn give(out: &mut *mut bert_model, classifier: Classifier) {
-    let label_names = classifier
-        .labels()
-        .names()
-        .iter()
-        .map(|name| {
-            let mut bytes = name.clone().into_bytes();
-            bytes.push(0);
-            bytes.into_boxed_slice()
-        })
-        .collect();
+    let borrowed = |names: &[String]| -> Vec<Box<[u8]>> {
+        names
+            .iter()
+            .map(|name| [name.as_bytes(), b"\0"].concat().into_boxed_slice())
+            .collect()
+    };
+    let origins = classifier.origins();
     *out = handles::insert(Object::Model(Arc::new(ModelHandle {
+        label_names: borrowed(classifier.labels().names()),
+        loaded: borrowed(&origins.loaded),
+        initialised: borrowed(&origins.initialised),
+        ignored: borrowed(&origins.ignored),
         classifier: Arc::new(classifier),
-        label_names,
     })));
 }
 
@@ -321,26 +337,7 @@ unsafe fn create_options(options: *const bert_model_options) -> Result<CreateOpt
     // SAFETY: by this function's contract.
     let (options, tokenizer_path, label_names, device) = unsafe {
         let options = sized::read_or_default(options)?;
-        let names = if options.label_names.is_null() {
-            if options.num_label_names != 0 {
-                return Err(Error::InvalidArgument(format!(
-                    "num_label_names is {}, but label_names is NULL.",
-                    options.num_label_names
-                )));
-            }
-            None
-        } else {
-            let names = array(options.label_names, options.num_label_names, "label_names")?;
-            Some(
-                names
-                    .iter()
-                    .map(|&name| {
-                        let name = text(name, super::BERT_NUL_TERMINATED, "label_names")?;
-                        Ok(name.to_string())
-                    })
-                    .collect::<Result<Vec<String>>>()?,
-            )
-        };
+        let names = label_names(options.label_names, options.num_label_names)?;
         (
             options,
             optional_path(options.tokenizer_path),
@@ -382,6 +379,50 @@ unsafe fn create_options(options: *const bert_model_options) -> Result<CreateOpt
     })
 }
 
+/// Label names given as an array; `None` where it is NULL.
+///
+/// # Safety
+/// `names` is NULL or has `count` elements, each of which ends with a NUL.
+unsafe fn label_names(names: *const *const c_char, count: usize) -> Result<Option<Vec<String>>> {
+    if names.is_null() {
+        if count != 0 {
+            return Err(Error::InvalidArgument(format!(
+                "num_label_names is {count}, but label_names is NULL."
+            )));
+        }
+        return Ok(None);
+    }
+    // SAFETY: by this function's contract.
+    let names = unsafe { texts(names, std::ptr::null(), count, "label_names") }?;
+    Ok(Some(names.into_iter().map(str::to_string).collect()))
+}
+
+/// Translates the caller's options.
+///
+/// # Safety
+/// `options` is NULL or set by bert_load_options_init; what it points to is readable.
+unsafe fn load_options(options: *const bert_load_options) -> Result<LoadOptions> {
+    // SAFETY: by this function's contract.
+    let (options, names, device) = unsafe {
+        let options = sized::read_or_default(options)?;
+        (
+            options,
+            label_names(options.label_names, options.num_label_names)?,
+            device_name(options.device)?,
+        )
+    };
+    let labels = match names {
+        Some(names) => Some(Labels::from_names(names)?),
+        None if options.labels_from.is_null() => None,
+        None => Some(Labels::from_dataset(&contents(options.labels_from)?)?),
+    };
+    Ok(LoadOptions {
+        device,
+        labels,
+        seed: options.seed,
+    })
+}
+
 /// The device's name; NULL is the CPU.
 ///
 /// # Safety
@@ -416,12 +457,16 @@ pub unsafe extern "C" fn bert_create(
     })
 }
 
-/// Loads a model from the directory that bert_save wrote. `path` is NUL-terminated; `options` may be NULL. Free the
-/// model with bert_free. Any thread.
+/// Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT (BertModel, BertForPreTraining,
+/// BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and safetensors
+/// weights in one file or in shards. A pooler or classifier that the checkpoint lacks gets initial values:
+/// bert_parameter_name tells which. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any
+/// thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_IO (a file is missing or can't be read),
 /// BERT_ERR_FORMAT (a file is damaged, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
-/// BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
+/// BERT_ERR_HANDLE and BERT_ERR_DATA (labels_from), BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `path` ends with a NUL, `options` is NULL or set by bert_load_options_init, `model` is writable.
@@ -433,15 +478,14 @@ pub unsafe extern "C" fn bert_load(
 ) -> bert_status {
     call(|| {
         // SAFETY: by this function's contract.
-        let (out, path, device) = unsafe {
-            let options = sized::read_or_default(options)?;
+        let (out, path, options) = unsafe {
             (
                 result(model, "model")?,
                 self::path(path, "path")?,
-                device_name(options.device)?,
+                load_options(options)?,
             )
         };
-        give(out, Classifier::load(&path, &device)?);
+        give(out, Classifier::load(&path, &options)?);
         Ok(())
     })
 }
@@ -462,15 +506,14 @@ pub unsafe extern "C" fn bert_load_from_buffer(
 ) -> bert_status {
     call(|| {
         // SAFETY: by this function's contract.
-        let (out, bytes, device) = unsafe {
-            let options = sized::read_or_default(options)?;
+        let (out, bytes, options) = unsafe {
             (
                 result(model, "model")?,
                 array(bytes, length, "bytes")?,
-                device_name(options.device)?,
+                load_options(options)?,
             )
         };
-        give(out, Classifier::load_from_buffer(bytes, &device)?);
+        give(out, Classifier::load_from_buffer(bytes, &options)?);
         Ok(())
     })
 }
@@ -576,6 +619,56 @@ pub unsafe extern "C" fn bert_get_info(
         }
         // SAFETY: by this function's contract.
         unsafe { sized::write(info, &value) }
+    })
+}
+
+/// Parameters that were read from a saved model or a checkpoint.
+pub const BERT_PARAMETERS_LOADED: i32 = 0;
+/// Parameters that have initial values: all of a new model's; of a loaded one's, those that the checkpoint lacks.
+pub const BERT_PARAMETERS_INITIALISED: i32 = 1;
+/// Parameters of a checkpoint that this model doesn't use.
+pub const BERT_PARAMETERS_IGNORED: i32 = 2;
+
+/// Gives the name of parameter `index` among those of one origin (BERT_PARAMETERS_LOADED, _INITIALISED or _IGNORED) when
+/// the model was made: a NUL-terminated text that belongs to the model and lives until its handle is freed. `count` gets
+/// how many there are of that origin, also where `name` is NULL and only they are asked for. Any thread.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an index that is not below count), BERT_ERR_FORKED.
+///
+/// # Safety
+/// `name` is writable or NULL, `count` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_parameter_name(
+    model: *const bert_model,
+    origin: i32,
+    index: usize,
+    name: *mut *const c_char,
+    count: *mut usize,
+) -> bert_status {
+    call(|| {
+        let handle = handles::model(model)?;
+        // SAFETY: by this function's contract.
+        let (out, count) = unsafe { (output(name, 1, 1, "name")?, result(count, "count")?) };
+        let names = choice(
+            origin,
+            "origin",
+            &[
+                (BERT_PARAMETERS_LOADED, &handle.loaded),
+                (BERT_PARAMETERS_INITIALISED, &handle.initialised),
+                (BERT_PARAMETERS_IGNORED, &handle.ignored),
+            ],
+        )?;
+        if let Some([out]) = out {
+            let name = names.get(index).ok_or_else(|| {
+                Error::InvalidArgument(format!(
+                    "There is no parameter {index} of this origin; there are {}.",
+                    names.len()
+                ))
+            })?;
+            *out = name.as_ptr().cast();
+        }
+        *count = names.len();
+        Ok(())
     })
 }
 

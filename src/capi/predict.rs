@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::arguments::{array, choice, optional_text, output, size, text, text_pairs};
+use super::arguments::{array, choice, flag, optional_text, output, size, text, text_pairs};
 use super::boundary::call;
 use super::handles::{self, bert_model};
 use super::sized::{self, Sized_, sized_struct};
@@ -440,6 +440,90 @@ pub unsafe extern "C" fn bert_predict_ids(
             offsets,
         };
         outputs.write(&classifier.predict_ids(&sequences)?);
+        Ok(())
+    })
+}
+
+/// How vectors are made of texts. Call bert_embed_options_init first.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct bert_embed_options {
+    /// sizeof(bert_embed_options), set by bert_embed_options_init.
+    pub struct_size: usize,
+    /// Longest sequence in tokens; 0 (default) takes what the model allows.
+    pub max_length: i32,
+    /// BERT_POOLING_MEAN (default): the mean of all tokens' states; BERT_POOLING_CLS: the [CLS] state;
+    /// BERT_POOLING_POOLER: the pooler's output, where the model has one.
+    pub pooling: i32,
+    /// 1: vectors are scaled to length 1; 0 (default): they aren't.
+    pub normalise: i32,
+}
+
+sized_struct!(bert_embed_options, || bert_embed_options {
+    struct_size: size_of::<bert_embed_options>(),
+    max_length: 0,
+    pooling: super::BERT_POOLING_MEAN,
+    normalise: 0,
+});
+
+/// Sets the defaults. `struct_size` is sizeof(bert_embed_options).
+///
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+///
+/// # Safety
+/// `options` is NULL or writable for `struct_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_embed_options_init(
+    options: *mut bert_embed_options,
+    struct_size: usize,
+) -> bert_status {
+    // SAFETY: by this function's contract.
+    call(|| unsafe { sized::initialise(options, struct_size, Sized_::default()) })
+}
+
+/// Writes a vector of hidden_size numbers for each of `count` texts, or pairs of texts, one after another into
+/// `vectors`, which has room for `capacity` numbers. Texts are given as to bert_predict_batch. `options` may be NULL. Any
+/// thread, as bert_predict.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
+/// BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (the model has no pooler), BERT_ERR_FORKED.
+///
+/// # Safety
+/// Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
+/// bert_embed_options_init, `vectors` is writable for `capacity` numbers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_embed(
+    model: *const bert_model,
+    count: usize,
+    texts: *const *const c_char,
+    lengths: *const usize,
+    pairs: *const *const c_char,
+    pair_lengths: *const usize,
+    options: *const bert_embed_options,
+    vectors: *mut f32,
+    capacity: usize,
+) -> bert_status {
+    call(|| {
+        let handle = handles::model(model)?;
+        let classifier = &handle.classifier;
+        let needed = count.saturating_mul(classifier.model().config.hidden_size);
+        // SAFETY: by this function's contract.
+        let (options, texts, out) = unsafe {
+            (
+                sized::read_or_default(options)?,
+                text_pairs(count, texts, lengths, pairs, pair_lengths)?,
+                output(vectors, capacity, needed, "vectors")?,
+            )
+        };
+        let out =
+            out.ok_or_else(|| Error::InvalidArgument("The argument 'vectors' is NULL.".into()))?;
+        let found = classifier.embed(
+            &texts,
+            size(options.max_length, "max_length")?,
+            choice(options.pooling, "pooling", &super::model::POOLINGS)?,
+            flag(options.normalise, "normalise")?,
+        )?;
+        out.copy_from_slice(&found);
         Ok(())
     })
 }

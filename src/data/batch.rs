@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::text::Encoding;
+
 /// Token sequences one after another, without padding.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
@@ -27,6 +29,15 @@ impl Batch {
             batch.offsets.push(batch.input_ids.len());
         }
         batch
+    }
+
+    /// Packs what the tokenizer gave.
+    pub fn of(encodings: &[Encoding]) -> Batch {
+        Batch::pack(
+            encodings
+                .iter()
+                .map(|e| (e.input_ids.as_slice(), e.token_type_ids.as_slice())),
+        )
     }
 
     /// Sequences.

@@ -1,18 +1,19 @@
 //! A whole model in one buffer: a safetensors file with config.json and tokenizer.json in its metadata.
 
-use candle_core::Device;
 use serde_json::json;
 
+use super::checkpoint::Checkpoint;
 use super::weights::{Source, Weights, serialise};
-use super::{config_json, parse_config};
+use super::{LoadOptions, assemble, config_json, parse_config};
 use crate::classifier::Classifier;
+use crate::device;
 use crate::error::{Error, Result};
-use crate::model::Model;
 use crate::text::Tokenizer;
 
 /// The keys of the metadata.
 const CONFIG_KEY: &str = "config.json";
 const TOKENIZER_KEY: &str = "tokenizer.json";
+const MAX_LENGTH_KEY: &str = "model_max_length";
 
 /// One safetensors file.
 pub fn save_buffer(classifier: &Classifier) -> Result<Vec<u8>> {
@@ -23,6 +24,8 @@ pub fn save_buffer(classifier: &Classifier) -> Result<Vec<u8>> {
         TOKENIZER_KEY.into(),
         json!(classifier.tokenizer().to_json()?),
     );
+    let max_length = classifier.max_length(0)?.to_string();
+    metadata.insert(MAX_LENGTH_KEY.into(), json!(max_length));
     let (mut bytes, numbers) = serialise(classifier.model(), &classifier.parameters(), metadata)?;
     bytes.reserve_exact(numbers.iter().map(Vec::len).sum());
     for part in numbers {
@@ -32,20 +35,23 @@ pub fn save_buffer(classifier: &Classifier) -> Result<Vec<u8>> {
 }
 
 /// Reads it back.
-pub fn load_buffer(bytes: &[u8], device: Device) -> Result<Classifier> {
-    let mut weights = Weights::open(Source::Bytes(bytes))?;
+pub fn load_buffer(bytes: &[u8], options: &LoadOptions) -> Result<Classifier> {
+    let device = device::from_name(&options.device)?;
+    let weights = Weights::open(Source::Bytes(bytes))?;
     let part = |key: &str| {
-        weights.metadata(key).map(str::to_string).ok_or_else(|| {
+        weights.metadata(key).ok_or_else(|| {
             Error::Format(format!(
                 "The buffer's metadata lacks {key}; it wasn't written by bert_save_to_buffer."
             ))
         })
     };
-    let config = part(CONFIG_KEY)?;
-    let tokenizer = part(TOKENIZER_KEY)?;
-    let (config, labels) = parse_config(config.as_bytes(), "the buffer's config.json")?;
-    let tokenizer = Tokenizer::from_json(tokenizer.as_bytes())?;
-    let model = Model::new(config, device)?;
-    let parameters = weights.parameters(&model)?;
-    Classifier::from_parts(model, tokenizer, labels, parameters)
+    let (config, labels) = parse_config(part(CONFIG_KEY)?.as_bytes(), "the buffer's config.json")?;
+    let tokenizer = Tokenizer::from_json(part(TOKENIZER_KEY)?.as_bytes())?;
+    let max_length = match weights.metadata(MAX_LENGTH_KEY) {
+        Some(text) => text.parse().ok(),
+        None => None,
+    };
+    let checkpoint = Checkpoint::new(vec![weights])?;
+    let classifier = assemble(config, labels, tokenizer, checkpoint, device, options)?;
+    Ok(classifier.with_max_length(max_length))
 }

@@ -6,21 +6,22 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use candle_core::Device;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::Mode;
 use serde_json::json;
 
+use super::checkpoint::Checkpoint;
 use super::files::{MAX_JSON_BYTES, read_file, read_open_file, sync_directory, write_file};
 use super::weights::{Source, Weights, serialise};
-use super::{config, config_json, parse_config};
+use super::{LoadOptions, assemble, config, config_json, parse_config};
 use crate::classifier::Classifier;
+use crate::device;
 use crate::error::{Error, Result};
-use crate::model::Model;
-use crate::text::{Tokenizer, TokenizerKind};
+use crate::text::{BertNormalization, Tokenizer, TokenizerKind};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
+const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
@@ -36,50 +37,166 @@ const OURS: [&str; 6] = [
     VOCABULARY,
 ];
 
-/// Reads a model directory. All files come from the directory that was there at the beginning, also where a save puts
-/// a new one in its place meanwhile.
-pub fn load_directory(path: &Path, device: Device) -> Result<Classifier> {
-    let directory = File::open(path).map_err(|error| Error::io("open the model", path, &error))?;
-    if !directory.metadata().is_ok_and(|m| m.is_dir()) {
-        return Err(Error::Io(format!(
-            "'{}' is a file; a model is a directory with {CONFIG}, {WEIGHTS} and {TOKENIZER}.",
-            path.display()
-        )));
+/// An open directory: all files come from the one that was there at the beginning, also where a save puts another in its
+/// place meanwhile.
+struct Directory<'a> {
+    open: File,
+    path: &'a Path,
+}
+
+impl<'a> Directory<'a> {
+    fn open(path: &'a Path) -> Result<Directory<'a>> {
+        let open = File::open(path).map_err(|error| Error::io("open the model", path, &error))?;
+        if !open.metadata().is_ok_and(|m| m.is_dir()) {
+            return Err(Error::Io(format!(
+                "'{}' is a file; a model is a directory with {CONFIG}, {WEIGHTS} and {TOKENIZER}.",
+                path.display()
+            )));
+        }
+        Ok(Directory { open, path })
     }
-    let open = |name: &str| -> Result<File> {
-        let file = path.join(name);
-        openat(
-            &directory,
-            name,
-            OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK,
-            Mode::empty(),
-        )
-        .map(File::from)
-        .map_err(|errno| Error::io("read", &file, &errno.into()))
-    };
-    let read = |name: &str| read_open_file(open(name)?, &path.join(name), MAX_JSON_BYTES);
-    let name = path.join(CONFIG).display().to_string();
-    let (config, labels) = parse_config(&read(CONFIG)?, &name)?;
-    let tokenizer = Tokenizer::from_json(&read(TOKENIZER)?)?;
-    let model = Model::new(config, device)?;
-    let file = open(WEIGHTS)?;
-    let weights_path = path.join(WEIGHTS);
-    let metadata = file
-        .metadata()
-        .map_err(|error| Error::io("read", &weights_path, &error))?;
-    if !metadata.is_file() {
-        return Err(Error::Format(format!(
-            "'{}' is not a regular file.",
-            weights_path.display()
-        )));
+
+    /// A regular file, or `None` where there is none of that name.
+    fn file(&self, name: &str) -> Result<Option<File>> {
+        let path = self.path.join(name);
+        // Not blocking: opening a pipe would wait for its other end.
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let file = match openat(&self.open, name, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(nix::Error::ENOENT) => return Ok(None),
+            Err(errno) => return Err(Error::io("read", &path, &errno.into())),
+        };
+        if !file.metadata().is_ok_and(|m| m.is_file()) {
+            return Err(Error::Format(format!(
+                "'{}' is not a regular file.",
+                path.display()
+            )));
+        }
+        Ok(Some(file))
     }
-    let mut weights = Weights::open(Source::File {
-        file,
-        length: metadata.len(),
-        path: &weights_path,
-    })?;
-    let parameters = weights.parameters(&model)?;
-    Classifier::from_parts(model, tokenizer, labels, parameters)
+
+    /// A small file's bytes, or `None`.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match self.file(name)? {
+            Some(file) => read_open_file(file, &self.path.join(name), MAX_JSON_BYTES).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn missing(&self, what: &str) -> Error {
+        Error::Io(format!(
+            "The model directory '{}' has no {what}.",
+            self.path.display()
+        ))
+    }
+
+    /// A JSON object's text, or `None` where there is no such file.
+    fn json(&self, name: &str) -> Result<Option<serde_json::Value>> {
+        let Some(bytes) = self.read(name)? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            Error::Format(format!(
+                "'{}' is not valid JSON (line {}, column {}).",
+                self.path.join(name).display(),
+                error.line(),
+                error.column()
+            ))
+        })
+    }
+
+    /// The opened weights: one file, or the shards of an index.
+    fn weights(&self) -> Result<Vec<Weights<'static>>> {
+        let open = |name: &str| -> Result<Option<Weights<'static>>> {
+            let Some(file) = self.file(name)? else {
+                return Ok(None);
+            };
+            let path = self.path.join(name);
+            let length = file
+                .metadata()
+                .map_err(|error| Error::io("read", &path, &error))?
+                .len();
+            Weights::open(Source::File { file, length, path }).map(Some)
+        };
+        if let Some(weights) = open(WEIGHTS)? {
+            return Ok(vec![weights]);
+        }
+        let Some(index) = self.json(WEIGHTS_INDEX)? else {
+            return Err(self.missing(&format!("{WEIGHTS} or {WEIGHTS_INDEX}")));
+        };
+        let wrong = |what: &str| {
+            Error::Format(format!(
+                "'{}' {what}.",
+                self.path.join(WEIGHTS_INDEX).display()
+            ))
+        };
+        let map = index
+            .get("weight_map")
+            .and_then(serde_json::Value::as_object)
+            .ok_or_else(|| wrong("has no object \"weight_map\""))?;
+        let mut names = map
+            .values()
+            .map(|name| {
+                name.as_str()
+                    .ok_or_else(|| wrong("names a shard that is not a text"))
+            })
+            .collect::<Result<Vec<&str>>>()?;
+        names.sort_unstable();
+        names.dedup();
+        names
+            .into_iter()
+            .map(|name| {
+                // A shard lies in the directory itself: no path leads out of it.
+                if name.is_empty() || name.contains(['/', '\0']) || name == ".." {
+                    return Err(wrong(&format!(
+                        "names the shard '{name}', which is not a file name"
+                    )));
+                }
+                open(name)?.ok_or_else(|| self.missing(&format!("'{name}', which its index names")))
+            })
+            .collect()
+    }
+
+    /// The tokenizer, and `model_max_length` where tokenizer_config.json tells it.
+    fn tokenizer(&self) -> Result<(Tokenizer, Option<usize>)> {
+        let config = self.json(TOKENIZER_CONFIG)?.unwrap_or_default();
+        // Published files hold 1e30 for "no limit": a number that isn't a size says nothing.
+        let max_length = config
+            .get("model_max_length")
+            .and_then(serde_json::Value::as_u64)
+            .and_then(|n| usize::try_from(n).ok());
+        if let Some(json) = self.read(TOKENIZER)? {
+            return Ok((Tokenizer::from_json(&json)?, max_length));
+        }
+        let Some(vocabulary) = self.read(VOCABULARY)? else {
+            return Err(self.missing(&format!("{TOKENIZER} or {VOCABULARY}")));
+        };
+        let flag = |key: &str| config.get(key).and_then(serde_json::Value::as_bool);
+        let options = BertNormalization {
+            lowercase: flag("do_lower_case").unwrap_or(true),
+            strip_accents: flag("strip_accents"),
+            handle_chinese_chars: flag("tokenize_chinese_chars").unwrap_or(true),
+            clean_text: true,
+        };
+        Ok((
+            Tokenizer::from_vocab_txt(&vocabulary, &options)?,
+            max_length,
+        ))
+    }
+}
+
+/// Reads a model directory: one that [`save_directory`] wrote, or a published BERT's.
+pub fn load_directory(path: &Path, options: &LoadOptions) -> Result<Classifier> {
+    let device = device::from_name(&options.device)?;
+    let directory = Directory::open(path)?;
+    let json = directory
+        .read(CONFIG)?
+        .ok_or_else(|| directory.missing(CONFIG))?;
+    let (config, labels) = parse_config(&json, &path.join(CONFIG).display().to_string())?;
+    let (tokenizer, max_length) = directory.tokenizer()?;
+    let checkpoint = Checkpoint::new(directory.weights()?)?;
+    let classifier = assemble(config, labels, tokenizer, checkpoint, device, options)?;
+    Ok(classifier.with_max_length(max_length))
 }
 
 /// Writes a model directory. The target may be absent, an empty directory, or a model of ours, which is replaced;
@@ -230,7 +347,7 @@ fn tokenizer_config(classifier: &Classifier) -> String {
     );
     object.insert(
         "model_max_length".into(),
-        json!(classifier.model().config.max_position_embeddings),
+        json!(classifier.max_length(0).unwrap_or_default()),
     );
     format!("{:#}\n", serde_json::Value::Object(object))
 }

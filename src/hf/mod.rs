@@ -5,19 +5,26 @@
 //! our own, so that transformers refuses them instead of inventing a pooler.
 
 mod buffer;
+mod checkpoint;
 mod config;
 mod directory;
 mod files;
 mod weights;
 
 pub use buffer::{load_buffer, save_buffer};
+pub use checkpoint::Origins;
 pub use directory::{load_directory, save_directory};
 pub use files::{MAX_JSON_BYTES, read_file};
 
+use candle_core::Device;
+
+use self::checkpoint::Checkpoint;
 use crate::classifier::Classifier;
 use crate::data::Labels;
 use crate::error::Result;
-use crate::model::BertConfig;
+use crate::log;
+use crate::model::{BertConfig, Model};
+use crate::text::Tokenizer;
 
 /// The version of the format that this library writes: a directory's, and a buffer's. Newer ones are refused.
 pub const FORMAT_VERSION: u64 = 1;
@@ -30,4 +37,51 @@ fn config_json(classifier: &Classifier) -> Result<String> {
 /// What a config.json says.
 fn parse_config(json: &[u8], name: &str) -> Result<(BertConfig, Labels)> {
     config::read(json, name)
+}
+
+/// How a model is loaded.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// `cpu`, `cuda`, `cuda:N` or `auto`.
+    pub device: String,
+    /// The classes that the model shall have; `None` keeps the checkpoint's. Where they aren't the checkpoint's, the
+    /// classifier is new.
+    pub labels: Option<Labels>,
+    /// Decides the initial values of what the checkpoint lacks.
+    pub seed: u64,
+}
+
+impl Default for LoadOptions {
+    fn default() -> LoadOptions {
+        LoadOptions {
+            device: "cpu".into(),
+            labels: None,
+            seed: 42,
+        }
+    }
+}
+
+/// A classifier of a checkpoint's parts.
+fn assemble(
+    mut config: BertConfig,
+    labels: Labels,
+    tokenizer: Tokenizer,
+    checkpoint: Checkpoint<'_>,
+    device: Device,
+    options: &LoadOptions,
+) -> Result<Classifier> {
+    let wanted = options.labels.clone().unwrap_or_else(|| labels.clone());
+    let keep_classifier = wanted == labels && checkpoint.has_classifier();
+    config.num_labels = wanted.len();
+    let model = Model::new(config, device)?;
+    let (parameters, origins) = checkpoint.parameters(&model, keep_classifier, options.seed)?;
+    if !origins.initialised.is_empty() {
+        log::info(|| {
+            format!(
+                "New, with initial values: {}. Train the model before you use it.",
+                origins.initialised.join(", ")
+            )
+        });
+    }
+    Classifier::from_parts(model, tokenizer, wanted, parameters, origins)
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::PathBuf;
 
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -24,7 +24,7 @@ pub enum Source<'a> {
         /// Its length when it was opened.
         length: u64,
         /// For messages.
-        path: &'a Path,
+        path: PathBuf,
     },
     /// Bytes in memory.
     Bytes(&'a [u8]),
@@ -124,44 +124,38 @@ impl<'a> Weights<'a> {
         Some(self.metadata.metadata().as_ref()?.get(key)?.as_str())
     }
 
-    /// The values of every parameter of `model`; one tensor at a time is held beside them.
-    pub fn parameters(&mut self, model: &Model) -> Result<Parameters> {
-        let mut values = Vec::with_capacity(model.table.specs.len());
-        for spec in &model.table.specs {
-            let file = self.source.name();
-            let Some(info) = self.metadata.info(&spec.name) else {
-                return Err(Error::Format(format!(
-                    "{file} lacks the parameter '{}'.",
-                    spec.name
-                )));
-            };
-            if info.shape != spec.shape {
-                return Err(Error::Format(format!(
-                    "In {file} the parameter '{}' has the shape {:?}; config.json asks for {:?}.",
-                    spec.name, info.shape, spec.shape
-                )));
-            }
-            let dtype = info.dtype;
-            // The header was checked: the range lies inside the file and fits the shape and type.
-            let (start, end) = info.data_offsets;
-            let bytes = self
-                .source
-                .read(self.data_start + start as u64, (end - start) as u64)?;
-            let Some(numbers) = to_float32(&bytes, dtype) else {
-                return Err(Error::Unsupported(format!(
-                    "In {file} the parameter '{}' has the type {dtype:?}; supported are F32, F16 and BF16.",
-                    spec.name
-                )));
-            };
-            if !numbers.iter().all(|x| x.is_finite()) {
-                return Err(Error::Format(format!(
-                    "In {file} the parameter '{}' holds a value that is NaN or infinite.",
-                    spec.name
-                )));
-            }
-            values.push(numbers);
-        }
-        Parameters::from_host(values, &model.table, &model.device)
+    /// Every tensor's name and shape, in the file's order.
+    pub fn tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> + '_ {
+        self.metadata.offset_keys().into_iter().filter_map(|name| {
+            let shape = self.metadata.info(&name)?.shape.clone();
+            Some((name, shape))
+        })
+    }
+
+    /// For messages.
+    pub fn name(&self) -> String {
+        self.source.name()
+    }
+
+    /// One tensor's numbers as float32.
+    pub fn read_float32(&mut self, name: &str) -> Result<Vec<f32>> {
+        let file = self.source.name();
+        let Some(info) = self.metadata.info(name) else {
+            return Err(Error::Internal(format!(
+                "{file} was asked for '{name}', which it lacks; please report this."
+            )));
+        };
+        let dtype = info.dtype;
+        // The header was checked: the range lies inside the file and fits the shape and type.
+        let (start, end) = info.data_offsets;
+        let bytes = self
+            .source
+            .read(self.data_start + start as u64, (end - start) as u64)?;
+        to_float32(&bytes, dtype).ok_or_else(|| {
+            Error::Unsupported(format!(
+                "In {file} the parameter '{name}' has the type {dtype:?}; supported are F32, F16 and BF16."
+            ))
+        })
     }
 }
 

@@ -8,9 +8,9 @@ use crate::error::{Error, Result};
 
 impl Pass<'_> {
     /// One vector a sequence, [batch, hidden_size], from the last states.
-    pub fn pool(&self, states: &Tensor) -> Result<Tensor> {
+    pub fn pool(&self, states: &Tensor, pooling: Pooling) -> Result<Tensor> {
         let first = || -> Result<Tensor> { Ok(states.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?) };
-        match self.config.pooling {
+        match pooling {
             Pooling::Pooler => {
                 let pooler = self.table.pooler.ok_or_else(|| {
                     Error::Internal(
@@ -39,7 +39,7 @@ impl Pass<'_> {
         let pooled = self.dropout_pooled(
             dropout_site::CLASSIFIER,
             self.config.classifier_dropout(),
-            self.pool(&self.encoder()?)?,
+            self.pool(&self.encoder()?, self.config.pooling)?,
         )?;
         self.linear(self.table.classifier, &pooled)
     }

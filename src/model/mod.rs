@@ -63,16 +63,39 @@ impl Model {
     pub fn logits(&self, parameters: &Parameters, batch: &Batch) -> Result<Vec<f32>> {
         match parameters {
             Parameters::Host(values) => {
-                let mut buffers = self.kept_buffers().pop().unwrap_or_default();
-                let logits = self.packed(values, batch, None).logits(&mut buffers);
-                let mut kept = self.kept_buffers();
-                if kept.len() < MAX_KEPT_BUFFERS {
-                    kept.push(buffers);
-                }
-                Ok(logits)
+                Ok(self.with_buffers(|buffers| self.packed(values, batch, None).logits(buffers)))
             }
             Parameters::Device(tensors) => self.plain_logits(tensors, batch),
         }
+    }
+
+    /// One vector a sequence, [sequences, hidden_size] row by row; [`Pooling::Pooler`] only where the model has one.
+    pub fn pooled(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch,
+        pooling: Pooling,
+    ) -> Result<Vec<f32>> {
+        match parameters {
+            Parameters::Host(values) => Ok(self
+                .with_buffers(|buffers| self.packed(values, batch, None).pooled(buffers, pooling))),
+            Parameters::Device(tensors) => {
+                let pass = self.plain(tensors, batch, None);
+                let pooled = pass.pool(&pass.encoder()?, pooling)?;
+                Ok(pooled.flatten_all()?.to_vec1()?)
+            }
+        }
+    }
+
+    /// Runs `work` with memory of an earlier prediction, and keeps it for the next.
+    fn with_buffers<T>(&self, work: impl FnOnce(&mut Buffers) -> T) -> T {
+        let mut buffers = self.kept_buffers().pop().unwrap_or_default();
+        let result = work(&mut buffers);
+        let mut kept = self.kept_buffers();
+        if kept.len() < MAX_KEPT_BUFFERS {
+            kept.push(buffers);
+        }
+        result
     }
 
     /// [`logits`](Model::logits) by the plain definition.
@@ -83,19 +106,21 @@ impl Model {
 
     /// The logits of any number of sequences, in order, in bounded memory: sequences of similar length go together.
     pub fn logits_of_all(&self, parameters: &Parameters, sequences: &Batch) -> Result<Vec<f32>> {
-        let num_labels = self.config.num_labels;
-        let length = |index: usize| sequences.range(index).len();
-        let mut order: Vec<usize> = (0..sequences.len()).collect();
-        order.sort_by_key(|&index| length(index));
-        let mut logits = vec![0f32; sequences.len() * num_labels];
-        for batch in cut_into_batches(&order, length, MAX_BATCH_SEQUENCES, MAX_BATCH_TOKENS) {
-            let batch = &order[batch];
-            let values = self.logits(parameters, &sequences.select(batch))?;
-            for (&index, row) in batch.iter().zip(values.chunks(num_labels)) {
-                logits[index * num_labels..(index + 1) * num_labels].copy_from_slice(row);
-            }
-        }
-        Ok(logits)
+        in_batches(sequences, self.config.num_labels, |batch| {
+            self.logits(parameters, batch)
+        })
+    }
+
+    /// [`pooled`](Model::pooled) for any number of sequences, likewise.
+    pub fn pooled_of_all(
+        &self,
+        parameters: &Parameters,
+        sequences: &Batch,
+        pooling: Pooling,
+    ) -> Result<Vec<f32>> {
+        in_batches(sequences, self.config.hidden_size, |batch| {
+            self.pooled(parameters, batch, pooling)
+        })
     }
 
     /// One training pass: the logits (with dropout, where given), and the gradients added to `gradients`. `loss` gets
@@ -201,4 +226,24 @@ impl Model {
             device: &self.device,
         }
     }
+}
+
+/// `compute` of all sequences, `width` numbers each, in their order, in batches of similar length.
+fn in_batches(
+    sequences: &Batch,
+    width: usize,
+    compute: impl Fn(&Batch) -> Result<Vec<f32>>,
+) -> Result<Vec<f32>> {
+    let length = |index: usize| sequences.range(index).len();
+    let mut order: Vec<usize> = (0..sequences.len()).collect();
+    order.sort_by_key(|&index| length(index));
+    let mut all = vec![0f32; sequences.len() * width];
+    for batch in cut_into_batches(&order, length, MAX_BATCH_SEQUENCES, MAX_BATCH_TOKENS) {
+        let batch = &order[batch];
+        let rows = compute(&sequences.select(batch))?;
+        for (&index, row) in batch.iter().zip(rows.chunks(width)) {
+            all[index * width..(index + 1) * width].copy_from_slice(row);
+        }
+    }
+    Ok(all)
 }

@@ -50,10 +50,15 @@ struct LayerTape {
 
 /// What the whole backward pass needs.
 struct Tape {
+    encoder: EncoderTape,
+    head: HeadTape,
+}
+
+/// What the encoder's backward pass needs; without layers where it was not to be kept.
+struct EncoderTape {
     embeddings_norm: Normalised,
     layers: Vec<LayerTape>,
     final_norm: Option<Normalised>,
-    head: HeadTape,
 }
 
 /// What the head's backward pass needs.
@@ -191,7 +196,30 @@ impl Packed<'_> {
         (y, normalised)
     }
 
+    /// One vector a sequence, [sequences, hidden_size].
+    pub fn pooled(&self, buffers: &mut Buffers, pooling: Pooling) -> Vec<f32> {
+        let (states, tape) = self.encode(buffers, false);
+        tape.give(buffers);
+        let (first, pooled) = self.pool(buffers, &states, pooling);
+        buffers.give(first);
+        buffers.give(states);
+        pooled
+    }
+
     fn forward(&self, buffers: &mut Buffers, keep: bool) -> (Vec<f32>, Option<Tape>) {
+        let (states, encoder) = self.encode(buffers, keep);
+        let (logits, head) = self.head(buffers, &states);
+        buffers.give(states);
+        if keep {
+            return (logits, Some(Tape { encoder, head }));
+        }
+        encoder.give(buffers);
+        head.give(buffers);
+        (logits, None)
+    }
+
+    /// The last states, and what the backward pass needs where it is to be kept.
+    fn encode(&self, buffers: &mut Buffers, keep: bool) -> (Vec<f32>, EncoderTape) {
         let (mut states, embeddings_norm) = self.embed(buffers);
         let mut layers = Vec::new();
         for (number, layer) in self.table.layers.iter().enumerate() {
@@ -209,23 +237,12 @@ impl Packed<'_> {
             states = output;
             final_norm = Some(normalised);
         }
-        let (logits, head) = self.head(buffers, &states);
-        buffers.give(states);
-        if keep {
-            let tape = Tape {
-                embeddings_norm,
-                layers,
-                final_norm,
-                head,
-            };
-            return (logits, Some(tape));
-        }
-        embeddings_norm.give(buffers);
-        if let Some(normalised) = final_norm {
-            normalised.give(buffers);
-        }
-        head.give(buffers);
-        (logits, None)
+        let tape = EncoderTape {
+            embeddings_norm,
+            layers,
+            final_norm,
+        };
+        (states, tape)
     }
 
     /// `BertEmbeddings`.
@@ -322,13 +339,18 @@ impl Packed<'_> {
         (output, tape)
     }
 
-    /// Pooling, dropout and classifier.
-    fn head(&self, buffers: &mut Buffers, states: &[f32]) -> (Vec<f32>, HeadTape) {
+    /// (what the pooler reads, or nothing; what pooling gives), [sequences, hidden_size] each.
+    fn pool(
+        &self,
+        buffers: &mut Buffers,
+        states: &[f32],
+        pooling: Pooling,
+    ) -> (Vec<f32>, Vec<f32>) {
         let hidden = self.hidden();
         let mut pooled = buffers.take(self.batch.len() * hidden);
         for (out, range) in pooled.chunks_exact_mut(hidden).zip(self.batch.ranges()) {
             let rows = &states[range.start * hidden..range.end * hidden];
-            if self.config.pooling == Pooling::Mean {
+            if pooling == Pooling::Mean {
                 let share = 1.0 / range.len() as f32;
                 out.fill(0.0);
                 for row in rows.chunks_exact(hidden) {
@@ -340,15 +362,22 @@ impl Packed<'_> {
                 out.copy_from_slice(&rows[..hidden]);
             }
         }
-        let mut first = Vec::new();
-        if let Some(index) = self.table.pooler {
-            let mut dense = self.linear(buffers, index, &pooled, hidden);
-            for value in &mut dense {
-                *value = value.tanh();
+        match self.table.pooler {
+            Some(index) if pooling == Pooling::Pooler => {
+                let mut dense = self.linear(buffers, index, &pooled, hidden);
+                for value in &mut dense {
+                    *value = value.tanh();
+                }
+                (pooled, dense)
             }
-            first = pooled;
-            pooled = dense;
+            _ => (Vec::new(), pooled),
         }
+    }
+
+    /// Pooling, dropout and classifier.
+    fn head(&self, buffers: &mut Buffers, states: &[f32]) -> (Vec<f32>, HeadTape) {
+        let hidden = self.hidden();
+        let (first, pooled) = self.pool(buffers, states, self.config.pooling);
         let mut dropped = buffers.take(pooled.len());
         dropped.copy_from_slice(&pooled);
         if let Some(mask) = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout()) {
@@ -424,13 +453,12 @@ impl Packed<'_> {
         dlogits: &[f32],
         gradients: &mut Gradients,
     ) {
-        let Tape {
+        let EncoderTape {
             embeddings_norm,
             layers,
             final_norm,
-            head,
-        } = tape;
-        let mut dstates = self.head_backward(buffers, head, dlogits, gradients);
+        } = tape.encoder;
+        let mut dstates = self.head_backward(buffers, tape.head, dlogits, gradients);
         if let (Some(index), Some(normalised)) = (self.table.final_norm, final_norm) {
             self.norm_backward(index, &normalised, &mut dstates, gradients);
             normalised.give(buffers);
@@ -647,6 +675,18 @@ impl Normalised {
     fn give(self, buffers: &mut Buffers) {
         buffers.give(self.rows);
         buffers.give(self.inverse_deviations);
+    }
+}
+
+impl EncoderTape {
+    fn give(self, buffers: &mut Buffers) {
+        self.embeddings_norm.give(buffers);
+        for layer in self.layers {
+            layer.give(buffers);
+        }
+        if let Some(normalised) = self.final_norm {
+            normalised.give(buffers);
+        }
     }
 }
 

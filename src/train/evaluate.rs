@@ -40,11 +40,7 @@ impl EncodedDataset {
             .collect();
         let encodings = threads::run(|| classifier.tokenizer().encode_batch(&texts, max_length))??;
         Ok(EncodedDataset {
-            sequences: Batch::pack(
-                encodings
-                    .iter()
-                    .map(|e| (e.input_ids.as_slice(), e.token_type_ids.as_slice())),
-            ),
+            sequences: Batch::of(&encodings),
             labels,
             truncated: encodings.iter().filter(|e| e.truncated).count(),
         })

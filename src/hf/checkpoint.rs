@@ -1,0 +1,196 @@
+//! A checkpoint's parameters, by whatever names and in however many files it was published, as a model's.
+
+use std::collections::HashMap;
+
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use crate::model::parameters::initial_values;
+use crate::model::{Model, ParameterSpec, Parameters};
+
+/// Where a model's parameters came from, by their names in `BertForSequenceClassification`; what the checkpoint had
+/// beyond them by its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// Read from the checkpoint.
+    pub loaded: Vec<String>,
+    /// Given initial values: the checkpoint lacks them, or they belong to other labels.
+    pub initialised: Vec<String>,
+    /// In the checkpoint and not used.
+    pub ignored: Vec<String>,
+}
+
+impl Origins {
+    /// Those of a new model.
+    pub fn initialised(model: &Model) -> Origins {
+        Origins {
+            initialised: model.table.specs.iter().map(|s| s.name.clone()).collect(),
+            ..Origins::default()
+        }
+    }
+}
+
+/// Where one tensor is.
+struct Place {
+    file: usize,
+    name: String,
+    shape: Vec<usize>,
+}
+
+/// The tensors of all files of a checkpoint.
+pub struct Checkpoint<'a> {
+    files: Vec<Weights<'a>>,
+    /// By the name in `BertForSequenceClassification`.
+    places: HashMap<String, Place>,
+    ignored: Vec<String>,
+}
+
+/// The name in `BertForSequenceClassification` of a tensor of BertModel, BertForPreTraining, BertForMaskedLM or of it;
+/// `None` for what that class doesn't have.
+fn canonical(name: &str) -> Option<String> {
+    let name = name
+        .replace("LayerNorm.gamma", "LayerNorm.weight")
+        .replace("LayerNorm.beta", "LayerNorm.bias");
+    // An int64 buffer of old files.
+    if name.ends_with("embeddings.position_ids") {
+        return None;
+    }
+    let bare = ["embeddings.", "encoder.", "pooler."];
+    if bare.iter().any(|part| name.starts_with(part)) {
+        return Some(format!("bert.{name}"));
+    }
+    let known = name.starts_with("bert.") || name.starts_with("classifier.");
+    known.then_some(name)
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Sorts the tensors of all files by their names.
+    pub fn new(files: Vec<Weights<'a>>) -> Result<Checkpoint<'a>> {
+        let mut places = HashMap::new();
+        let mut ignored = Vec::new();
+        for (file, weights) in files.iter().enumerate() {
+            for (name, shape) in weights.tensors() {
+                let Some(canonical) = canonical(&name) else {
+                    ignored.push(name);
+                    continue;
+                };
+                let place = Place {
+                    file,
+                    name: name.clone(),
+                    shape,
+                };
+                if let Some(other) = places.insert(canonical, place) {
+                    return Err(Error::Format(format!(
+                        "{} holds one parameter twice, as '{}' and as '{name}'.",
+                        weights.name(),
+                        other.name
+                    )));
+                }
+            }
+        }
+        Ok(Checkpoint {
+            files,
+            places,
+            ignored,
+        })
+    }
+
+    /// The classifier's number of labels, where the checkpoint has a classifier.
+    pub fn has_classifier(&self) -> bool {
+        self.places.contains_key("classifier.weight")
+    }
+
+    /// The values of every parameter of `model`. A missing pooler or classifier, and a classifier that isn't kept, get
+    /// initial values from `seed`; anything else must be there, in its shape. Beside the values one tensor at a time is
+    /// in memory.
+    pub fn parameters(
+        mut self,
+        model: &Model,
+        keep_classifier: bool,
+        seed: u64,
+    ) -> Result<(Parameters, Origins)> {
+        let mut origins = Origins::default();
+        let mut values = Vec::with_capacity(model.table.specs.len());
+        for (index, spec) in model.table.specs.iter().enumerate() {
+            let is_classifier = spec.name.starts_with("classifier.");
+            let place = match self.places.remove(&spec.name) {
+                Some(place) if is_classifier && !keep_classifier => {
+                    self.ignored.push(place.name);
+                    None
+                }
+                place => place,
+            };
+            match place {
+                Some(place) => {
+                    values.push(self.read(spec, &place)?);
+                    origins.loaded.push(spec.name.clone());
+                }
+                None if is_classifier || spec.name.starts_with("bert.pooler.") => {
+                    values.push(initial_values(&model.config, spec, index, seed));
+                    origins.initialised.push(spec.name.clone());
+                }
+                None => {
+                    let file = self.files.first().map(Weights::name).unwrap_or_default();
+                    return Err(Error::Format(format!(
+                        "{file} lacks the parameter '{}', which config.json asks for.",
+                        spec.name
+                    )));
+                }
+            }
+        }
+        self.ignored
+            .extend(self.places.drain().map(|(_, place)| place.name));
+        self.ignored.sort();
+        origins.ignored = self.ignored;
+        let parameters = Parameters::from_host(values, &model.table, &model.device)?;
+        Ok((parameters, origins))
+    }
+
+    fn read(&mut self, spec: &ParameterSpec, place: &Place) -> Result<Vec<f32>> {
+        let file = &mut self.files[place.file];
+        if place.shape != spec.shape {
+            return Err(Error::Format(format!(
+                "In {} the parameter '{}' has the shape {:?}; config.json asks for {:?}.",
+                file.name(),
+                place.name,
+                place.shape,
+                spec.shape
+            )));
+        }
+        let numbers = file.read_float32(&place.name)?;
+        if !numbers.iter().all(|x| x.is_finite()) {
+            return Err(Error::Format(format!(
+                "In {} the parameter '{}' holds a value that is NaN or infinite.",
+                file.name(),
+                place.name
+            )));
+        }
+        Ok(numbers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_every_published_kind_are_known() {
+        let known = |name: &str, want: &str| assert_eq!(canonical(name).as_deref(), Some(want));
+        known(
+            "embeddings.LayerNorm.gamma",
+            "bert.embeddings.LayerNorm.weight",
+        );
+        known(
+            "bert.encoder.layer.0.output.LayerNorm.beta",
+            "bert.encoder.layer.0.output.LayerNorm.bias",
+        );
+        known("pooler.dense.bias", "bert.pooler.dense.bias");
+        known("classifier.weight", "classifier.weight");
+        for ignored in [
+            "cls.predictions.bias",
+            "bert.embeddings.position_ids",
+            "embeddings.position_ids",
+        ] {
+            assert_eq!(canonical(ignored), None);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! A published BERT, all-MiniLM-L6-v2, against what Hugging Face transformers gives for it in float64
+//! (`tests/fixtures/golden`, written by `make_golden.py` there): token ids, states, logits, gradients, training steps.
+//! The model's directory comes from the variable `BERT_TEST_MODEL`.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use bert::classifier::Classifier;
+use bert::data::{Batch, Labels};
+use bert::hf::LoadOptions;
+use bert::model::{Gradients, Model, Parameters, Pooling};
+use bert::ops::Buffers;
+use bert::text::{BertNormalization, Tokenizer};
+use bert::threads;
+use bert::train::ScheduleKind;
+use bert::train::loss::cross_entropy;
+use bert::train::optimizer::{AdamW, AdamWOptions, clip_factor, global_norm};
+use bert::train::schedule::Schedule;
+use serde_json::Value;
+use support::trial;
+
+fn main() {
+    let model = support::model();
+    let is_there = model.is_some();
+    let model = move || model.clone().unwrap_or_default();
+    let with = |run: fn(&Path)| {
+        let model = model();
+        move || run(&model)
+    };
+    support::main(vec![
+        trial("token_ids_and_types", is_there, with(token_ids_and_types)),
+        trial("states_and_logits", is_there, with(states_and_logits)),
+        trial("gradients", is_there, with(gradients)),
+        trial("six_adamw_steps", is_there, with(six_adamw_steps)),
+        trial(
+            "the_plain_definition_agrees",
+            is_there,
+            with(the_plain_definition_agrees),
+        ),
+        trial("origins_are_told", is_there, with(origins_are_told)),
+        trial(
+            "saved_and_loaded_again",
+            is_there,
+            with(saved_and_loaded_again),
+        ),
+        trial("shards", is_there, with(shards)),
+    ]);
+}
+
+fn golden(name: &str) -> Value {
+    let bytes = std::fs::read(support::fixture("golden").join(name)).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    reals(value).iter().map(|&v| v as u32).collect()
+}
+
+fn reals(value: &Value) -> Vec<f64> {
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap())
+        .collect()
+}
+
+fn assert_close(name: &str, got: &[f32], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len(), "{name}");
+    for (index, (got, want)) in got.iter().zip(want).enumerate() {
+        let difference = (f64::from(*got) - want).abs();
+        assert!(difference <= tolerance, "{name}[{index}]: {got} {want}");
+    }
+}
+
+/// The model with the golden classifier: weight float32(0.02 · sin(0.37 · i)), fixed biases.
+fn load(path: &Path) -> Classifier {
+    let labels = ["a", "b", "c"].map(str::to_string).to_vec();
+    let options = LoadOptions {
+        labels: Some(Labels::from_names(labels).unwrap()),
+        ..LoadOptions::default()
+    };
+    let classifier = Classifier::load(path, &options).unwrap();
+    let model = classifier.model();
+    let mut values = classifier.parameters().host().unwrap().into_owned();
+    for (i, value) in values[model.table.classifier.weight].iter_mut().enumerate() {
+        *value = (0.02 * (0.37 * i as f64).sin()) as f32;
+    }
+    values[model.table.classifier.bias] = vec![0.01, -0.02, 0.03];
+    let parameters = Parameters::from_host(values, &model.table, &model.device).unwrap();
+    classifier.publish(parameters.into());
+    classifier
+}
+
+fn batch(cases: &[&Value]) -> Batch {
+    let sequences: Vec<(Vec<u32>, Vec<u32>)> = cases
+        .iter()
+        .map(|case| (ids(&case["input_ids"]), ids(&case["token_type_ids"])))
+        .collect();
+    Batch::pack(sequences.iter().map(|(ids, types)| (&ids[..], &types[..])))
+}
+
+fn token_ids_and_types(path: &Path) {
+    let golden = golden("forward.json");
+    let max_length = golden["max_len"].as_u64().unwrap() as usize;
+    let from_json =
+        Tokenizer::from_json(&std::fs::read(path.join("tokenizer.json")).unwrap()).unwrap();
+    let saved = from_json.to_json().unwrap();
+    let vocabulary = std::fs::read(path.join("vocab.txt")).unwrap();
+    let tokenizers = [
+        Tokenizer::from_json(saved.as_bytes()).unwrap(),
+        Tokenizer::from_vocab_txt(&vocabulary, &BertNormalization::default()).unwrap(),
+        from_json,
+    ];
+    let cases = golden["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 32);
+    for tokenizer in tokenizers {
+        assert_eq!(tokenizer.vocab_size(), 30_522);
+        for case in cases {
+            let text = case["text"].as_str().unwrap();
+            let encoding = tokenizer
+                .encode(text, case["pair"].as_str(), max_length)
+                .unwrap();
+            assert_eq!(encoding.input_ids, ids(&case["input_ids"]), "{text:?}");
+            assert_eq!(
+                encoding.token_type_ids,
+                ids(&case["token_type_ids"]),
+                "{text:?}"
+            );
+        }
+    }
+}
+
+/// One text at a time, and all in one batch.
+fn states_and_logits(path: &Path) {
+    let golden = golden("forward.json");
+    let cases: Vec<&Value> = golden["cases"].as_array().unwrap().iter().collect();
+    let classifier = load(path);
+    let (model, parameters) = (classifier.model(), classifier.parameters());
+    let together: Vec<Vec<&Value>> = vec![cases.clone()];
+    let alone: Vec<Vec<&Value>> = cases.iter().map(|&case| vec![case]).collect();
+    for cases in together.into_iter().chain(alone) {
+        let batch = batch(&cases);
+        let compute = |pooling: Option<Pooling>| {
+            threads::run(|| match pooling {
+                Some(pooling) => model.pooled(&parameters, &batch, pooling),
+                None => model.logits(&parameters, &batch),
+            })
+            .unwrap()
+            .unwrap()
+        };
+        for (key, pooling) in [
+            ("cls", Some(Pooling::Cls)),
+            ("mean", Some(Pooling::Mean)),
+            ("pooled", Some(Pooling::Pooler)),
+            ("logits", None),
+        ] {
+            let want: Vec<f64> = cases.iter().flat_map(|case| reals(&case[key])).collect();
+            assert_close(key, &compute(pooling), &want, 1e-5);
+        }
+    }
+}
+
+/// The two training batches with their labels.
+fn training_batches(training: &Value) -> Vec<(Batch, Vec<u32>)> {
+    let forward = golden("forward.json");
+    let cases = forward["cases"].as_array().unwrap();
+    let batches = training["batches"].as_array().unwrap();
+    let labels = training["labels"].as_array().unwrap();
+    batches
+        .iter()
+        .zip(labels)
+        .map(|(rows, labels)| {
+            let cases: Vec<&Value> = ids(rows).iter().map(|&row| &cases[row as usize]).collect();
+            (batch(&cases), ids(labels))
+        })
+        .collect()
+}
+
+/// Mean loss of a batch, and the gradients.
+fn loss_and_gradients(
+    model: &Model,
+    parameters: &Parameters,
+    (batch, labels): &(Batch, Vec<u32>),
+) -> (f64, Gradients) {
+    let mut gradients = model.zero_gradients();
+    let mut sum = 0.0;
+    let examples = labels.len() as f64;
+    threads::run(|| {
+        model.logits_and_gradients(
+            parameters,
+            batch,
+            None,
+            |logits| {
+                let loss = cross_entropy(logits, labels, 3, 1.0 / examples);
+                sum = loss.sum;
+                loss.derivative
+            },
+            &mut gradients,
+            &mut Buffers::default(),
+        )
+    })
+    .unwrap()
+    .unwrap();
+    (sum / examples, gradients)
+}
+
+fn norm_and_probe(values: &[f32]) -> (f64, f64) {
+    let squares: f64 = values.iter().map(|&v| f64::from(v).powi(2)).sum();
+    let probe = values
+        .iter()
+        .enumerate()
+        .map(|(i, &v)| f64::from(v) * (0.37 * i as f64).sin())
+        .sum();
+    (squares.sqrt(), probe)
+}
+
+fn gradients(path: &Path) {
+    let training = golden("training.json");
+    let classifier = load(path);
+    let model = classifier.model();
+    let batches = training_batches(&training);
+    let (loss, gradients) = loss_and_gradients(model, &classifier.parameters(), &batches[0]);
+    assert!(
+        (loss - training["loss"].as_f64().unwrap()).abs() < 1e-6,
+        "{loss}"
+    );
+    check_gradients(model, &gradients, &training);
+}
+
+fn check_gradients(model: &Model, gradients: &Gradients, training: &Value) {
+    let wanted = training["grads"].as_object().unwrap();
+    assert_eq!(wanted.len(), model.table.specs.len());
+    for (spec, gradient) in model.table.specs.iter().zip(gradients) {
+        let name = &spec.name;
+        let want = &wanted[name];
+        let (norm, probe) = norm_and_probe(gradient);
+        let (want_norm, want_probe) = (
+            want["norm"].as_f64().unwrap(),
+            want["probe"].as_f64().unwrap(),
+        );
+        // Softmax cancels a key bias: its gradient is zero in theory.
+        if name.ends_with("key.bias") {
+            assert!(norm < 1e-8, "{name}: {norm}");
+            continue;
+        }
+        assert!(
+            (norm / want_norm - 1.0).abs() < 2e-5,
+            "{name}: {norm} {want_norm}"
+        );
+        assert!(
+            (probe - want_probe).abs() < 2e-5 * want_norm,
+            "{name}: {probe} {want_probe}"
+        );
+        let rows = want["rows"].as_object();
+        for (row, want) in rows.into_iter().flatten() {
+            let row: usize = row.parse().unwrap();
+            let width = spec.shape[1];
+            let got = &gradient[row * width..(row + 1) * width];
+            assert_close(&format!("{name} row {row}"), got, &reals(want), 1e-7);
+        }
+    }
+}
+
+fn six_adamw_steps(path: &Path) {
+    let training = golden("training.json");
+    let classifier = load(path);
+    let model = classifier.model();
+    let batches = training_batches(&training);
+    let options = AdamWOptions {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.01,
+    };
+    let schedule = Schedule {
+        kind: ScheduleKind::Linear,
+        warmup_steps: 2,
+        total_steps: 6,
+    };
+    let mut optimizer = AdamW::new(options, &model.table);
+    let mut parameters = classifier.parameters().host().unwrap().into_owned();
+    let steps = training["adamw"]["steps"].as_array().unwrap();
+    for (number, want) in steps.iter().enumerate() {
+        let set = Parameters::Host(parameters);
+        let (loss, gradients) = loss_and_gradients(model, &set, &batches[number % 2]);
+        let Parameters::Host(values) = set else {
+            unreachable!()
+        };
+        let rate = 5e-4 * schedule.factor(number as u64);
+        let norm = global_norm(&gradients);
+        let want = |key: &str| want[key].as_f64().unwrap();
+        assert_eq!(rate, want("lr"));
+        assert!((loss - want("loss")).abs() < 1e-6, "step {number}: {loss}");
+        assert!(
+            (norm / want("grad_norm") - 1.0).abs() < 1e-4,
+            "step {number}: {norm}"
+        );
+        let mut updated = model.zero_gradients();
+        let scale = clip_factor(norm, 1.0);
+        optimizer.update(&values, &mut updated, &gradients, rate, scale);
+        parameters = updated;
+    }
+    let set = Parameters::Host(parameters);
+    let (loss, _) = loss_and_gradients(model, &set, &batches[0]);
+    let want = training["adamw"]["final_loss"].as_f64().unwrap();
+    assert!((loss - want).abs() < 1e-6, "{loss} {want}");
+    let finals = training["adamw"]["final_params"].as_object().unwrap();
+    let values = set.host().unwrap();
+    for (spec, values) in model.table.specs.iter().zip(values.iter()) {
+        let name = &spec.name;
+        // Adam makes steps of the rounding noise that a key bias has for a gradient.
+        if name.ends_with("key.bias") {
+            continue;
+        }
+        let want = &finals[name];
+        let (norm, probe) = norm_and_probe(values);
+        let want_norm = want["norm"].as_f64().unwrap();
+        assert!(
+            (norm / want_norm - 1.0).abs() < 1e-6,
+            "{name}: {norm} {want_norm}"
+        );
+        let want_probe = want["probe"].as_f64().unwrap();
+        assert!(
+            (probe - want_probe).abs() < 5e-6 * want_norm,
+            "{name}: {probe} {want_probe}"
+        );
+        let first = reals(&want["first"]);
+        assert_close(name, &values[..first.len()], &first, 5e-7);
+        for (row, want) in want["rows"].as_object().into_iter().flatten() {
+            let row: usize = row.parse().unwrap();
+            let width = spec.shape[1];
+            let got = &values[row * width..(row + 1) * width];
+            assert_close(&format!("{name} row {row}"), got, &reals(want), 5e-7);
+        }
+    }
+}
+
+/// The definition in plain candle, to the same tolerances.
+fn the_plain_definition_agrees(path: &Path) {
+    let training = golden("training.json");
+    let classifier = load(path);
+    let model = classifier.model();
+    let batches = training_batches(&training);
+    let (batch, labels) = &batches[0];
+    let parameters = classifier.parameters();
+    let tensors = parameters.tensors(&model.table, &model.device).unwrap();
+    let mut gradients = model.zero_gradients();
+    let mut sum = 0.0;
+    threads::run(|| {
+        model.plain_logits_and_gradients(
+            &tensors,
+            batch,
+            None,
+            |logits| {
+                let loss = cross_entropy(logits, labels, 3, 1.0 / labels.len() as f64);
+                sum = loss.sum;
+                loss.derivative
+            },
+            &mut gradients,
+        )
+    })
+    .unwrap()
+    .unwrap();
+    let loss = sum / labels.len() as f64;
+    assert!(
+        (loss - training["loss"].as_f64().unwrap()).abs() < 1e-6,
+        "{loss}"
+    );
+    check_gradients(model, &gradients, &training);
+}
+
+fn origins_are_told(path: &Path) {
+    let classifier = Classifier::load(path, &LoadOptions::default()).unwrap();
+    let origins = classifier.origins();
+    assert_eq!(
+        origins.initialised,
+        ["classifier.weight", "classifier.bias"]
+    );
+    assert_eq!(origins.ignored, ["embeddings.position_ids"]);
+    assert_eq!(origins.loaded.len(), 5 + 6 * 16 + 2);
+    assert_eq!(classifier.max_length(0).unwrap(), 512);
+    assert_eq!(classifier.labels().names(), ["LABEL_0", "LABEL_1"]);
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("bert-golden-{}-{name}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    path
+}
+
+fn saved_and_loaded_again(path: &Path) {
+    let classifier = load(path);
+    let texts = [("a stirring , funny film", None), ("one", Some("two"))];
+    let predict = |c: &Classifier| c.predict(&texts, &Default::default()).unwrap().logits;
+    let before = predict(&classifier);
+    let target = scratch("saved");
+    classifier.save(&target).unwrap();
+    let loaded = Classifier::load(&target, &LoadOptions::default()).unwrap();
+    assert_eq!(predict(&loaded), before);
+    assert!(loaded.origins().initialised.is_empty());
+    let vocabulary = |path: &Path| std::fs::read(path.join("vocab.txt")).unwrap();
+    assert_eq!(vocabulary(&target), vocabulary(path));
+    // Other labels: the encoder stays, the classifier is new.
+    let options = LoadOptions {
+        labels: Some(Labels::from_names(vec!["x".into(), "y".into()]).unwrap()),
+        ..LoadOptions::default()
+    };
+    let other = Classifier::load(&target, &options).unwrap();
+    assert_eq!(
+        other.origins().initialised,
+        ["classifier.weight", "classifier.bias"]
+    );
+    assert_eq!(other.labels().len(), 2);
+    std::fs::remove_dir_all(&target).unwrap();
+}
+
+/// The same weights in two files with an index; and an index that leads out of its directory.
+fn shards(path: &Path) {
+    let target = scratch("shards");
+    std::fs::create_dir(&target).unwrap();
+    for name in ["config.json", "tokenizer.json"] {
+        std::fs::copy(path.join(name), target.join(name)).unwrap();
+    }
+    let bytes = std::fs::read(path.join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut all = tensors.tensors();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut map = serde_json::Map::new();
+    for (number, half) in all.chunks(all.len().div_ceil(2)).enumerate() {
+        let name = format!("model-{number}.safetensors");
+        for (tensor, _) in half {
+            map.insert(tensor.clone(), Value::from(name.clone()));
+        }
+        let views = half.iter().map(|(name, view)| (name.clone(), view));
+        safetensors::serialize_to_file(views, None, &target.join(&name)).unwrap();
+    }
+    let index = target.join("model.safetensors.index.json");
+    std::fs::write(&index, serde_json::json!({"weight_map": map}).to_string()).unwrap();
+    let options = LoadOptions::default();
+    let predict = |c: &Classifier| {
+        c.predict(&[("a text", None)], &Default::default())
+            .unwrap()
+            .logits
+    };
+    let whole = Classifier::load(path, &options).unwrap();
+    assert_eq!(
+        predict(&Classifier::load(&target, &options).unwrap()),
+        predict(&whole)
+    );
+    let outside = r#"{"weight_map": {"x": "../model.safetensors"}}"#;
+    std::fs::write(&index, outside).unwrap();
+    let error = Classifier::load(&target, &options).unwrap_err();
+    assert!(error.message().contains("../model.safetensors"), "{error}");
+    std::fs::remove_dir_all(&target).unwrap();
+}
