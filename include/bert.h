@@ -478,8 +478,9 @@ typedef struct {
    */
   size_t num_label_names;
   /**
-   * A data set whose classes the model shall have, as bert_create would take them from it; NULL (default): none.
-   * With label_names it isn't used.
+   * A data set that the model shall be trained on: where it has a label that the saved model lacks, the model gets
+   * the data set's classes, as bert_create would take them from it. NULL (default): none. With label_names it isn't
+   * used.
    */
   const bert_dataset *labels_from;
   /**
@@ -702,7 +703,7 @@ typedef struct {
    */
   int64_t eval_steps;
   /**
-   * BERT_METRIC_…: which evaluation is the best. Default BERT_METRIC_ACCURACY.
+   * BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. Default BERT_METRIC_ACCURACY.
    */
   int32_t metric;
   /**
@@ -1236,7 +1237,7 @@ bert_status bert_get_num_threads(int32_t *num_threads);
 /**
  * Sets the defaults. `struct_size` is sizeof(bert_read_options).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `options` is NULL or writable for `struct_size` bytes.
@@ -1381,7 +1382,7 @@ bert_status bert_dataset_count(const bert_dataset *dataset, size_t *count);
 /**
  * Sets every option from a preset. `struct_size` is sizeof(bert_model_options); `preset` is one of BERT_PRESET_….
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, an unknown preset), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, an unknown preset), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `options` is NULL or writable for `struct_size` bytes.
@@ -1391,7 +1392,7 @@ bert_status bert_model_options_init(bert_model_options *options, size_t struct_s
 /**
  * Sets the defaults. `struct_size` is sizeof(bert_load_options).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `options` is NULL or writable for `struct_size` bytes.
@@ -1401,7 +1402,7 @@ bert_status bert_load_options_init(bert_load_options *options, size_t struct_siz
 /**
  * Prepares the struct for bert_get_info. `struct_size` is sizeof(bert_info).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `info` is NULL or writable for `struct_size` bytes.
@@ -1565,7 +1566,7 @@ bert_status bert_tokenize(const bert_model *model,
 /**
  * Sets the defaults. `struct_size` is sizeof(bert_train_options).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `options` is NULL or writable for `struct_size` bytes.
@@ -1575,7 +1576,7 @@ bert_status bert_train_options_init(bert_train_options *options, size_t struct_s
 /**
  * Prepares the struct for bert_train_step. `struct_size` is sizeof(bert_step_report).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `report` is NULL or writable for `struct_size` bytes.
@@ -1585,7 +1586,7 @@ bert_status bert_step_report_init(bert_step_report *report, size_t struct_size);
 /**
  * Prepares the struct for bert_train_epoch. `struct_size` is sizeof(bert_epoch_report).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `report` is NULL or writable for `struct_size` bytes.
@@ -1595,7 +1596,7 @@ bert_status bert_epoch_report_init(bert_epoch_report *report, size_t struct_size
 /**
  * Prepares the struct for bert_train. `struct_size` is sizeof(bert_train_report).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `report` is NULL or writable for `struct_size` bytes.
@@ -1605,7 +1606,7 @@ bert_status bert_train_report_init(bert_train_report *report, size_t struct_size
 /**
  * Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `evaluation` is NULL or writable for `struct_size` bytes.
@@ -1691,7 +1692,8 @@ void bert_trainer_cancel(const bert_trainer *trainer);
  * `evaluation` with bert_evaluation_init and set the arrays that you want. Any thread, also while the model is trained.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples),
- * BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+ * BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE,
+ * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * `evaluation` is set by bert_evaluation_init and its arrays are writable for their capacities.
@@ -1704,7 +1706,7 @@ bert_status bert_evaluate(const bert_model *model,
 /**
  * Sets the defaults. `struct_size` is sizeof(bert_predict_options).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `options` is NULL or writable for `struct_size` bytes.
@@ -1714,7 +1716,7 @@ bert_status bert_predict_options_init(bert_predict_options *options, size_t stru
 /**
  * Prepares the struct for bert_predict. `struct_size` is sizeof(bert_prediction).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `prediction` is NULL or writable for `struct_size` bytes.
@@ -1724,7 +1726,7 @@ bert_status bert_prediction_init(bert_prediction *prediction, size_t struct_size
 /**
  * Prepares the struct for bert_predict_batch: no array is wanted. `struct_size` is sizeof(bert_predictions).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `predictions` is NULL or writable for `struct_size` bytes.
@@ -1736,7 +1738,8 @@ bert_status bert_predictions_init(bert_predictions *predictions, size_t struct_s
  * or BERT_NUL_TERMINATED. `options` may be NULL; top_k isn't used here. Prepare `prediction` with bert_prediction_init.
  * Any number of threads may predict with one model at once, also while it is trained.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
+ * BERT_ERR_NOT_FINITE (weights too large to compute with), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * The texts are readable for their lengths, `options` is NULL or set by bert_predict_options_init, `prediction` is set
@@ -1756,7 +1759,7 @@ bert_status bert_predict(const bert_model *model,
  * Prepare `predictions` with bert_predictions_init and set the arrays that you want. Any thread, as bert_predict.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
- * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+ * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
@@ -1777,7 +1780,7 @@ bert_status bert_predict_batch(const bert_model *model,
  * only top_k is used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
- * vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+ * vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * `lengths` has `count` elements; `ids` and `token_type_ids` have as many as their sum; `options` is NULL or set by
@@ -1794,7 +1797,7 @@ bert_status bert_predict_ids(const bert_model *model,
 /**
  * Sets the defaults. `struct_size` is sizeof(bert_embed_options).
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
  *
  * Pointers:
  * `options` is NULL or writable for `struct_size` bytes.
@@ -1807,7 +1810,8 @@ bert_status bert_embed_options_init(bert_embed_options *options, size_t struct_s
  * thread, as bert_predict.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
- * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (the model has no pooler), BERT_ERR_FORKED.
+ * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (the model has no pooler),
+ * BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by

@@ -101,7 +101,9 @@ impl Classifier {
             Parameters::initialise(&model.config, &model.table, options.seed, &model.device)
         })??;
         let origins = Origins::initialised(&model);
-        Classifier::from_parts(model, tokenizer, labels, parameters, origins)
+        let classifier = Classifier::from_parts(model, tokenizer, labels, parameters, origins)?;
+        classifier.check_pairs(train.examples().iter().any(|e| e.pair.is_some()))?;
+        Ok(classifier)
     }
 
     /// Puts together what belongs together; says which two parts disagree.
@@ -209,6 +211,17 @@ impl Classifier {
             ));
         }
         Ok(Training(self))
+    }
+
+    /// Refuses pairs where the model can't tell the second text from the first.
+    pub fn check_pairs(&self, has_pairs: bool) -> Result<()> {
+        let types = self.model.config.type_vocab_size;
+        if has_pairs && types < 2 {
+            return Err(Error::InvalidArgument(format!(
+                "There are pairs of texts, but this model's type_vocab_size is {types}; pairs need 2."
+            )));
+        }
+        Ok(())
     }
 
     /// The maximum length in tokens for an option's value: 0 takes what the model allows.

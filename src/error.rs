@@ -90,6 +90,7 @@ impl Error {
             ErrorKind::NotADirectory => "a part of the path is not a directory".to_string(),
             ErrorKind::StorageFull => "the disk is full".to_string(),
             ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_string(),
+            ErrorKind::InvalidFilename => "the name is too long for the file system".to_string(),
             ErrorKind::UnexpectedEof => "the file ends too early".to_string(),
             _ => match error.raw_os_error() {
                 Some(code) => format!("the system reported error {code}"),

@@ -1,7 +1,19 @@
 //! How much memory there is, so that what can't fit is refused before it is asked for.
 
-/// Bytes of memory that this process could have at most: the machine's, or the cgroup's limit where that is lower.
+use nix::sys::resource::{Resource, getrlimit};
+use once_cell::sync::OnceCell;
+
+/// Bytes of memory that this process could have at most: the machine's, or the cgroup's or the process's limit where one
+/// of them is lower.
 pub fn physical_bytes() -> usize {
+    static BYTES: OnceCell<usize> = OnceCell::new();
+    // A process can lower its own limit at any time; the others stay.
+    let limit = getrlimit(Resource::RLIMIT_AS).map_or(u64::MAX, |(soft, _)| soft);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    (*BYTES.get_or_init(machine_and_cgroup)).min(limit)
+}
+
+fn machine_and_cgroup() -> usize {
     let machine = machine_bytes();
     match std::fs::read_to_string("/sys/fs/cgroup/memory.max") {
         Ok(text) => text

@@ -66,9 +66,21 @@ pub struct Predictions {
     pub label_ids: Vec<u32>,
 }
 
+/// Scores that overflowed say nothing: they are no answer.
+pub(crate) fn check_finite(scores: &[f32]) -> Result<()> {
+    if scores.iter().all(|score| score.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::NotFinite(
+        "The model's scores are NaN or infinite: its weights are too large to compute with. Load or train another one."
+            .into(),
+    ))
+}
+
 impl Predictions {
-    fn new(num_labels: usize, logits: Vec<f32>) -> Predictions {
-        Predictions {
+    fn new(num_labels: usize, logits: Vec<f32>) -> Result<Predictions> {
+        check_finite(&logits)?;
+        Ok(Predictions {
             num_labels,
             probabilities: logits.chunks(num_labels).flat_map(softmax).collect(),
             label_ids: logits
@@ -76,7 +88,7 @@ impl Predictions {
                 .map(|row| argmax(row) as u32)
                 .collect(),
             logits,
-        }
+        })
     }
 
     /// Text `index`'s `k` most probable classes with their probabilities, the best first, equals by their id.
@@ -97,6 +109,7 @@ impl Classifier {
         options: &PredictOptions,
     ) -> Result<Predictions> {
         let max_length = self.max_length(options.max_length)?;
+        self.check_pairs(texts.iter().any(|text| text.1.is_some()))?;
         let parameters = self.parameters();
         let num_labels = self.model().config.num_labels;
         let mut logits = Vec::with_capacity(texts.len().saturating_mul(num_labels));
@@ -135,7 +148,7 @@ impl Classifier {
             })??;
             logits.extend(block);
         }
-        Ok(Predictions::new(num_labels, logits))
+        Predictions::new(num_labels, logits)
     }
 
     /// One vector a text (or pair): [n, hidden_size] row by row, each of length 1 where `normalise`.
@@ -152,6 +165,7 @@ impl Classifier {
             ));
         }
         let max_length = self.max_length(max_length)?;
+        self.check_pairs(texts.iter().any(|text| text.1.is_some()))?;
         let parameters = self.parameters();
         let mut vectors = Vec::new();
         for texts in texts.chunks(TEXTS_AT_ONCE) {
@@ -160,6 +174,7 @@ impl Classifier {
                 self.model().pooled_of_all(&parameters, &sequences, pooling)
             })??);
         }
+        check_finite(&vectors)?;
         if normalise {
             for vector in vectors.chunks_mut(self.model().config.hidden_size) {
                 let squares: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
@@ -201,7 +216,7 @@ impl Classifier {
         }
         let parameters = self.parameters();
         let logits = threads::run(|| self.model().logits_of_all(&parameters, sequences))??;
-        Ok(Predictions::new(config.num_labels, logits))
+        Predictions::new(config.num_labels, logits)
     }
 }
 
@@ -271,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_best_k_are_ranked_and_ties_go_by_id() {
-        let predictions = Predictions::new(3, vec![0.0, 1.0, 0.0]);
+        let predictions = Predictions::new(3, vec![0.0, 1.0, 0.0]).unwrap();
         let top: Vec<u32> = predictions.top(0, 2).iter().map(|t| t.0).collect();
         assert_eq!(top, [1, 0]);
         assert_eq!(predictions.label_ids, [1]);

@@ -2,13 +2,13 @@
 //! (`tests/fixtures/golden`, written by `make_golden.py` there): token ids, states, logits, gradients, training steps.
 //! The model's directory comes from the variable `BERT_TEST_MODEL`.
 
-mod support;
+mod common;
 
 use std::path::{Path, PathBuf};
 
 use bert::classifier::Classifier;
 use bert::data::{Batch, Labels};
-use bert::hf::LoadOptions;
+use bert::hf::{LabelChoice, LoadOptions};
 use bert::model::{Gradients, Model, Parameters, Pooling};
 use bert::ops::Buffers;
 use bert::text::{BertNormalization, Tokenizer};
@@ -17,39 +17,36 @@ use bert::train::ScheduleKind;
 use bert::train::loss::cross_entropy;
 use bert::train::optimizer::{AdamW, AdamWOptions, clip_factor, global_norm};
 use bert::train::schedule::Schedule;
+use common::trial;
+use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
-use support::trial;
 
 fn main() {
-    let model = support::model();
-    let is_there = model.is_some();
-    let model = move || model.clone().unwrap_or_default();
-    let with = |run: fn(&Path)| {
-        let model = model();
-        move || run(&model)
-    };
-    support::main(vec![
-        trial("token_ids_and_types", is_there, with(token_ids_and_types)),
-        trial("states_and_logits", is_there, with(states_and_logits)),
-        trial("gradients", is_there, with(gradients)),
-        trial("six_adamw_steps", is_there, with(six_adamw_steps)),
-        trial(
-            "the_plain_definition_agrees",
-            is_there,
-            with(the_plain_definition_agrees),
-        ),
-        trial("origins_are_told", is_there, with(origins_are_told)),
-        trial(
-            "saved_and_loaded_again",
-            is_there,
-            with(saved_and_loaded_again),
-        ),
-        trial("shards", is_there, with(shards)),
-    ]);
+    let trials: [(&str, fn(&Path)); 8] = [
+        ("token_ids_and_types", token_ids_and_types),
+        ("states_and_logits", states_and_logits),
+        ("gradients", gradients),
+        ("six_adamw_steps", six_adamw_steps),
+        ("the_plain_definition_agrees", the_plain_definition_agrees),
+        ("origins_are_told", origins_are_told),
+        ("saved_and_loaded_again", saved_and_loaded_again),
+        ("shards", shards),
+    ];
+    let trials: Vec<Trial> = trials
+        .into_iter()
+        .map(|(name, run)| {
+            let is_there = || common::model().map(|_| ());
+            trial(name, is_there, move || {
+                run(&common::model()?);
+                Ok(())
+            })
+        })
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
 fn golden(name: &str) -> Value {
-    let bytes = std::fs::read(support::fixture("golden").join(name)).unwrap();
+    let bytes = std::fs::read(common::root().join("tests/fixtures/golden").join(name)).unwrap();
     serde_json::from_slice(&bytes).unwrap()
 }
 
@@ -78,7 +75,7 @@ fn assert_close(name: &str, got: &[f32], want: &[f64], tolerance: f64) {
 fn load(path: &Path) -> Classifier {
     let labels = ["a", "b", "c"].map(str::to_string).to_vec();
     let options = LoadOptions {
-        labels: Some(Labels::from_names(labels).unwrap()),
+        labels: LabelChoice::Names(Labels::from_names(labels).unwrap()),
         ..LoadOptions::default()
     };
     let classifier = Classifier::load(path, &options).unwrap();
@@ -404,7 +401,7 @@ fn saved_and_loaded_again(path: &Path) {
     assert_eq!(vocabulary(&target), vocabulary(path));
     // Other labels: the encoder stays, the classifier is new.
     let options = LoadOptions {
-        labels: Some(Labels::from_names(vec!["x".into(), "y".into()]).unwrap()),
+        labels: LabelChoice::Names(Labels::from_names(vec!["x".into(), "y".into()]).unwrap()),
         ..LoadOptions::default()
     };
     let other = Classifier::load(&target, &options).unwrap();

@@ -145,28 +145,29 @@ pub(super) unsafe fn optional_string(pointer: *const c_char, name: &str) -> Resu
 /// # Safety
 /// `pointer` is NULL or ends with a NUL.
 pub(super) unsafe fn path(pointer: *const c_char, name: &str) -> Result<PathBuf> {
-    // SAFETY: the same contract.
-    let path = unsafe { optional_path(pointer) };
-    let path = path.ok_or_else(|| null(name))?;
-    if path.as_os_str().is_empty() {
+    if pointer.is_null() {
+        return Err(null(name));
+    }
+    // SAFETY: not NULL; the caller says that it ends with a NUL.
+    let bytes = unsafe { CStr::from_ptr(pointer) }.to_bytes();
+    if bytes.is_empty() {
         return Err(Error::InvalidArgument(format!(
             "The path '{name}' is empty."
         )));
     }
-    Ok(path)
+    Ok(PathBuf::from(OsStr::from_bytes(bytes)))
 }
 
 /// A path that may be absent: NULL is none.
 ///
 /// # Safety
 /// `pointer` is NULL or ends with a NUL.
-pub(super) unsafe fn optional_path(pointer: *const c_char) -> Option<PathBuf> {
+pub(super) unsafe fn optional_path(pointer: *const c_char, name: &str) -> Result<Option<PathBuf>> {
     if pointer.is_null() {
-        return None;
+        return Ok(None);
     }
-    // SAFETY: not NULL; the caller says that it ends with a NUL.
-    let bytes = unsafe { CStr::from_ptr(pointer) }.to_bytes();
-    Some(PathBuf::from(OsStr::from_bytes(bytes)))
+    // SAFETY: the same contract.
+    unsafe { path(pointer, name) }.map(Some)
 }
 
 /// Texts given as parallel arrays of pointers and lengths; no lengths means that all end with a NUL.

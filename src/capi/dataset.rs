@@ -70,7 +70,7 @@ sized_struct!(bert_read_options, || bert_read_options {
 
 /// Sets the defaults. `struct_size` is sizeof(bert_read_options).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `options` is NULL or writable for `struct_size` bytes.

@@ -14,7 +14,7 @@ use super::status::bert_status;
 use crate::classifier::{Classifier, CreateOptions};
 use crate::data::Labels;
 use crate::error::{Error, Result};
-use crate::hf::LoadOptions;
+use crate::hf::{LabelChoice, LoadOptions};
 use crate::model::{BertConfig, HiddenAct, Pooling, Preset};
 use crate::text::{TokenizerKind, TokenizerOptions};
 use crate::{device, threads};
@@ -195,8 +195,9 @@ pub struct bert_load_options {
     pub label_names: *const *const c_char,
     /// How many.
     pub num_label_names: usize,
-    /// A data set whose classes the model shall have, as bert_create would take them from it; NULL (default): none.
-    /// With label_names it isn't used.
+    /// A data set that the model shall be trained on: where it has a label that the saved model lacks, the model gets
+    /// the data set's classes, as bert_create would take them from it. NULL (default): none. With label_names it isn't
+    /// used.
     pub labels_from: *const bert_dataset,
     /// Decides the initial values of what the saved model lacks. Default 42.
     pub seed: u64,
@@ -267,7 +268,7 @@ sized_struct!(bert_info, || bert_info {
 
 /// Sets every option from a preset. `struct_size` is sizeof(bert_model_options); `preset` is one of BERT_PRESET_….
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, an unknown preset), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, an unknown preset), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `options` is NULL or writable for `struct_size` bytes.
@@ -286,7 +287,7 @@ pub unsafe extern "C" fn bert_model_options_init(
 
 /// Sets the defaults. `struct_size` is sizeof(bert_load_options).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `options` is NULL or writable for `struct_size` bytes.
@@ -301,7 +302,7 @@ pub unsafe extern "C" fn bert_load_options_init(
 
 /// Prepares the struct for bert_get_info. `struct_size` is sizeof(bert_info).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `info` is NULL or writable for `struct_size` bytes.
@@ -340,7 +341,7 @@ unsafe fn create_options(options: *const bert_model_options) -> Result<CreateOpt
         let names = label_names(options.label_names, options.num_label_names)?;
         (
             options,
-            optional_path(options.tokenizer_path),
+            optional_path(options.tokenizer_path, "tokenizer_path")?,
             names,
             device_name(options.device)?,
         )
@@ -412,9 +413,9 @@ unsafe fn load_options(options: *const bert_load_options) -> Result<LoadOptions>
         )
     };
     let labels = match names {
-        Some(names) => Some(Labels::from_names(names)?),
-        None if options.labels_from.is_null() => None,
-        None => Some(Labels::from_dataset(&contents(options.labels_from)?)?),
+        Some(names) => LabelChoice::Names(Labels::from_names(names)?),
+        None if options.labels_from.is_null() => LabelChoice::Checkpoint,
+        None => LabelChoice::Dataset(contents(options.labels_from)?),
     };
     Ok(LoadOptions {
         device,

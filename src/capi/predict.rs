@@ -119,7 +119,7 @@ sized_struct!(bert_predictions, || bert_predictions {
 
 /// Sets the defaults. `struct_size` is sizeof(bert_predict_options).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `options` is NULL or writable for `struct_size` bytes.
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn bert_predict_options_init(
 
 /// Prepares the struct for bert_predict. `struct_size` is sizeof(bert_prediction).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `prediction` is NULL or writable for `struct_size` bytes.
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn bert_prediction_init(
 
 /// Prepares the struct for bert_predict_batch: no array is wanted. `struct_size` is sizeof(bert_predictions).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `predictions` is NULL or writable for `struct_size` bytes.
@@ -292,7 +292,8 @@ impl<'a> Outputs<'a> {
 /// or BERT_NUL_TERMINATED. `options` may be NULL; top_k isn't used here. Prepare `prediction` with bert_prediction_init.
 /// Any number of threads may predict with one model at once, also while it is trained.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
+/// BERT_ERR_NOT_FINITE (weights too large to compute with), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// The texts are readable for their lengths, `options` is NULL or set by bert_predict_options_init, `prediction` is set
@@ -342,7 +343,7 @@ pub unsafe extern "C" fn bert_predict(
 /// Prepare `predictions` with bert_predictions_init and set the arrays that you want. Any thread, as bert_predict.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
-/// BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+/// BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
@@ -382,7 +383,7 @@ pub unsafe extern "C" fn bert_predict_batch(
 /// only top_k is used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
-/// vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+/// vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `lengths` has `count` elements; `ids` and `token_type_ids` have as many as their sum; `options` is NULL or set by
@@ -468,7 +469,7 @@ sized_struct!(bert_embed_options, || bert_embed_options {
 
 /// Sets the defaults. `struct_size` is sizeof(bert_embed_options).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `options` is NULL or writable for `struct_size` bytes.
@@ -486,7 +487,8 @@ pub unsafe extern "C" fn bert_embed_options_init(
 /// thread, as bert_predict.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
-/// BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (the model has no pooler), BERT_ERR_FORKED.
+/// BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (the model has no pooler),
+/// BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by

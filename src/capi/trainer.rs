@@ -126,7 +126,7 @@ pub struct bert_train_options {
     pub warmup_ratio: f64,
     /// bert_train evaluates every so many steps too; 0 (default): after each epoch only.
     pub eval_steps: i64,
-    /// BERT_METRIC_…: which evaluation is the best. Default BERT_METRIC_ACCURACY.
+    /// BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. Default BERT_METRIC_ACCURACY.
     pub metric: i32,
     /// 1 (default): bert_train ends with the weights of the best evaluation; 0: with those of the last step.
     pub restore_best: i32,
@@ -345,7 +345,7 @@ sized_struct!(bert_evaluation, || bert_evaluation {
 
 /// Sets the defaults. `struct_size` is sizeof(bert_train_options).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `options` is NULL or writable for `struct_size` bytes.
@@ -360,7 +360,7 @@ pub unsafe extern "C" fn bert_train_options_init(
 
 /// Prepares the struct for bert_train_step. `struct_size` is sizeof(bert_step_report).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `report` is NULL or writable for `struct_size` bytes.
@@ -375,7 +375,7 @@ pub unsafe extern "C" fn bert_step_report_init(
 
 /// Prepares the struct for bert_train_epoch. `struct_size` is sizeof(bert_epoch_report).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `report` is NULL or writable for `struct_size` bytes.
@@ -390,7 +390,7 @@ pub unsafe extern "C" fn bert_epoch_report_init(
 
 /// Prepares the struct for bert_train. `struct_size` is sizeof(bert_train_report).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `report` is NULL or writable for `struct_size` bytes.
@@ -405,7 +405,7 @@ pub unsafe extern "C" fn bert_train_report_init(
 
 /// Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation).
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `evaluation` is NULL or writable for `struct_size` bytes.
@@ -489,8 +489,8 @@ unsafe fn translate(options: *const bert_train_options) -> Result<(TrainOptions,
         let o = sized::read_or_default(options)?;
         (
             o,
-            optional_path(o.best_model_path),
-            optional_path(o.history_path),
+            optional_path(o.best_model_path, "best_model_path")?,
+            optional_path(o.history_path, "history_path")?,
         )
     };
     let options = TrainOptions {
@@ -768,7 +768,8 @@ pub unsafe extern "C" fn bert_trainer_cancel(trainer: *const bert_trainer) {
 /// `evaluation` with bert_evaluation_init and set the arrays that you want. Any thread, also while the model is trained.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples),
-/// BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_FORKED.
+/// BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE,
+/// BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `evaluation` is set by bert_evaluation_init and its arrays are writable for their capacities.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::checkpoint::Checkpoint;
 use super::weights::{Source, Weights, serialise};
-use super::{LoadOptions, assemble, config_json, parse_config};
+use super::{LoadOptions, assemble, config, config_json};
 use crate::classifier::Classifier;
 use crate::device;
 use crate::error::{Error, Result};
@@ -45,13 +45,14 @@ pub fn load_buffer(bytes: &[u8], options: &LoadOptions) -> Result<Classifier> {
             ))
         })
     };
-    let (config, labels) = parse_config(part(CONFIG_KEY)?.as_bytes(), "the buffer's config.json")?;
+    let config = part(CONFIG_KEY)?.as_bytes();
+    let description = config::read(config, "the buffer's config.json")?;
     let tokenizer = Tokenizer::from_json(part(TOKENIZER_KEY)?.as_bytes())?;
     let max_length = match weights.metadata(MAX_LENGTH_KEY) {
         Some(text) => text.parse().ok(),
         None => None,
     };
     let checkpoint = Checkpoint::new(vec![weights])?;
-    let classifier = assemble(config, labels, tokenizer, checkpoint, device, options)?;
+    let classifier = assemble(description, tokenizer, checkpoint, device, options)?;
     Ok(classifier.with_max_length(max_length))
 }

@@ -94,18 +94,14 @@ impl<'a> Checkpoint<'a> {
         })
     }
 
-    /// The classifier's number of labels, where the checkpoint has a classifier.
-    pub fn has_classifier(&self) -> bool {
-        self.places.contains_key("classifier.weight")
-    }
-
-    /// The values of every parameter of `model`. A missing pooler or classifier, and a classifier that isn't kept, get
-    /// initial values from `seed`; anything else must be there, in its shape. Beside the values one tensor at a time is
-    /// in memory.
+    /// The values of every parameter of `model`. A classifier that isn't kept gets initial values from `seed`; so do a
+    /// missing pooler and classifier, unless the checkpoint is said to be `complete`. Anything else must be there, in its
+    /// shape. Beside the values one tensor at a time is in memory.
     pub fn parameters(
         mut self,
         model: &Model,
         keep_classifier: bool,
+        complete: bool,
         seed: u64,
     ) -> Result<(Parameters, Origins)> {
         let mut origins = Origins::default();
@@ -124,7 +120,9 @@ impl<'a> Checkpoint<'a> {
                     values.push(self.read(spec, &place)?);
                     origins.loaded.push(spec.name.clone());
                 }
-                None if is_classifier || spec.name.starts_with("bert.pooler.") => {
+                None if (is_classifier && !keep_classifier)
+                    || (!complete && (is_classifier || spec.name.starts_with("bert.pooler."))) =>
+                {
                     values.push(initial_values(&model.config, spec, index, seed));
                     origins.initialised.push(spec.name.clone());
                 }

@@ -133,8 +133,19 @@ impl Reader<'_> {
     }
 }
 
+/// What a config.json says.
+#[derive(Debug, PartialEq)]
+pub struct Description {
+    /// The model's shape.
+    pub config: BertConfig,
+    /// Its classes.
+    pub labels: Labels,
+    /// Whether this library wrote it: then no parameter may be missing.
+    pub is_ours: bool,
+}
+
 /// Reads config.json; `name` is the file's, for messages. A missing key takes `BertConfig`'s default.
-pub fn read(json: &[u8], name: &str) -> Result<(BertConfig, Labels)> {
+pub fn read(json: &[u8], name: &str) -> Result<Description> {
     let value: Value = serde_json::from_slice(json).map_err(|error| {
         Error::Format(format!(
             "'{name}' is not valid JSON (line {}, column {}).",
@@ -222,7 +233,11 @@ pub fn read(json: &[u8], name: &str) -> Result<(BertConfig, Labels)> {
         Error::InvalidArgument(text) => Error::Format(format!("'{name}' can't be used: {text}")),
         other => other,
     })?;
-    Ok((config, labels))
+    Ok(Description {
+        config,
+        labels,
+        is_ours: reader.get(VERSION_KEY).is_some(),
+    })
 }
 
 /// `id2label`, sorted by number; without it `num_labels` names as transformers makes them, two where that is missing.
@@ -274,7 +289,9 @@ mod tests {
                 ..preset.config()
             };
             let text = write(&config, &labels()).unwrap();
-            assert_eq!(read(text.as_bytes(), "c").unwrap(), (config, labels()));
+            let read = read(text.as_bytes(), "c").unwrap();
+            assert_eq!((read.config, read.labels), (config, labels()));
+            assert!(read.is_ours);
         }
     }
 
@@ -293,9 +310,10 @@ mod tests {
 
     #[test]
     fn an_empty_object_is_bert_base() {
-        let (config, labels) = read(b"{}", "c").unwrap();
-        assert_eq!(config, BertConfig::default());
-        assert_eq!(labels.names(), ["LABEL_0", "LABEL_1"]);
+        let read = read(b"{}", "c").unwrap();
+        assert_eq!(read.config, BertConfig::default());
+        assert_eq!(read.labels.names(), ["LABEL_0", "LABEL_1"]);
+        assert!(!read.is_ours);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! A model directory on disk. A save is written beside the target, flushed, and put in its place in one step, so that
 //! an older model is there, whole, until the new one is.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use candle_core::Device;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::Mode;
 use serde_json::json;
@@ -13,7 +14,7 @@ use serde_json::json;
 use super::checkpoint::Checkpoint;
 use super::files::{MAX_JSON_BYTES, read_file, read_open_file, sync_directory, write_file};
 use super::weights::{Source, Weights, serialise};
-use super::{LoadOptions, assemble, config, config_json, parse_config};
+use super::{LoadOptions, assemble, config, config_json};
 use crate::classifier::Classifier;
 use crate::device;
 use crate::error::{Error, Result};
@@ -54,6 +55,15 @@ impl<'a> Directory<'a> {
             )));
         }
         Ok(Directory { open, path })
+    }
+
+    /// Whether the path names another directory by now.
+    fn was_replaced(&self) -> bool {
+        let now = fs::metadata(self.path);
+        let (Ok(now), Ok(opened)) = (now, self.open.metadata()) else {
+            return true;
+        };
+        (now.dev(), now.ino()) != (opened.dev(), opened.ino())
     }
 
     /// A regular file, or `None` where there is none of that name.
@@ -188,14 +198,33 @@ impl<'a> Directory<'a> {
 /// Reads a model directory: one that [`save_directory`] wrote, or a published BERT's.
 pub fn load_directory(path: &Path, options: &LoadOptions) -> Result<Classifier> {
     let device = device::from_name(&options.device)?;
-    let directory = Directory::open(path)?;
+    for _ in 0..MAX_ATTEMPTS {
+        let directory = Directory::open(path)?;
+        let loaded = load_open_directory(&directory, &device, options);
+        // A save that put another directory in this one's place meanwhile has removed this one's files.
+        if loaded.is_ok() || !directory.was_replaced() {
+            return loaded;
+        }
+    }
+    Err(Error::Io(format!(
+        "'{}' was replaced by another save each time while it was read; try again when fewer saves go on.",
+        path.display()
+    )))
+}
+
+fn load_open_directory(
+    directory: &Directory<'_>,
+    device: &Device,
+    options: &LoadOptions,
+) -> Result<Classifier> {
     let json = directory
         .read(CONFIG)?
         .ok_or_else(|| directory.missing(CONFIG))?;
-    let (config, labels) = parse_config(&json, &path.join(CONFIG).display().to_string())?;
+    let name = directory.path.join(CONFIG).display().to_string();
+    let description = config::read(&json, &name)?;
     let (tokenizer, max_length) = directory.tokenizer()?;
     let checkpoint = Checkpoint::new(directory.weights()?)?;
-    let classifier = assemble(config, labels, tokenizer, checkpoint, device, options)?;
+    let classifier = assemble(description, tokenizer, checkpoint, device.clone(), options)?;
     Ok(classifier.with_max_length(max_length))
 }
 
@@ -203,20 +232,23 @@ pub fn load_directory(path: &Path, options: &LoadOptions) -> Result<Classifier> 
 /// files in it that aren't ours stay. Anything else is refused. A symbolic link is followed.
 pub fn save_directory(classifier: &Classifier, path: &Path) -> Result<()> {
     let target = resolve(path)?;
-    let replaces = check_target(&target)?;
+    if std::env::current_dir().is_ok_and(|here| here == target) {
+        return Err(Error::Io(
+            "The model can't be saved over the current directory, which would vanish below its users; name a directory \
+             inside it."
+                .into(),
+        ));
+    }
+    check_target(&target)?;
     let parent = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     };
     let beside = beside(&target);
-    let result = write_files(classifier, &beside).and_then(|()| {
-        if replaces {
-            carry_over(&target, &beside)?;
-        }
-        sync_directory(&beside)?;
-        put_in_place(&beside, &target, replaces)?;
-        sync_directory(&parent)
-    });
+    let result = write_files(classifier, &beside)
+        .and_then(|()| sync_directory(&beside))
+        .and_then(|()| put_in_place(&beside, &target))
+        .and_then(|()| sync_directory(&parent));
     // After an exchange the older model lies beside; after a failure, what was written of the new one.
     let _ = fs::remove_dir_all(&beside);
     result
@@ -275,14 +307,11 @@ fn check_target(target: &Path) -> Result<bool> {
 /// A name beside the target that no other save of this or another process uses.
 fn beside(target: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let mut name = OsString::from(".");
-    name.push(target.file_name().unwrap_or_default());
-    name.push(format!(
-        ".bert-{}-{}",
+    target.with_file_name(format!(
+        ".bert-save-{}-{}",
         std::process::id(),
         COUNT.fetch_add(1, Ordering::Relaxed)
-    ));
-    target.with_file_name(name)
+    ))
 }
 
 /// Writes and flushes every file of the model into the new directory `into`.
@@ -352,64 +381,113 @@ fn tokenizer_config(classifier: &Classifier) -> String {
     format!("{:#}\n", serde_json::Value::Object(object))
 }
 
-/// Brings the user's own files from the older directory into the new one: as links to the same data where the file
-/// system can, else as copies. Directories among them are refused, since they can't be in both places at once.
+/// Brings the user's own files from the older directory into the new one, as links to the same data where the file
+/// system can, else as copies; and the older one's permissions. Directories among them are refused, since they can't be
+/// in both places at once.
 fn carry_over(old: &Path, new: &Path) -> Result<()> {
-    let entries = fs::read_dir(old).map_err(|error| Error::io("read", old, &error))?;
-    for entry in entries {
-        let entry = entry.map_err(|error| Error::io("read", old, &error))?;
-        let name = entry.file_name();
+    let fail = |action: &'static str, path: &Path| {
+        let path = path.to_path_buf();
+        move |error: std::io::Error| Error::io(action, &path, &error)
+    };
+    let permissions = fs::metadata(old).map_err(fail("read", old))?.permissions();
+    fs::set_permissions(new, permissions).map_err(fail("set the permissions of", new))?;
+    for entry in fs::read_dir(old).map_err(fail("read", old))? {
+        let entry = entry.map_err(fail("read", old))?;
+        let (name, from) = (entry.file_name(), entry.path());
+        let to = new.join(&name);
+        let metadata = match fs::symlink_metadata(&from) {
+            // Another save has put another directory in this one's place.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            metadata => metadata.map_err(fail("read", &from))?,
+        };
         if OURS.iter().any(|ours| name == *ours) {
+            if to.exists() && metadata.is_file() {
+                fs::set_permissions(&to, metadata.permissions())
+                    .map_err(fail("set the permissions of", &to))?;
+            }
             continue;
         }
-        let from = entry.path();
-        let kind = entry
-            .file_type()
-            .map_err(|error| Error::io("read", &from, &error))?;
-        if kind.is_dir() {
+        if metadata.is_dir() {
             return Err(Error::Io(format!(
                 "'{}' is a directory inside the model that would be replaced; move it elsewhere, or save to a new \
                  directory. Nothing was changed.",
                 from.display()
             )));
         }
-        let to = new.join(&name);
+        // What an earlier attempt linked is linked again.
+        let _ = fs::remove_file(&to);
         if fs::hard_link(&from, &to).is_err() {
-            fs::copy(&from, &to).map_err(|error| Error::io("carry over", &from, &error))?;
+            fs::copy(&from, &to).map_err(fail("carry over", &from))?;
         }
     }
     Ok(())
 }
 
-/// One step where the file system can exchange two directories; else two renames, the older model's name being free
-/// in between.
-fn put_in_place(new: &Path, target: &Path, replaces: bool) -> Result<()> {
+/// How often a save or a load starts anew because another save came in between.
+const MAX_ATTEMPTS: usize = 100;
+
+/// Gives the new directory the target's name. Another save may do the same at the same time: the last one stays.
+fn put_in_place(new: &Path, target: &Path) -> Result<()> {
     let fail = |error: std::io::Error| Error::io("put the model in place at", target, &error);
-    if !replaces {
-        return fs::rename(new, target).map_err(fail);
+    for _ in 0..MAX_ATTEMPTS {
+        if !check_target(target)? {
+            match fs::rename(new, target) {
+                Ok(()) => return Ok(()),
+                Err(error) if is_in_between(&error) => continue,
+                Err(error) => return Err(fail(error)),
+            }
+        }
+        match carry_over(target, new) {
+            Ok(()) => {}
+            // The older model was replaced while its files were gone through.
+            Err(_) if !target.exists() => continue,
+            Err(error) => return Err(error),
+        }
+        sync_directory(new)?;
+        match exchange(new, target) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(fail(error)),
+        }
     }
-    let exchanged = renameat2(
+    Err(Error::Io(format!(
+        "'{}' was replaced by another save each time; try again when fewer saves go on.",
+        target.display()
+    )))
+}
+
+/// Whether a rename failed because somebody else has made the target since.
+fn is_in_between(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty
+    )
+}
+
+/// One step where the file system can exchange two directories; else two renames, with the older model's name free in
+/// between.
+fn exchange(new: &Path, target: &Path) -> std::io::Result<()> {
+    match renameat2(
         AT_FDCWD,
         new,
         AT_FDCWD,
         target,
         RenameFlags::RENAME_EXCHANGE,
-    );
-    match exchanged {
-        Ok(()) => Ok(()),
-        Err(nix::Error::EINVAL | nix::Error::ENOSYS) => {
-            let mut aside = new.as_os_str().to_owned();
-            aside.push("-old");
-            let aside = PathBuf::from(aside);
-            fs::rename(target, &aside).map_err(fail)?;
-            if let Err(error) = fs::rename(new, target) {
-                // The older model goes back to its name.
-                let _ = fs::rename(&aside, target);
-                return Err(fail(error));
-            }
-            let _ = fs::remove_dir_all(&aside);
-            Ok(())
-        }
-        Err(errno) => Err(fail(errno.into())),
+    ) {
+        Ok(()) => return Ok(()),
+        Err(nix::Error::EINVAL | nix::Error::ENOSYS) => {}
+        Err(errno) => return Err(errno.into()),
     }
+    let mut aside = new.as_os_str().to_owned();
+    aside.push("-old");
+    let aside = PathBuf::from(aside);
+    fs::rename(target, &aside)?;
+    if let Err(error) = fs::rename(new, target) {
+        // The older model goes back to its name.
+        let _ = fs::rename(&aside, target);
+        return Err(error);
+    }
+    let _ = fs::remove_dir_all(&aside);
+    Ok(())
 }

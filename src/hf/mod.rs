@@ -19,11 +19,12 @@ pub use files::{MAX_JSON_BYTES, read_file};
 use candle_core::Device;
 
 use self::checkpoint::Checkpoint;
+use self::config::Description;
 use crate::classifier::Classifier;
-use crate::data::Labels;
+use crate::data::{Dataset, Labels};
 use crate::error::Result;
 use crate::log;
-use crate::model::{BertConfig, Model};
+use crate::model::Model;
 use crate::text::Tokenizer;
 
 /// The version of the format that this library writes: a directory's, and a buffer's. Newer ones are refused.
@@ -34,9 +35,15 @@ fn config_json(classifier: &Classifier) -> Result<String> {
     config::write(&classifier.model().config, classifier.labels())
 }
 
-/// What a config.json says.
-fn parse_config(json: &[u8], name: &str) -> Result<(BertConfig, Labels)> {
-    config::read(json, name)
+/// The classes of a loaded model.
+#[derive(Debug, Clone)]
+pub enum LabelChoice {
+    /// The checkpoint's.
+    Checkpoint,
+    /// These.
+    Names(Labels),
+    /// The checkpoint's where it knows every label of this data set, else the data set's.
+    Dataset(Dataset),
 }
 
 /// How a model is loaded.
@@ -44,9 +51,8 @@ fn parse_config(json: &[u8], name: &str) -> Result<(BertConfig, Labels)> {
 pub struct LoadOptions {
     /// `cpu`, `cuda`, `cuda:N` or `auto`.
     pub device: String,
-    /// The classes that the model shall have; `None` keeps the checkpoint's. Where they aren't the checkpoint's, the
-    /// classifier is new.
-    pub labels: Option<Labels>,
+    /// The classes that the model shall have. Where they aren't the checkpoint's, the classifier is new.
+    pub labels: LabelChoice,
     /// Decides the initial values of what the checkpoint lacks.
     pub seed: u64,
 }
@@ -55,7 +61,7 @@ impl Default for LoadOptions {
     fn default() -> LoadOptions {
         LoadOptions {
             device: "cpu".into(),
-            labels: None,
+            labels: LabelChoice::Checkpoint,
             seed: 42,
         }
     }
@@ -63,18 +69,29 @@ impl Default for LoadOptions {
 
 /// A classifier of a checkpoint's parts.
 fn assemble(
-    mut config: BertConfig,
-    labels: Labels,
+    description: Description,
     tokenizer: Tokenizer,
     checkpoint: Checkpoint<'_>,
     device: Device,
     options: &LoadOptions,
 ) -> Result<Classifier> {
-    let wanted = options.labels.clone().unwrap_or_else(|| labels.clone());
-    let keep_classifier = wanted == labels && checkpoint.has_classifier();
+    let Description {
+        mut config,
+        labels,
+        is_ours,
+    } = description;
+    let wanted = match &options.labels {
+        LabelChoice::Names(wanted) => wanted.clone(),
+        LabelChoice::Dataset(dataset) if labels.classes_of(dataset).is_err() => {
+            Labels::from_dataset(dataset)?
+        }
+        LabelChoice::Dataset(_) | LabelChoice::Checkpoint => labels.clone(),
+    };
+    let keep_classifier = wanted == labels;
     config.num_labels = wanted.len();
     let model = Model::new(config, device)?;
-    let (parameters, origins) = checkpoint.parameters(&model, keep_classifier, options.seed)?;
+    let (parameters, origins) =
+        checkpoint.parameters(&model, keep_classifier, is_ours, options.seed)?;
     if !origins.initialised.is_empty() {
         log::info(|| {
             format!(

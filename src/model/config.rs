@@ -216,7 +216,7 @@ impl BertConfig {
                 )));
             }
         }
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(Error::InvalidArgument(format!(
                 "hidden_size {} is not a multiple of num_attention_heads {}; each head gets an equal part of the \
                  hidden state.",

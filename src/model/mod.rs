@@ -63,7 +63,7 @@ impl Model {
     pub fn logits(&self, parameters: &Parameters, batch: &Batch) -> Result<Vec<f32>> {
         match parameters {
             Parameters::Host(values) => {
-                Ok(self.with_buffers(|buffers| self.packed(values, batch, None).logits(buffers)))
+                self.with_buffers(|buffers| self.packed(values, batch, None).logits(buffers))
             }
             Parameters::Device(tensors) => self.plain_logits(tensors, batch),
         }
@@ -77,8 +77,8 @@ impl Model {
         pooling: Pooling,
     ) -> Result<Vec<f32>> {
         match parameters {
-            Parameters::Host(values) => Ok(self
-                .with_buffers(|buffers| self.packed(values, batch, None).pooled(buffers, pooling))),
+            Parameters::Host(values) => self
+                .with_buffers(|buffers| self.packed(values, batch, None).pooled(buffers, pooling)),
             Parameters::Device(tensors) => {
                 let pass = self.plain(tensors, batch, None);
                 let pooled = pass.pool(&pass.encoder()?, pooling)?;
@@ -136,9 +136,9 @@ impl Model {
         buffers: &mut Buffers,
     ) -> Result<Vec<f32>> {
         match parameters {
-            Parameters::Host(values) => Ok(self
+            Parameters::Host(values) => self
                 .packed(values, batch, dropout)
-                .logits_and_gradients(buffers, loss, gradients)),
+                .logits_and_gradients(buffers, loss, gradients),
             Parameters::Device(tensors) => {
                 self.plain_logits_and_gradients(tensors, batch, dropout, loss, gradients)
             }

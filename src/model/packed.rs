@@ -8,6 +8,7 @@ use super::parameters::{LayerIndex, LinearIndex, NormIndex, ParameterTable};
 use super::plain::{dropout_site, probability_dropout};
 use super::{Gradients, ParameterKind};
 use crate::data::Batch;
+use crate::error::{Error, Result};
 use crate::ops::attention::{self, ProbabilityDropout, Shape};
 use crate::ops::layer_norm::{self, Before, Norm};
 use crate::ops::{
@@ -73,8 +74,8 @@ struct HeadTape {
 
 impl Packed<'_> {
     /// Class scores [sequences, num_labels].
-    pub fn logits(&self, buffers: &mut Buffers) -> Vec<f32> {
-        self.forward(buffers, false).0
+    pub fn logits(&self, buffers: &mut Buffers) -> Result<Vec<f32>> {
+        Ok(self.forward(buffers, false)?.0)
     }
 
     /// The logits, and the gradients added to `gradients`; `loss` gets the logits and gives the derivative by each.
@@ -83,13 +84,35 @@ impl Packed<'_> {
         buffers: &mut Buffers,
         loss: impl FnOnce(&[f32]) -> Vec<f32>,
         gradients: &mut Gradients,
-    ) -> Vec<f32> {
-        let (logits, tape) = self.forward(buffers, true);
+    ) -> Result<Vec<f32>> {
+        let (logits, tape) = self.forward(buffers, true)?;
         let derivative = loss(&logits);
         if let Some(tape) = tape {
-            self.backward(buffers, tape, &derivative, gradients);
+            self.backward(buffers, tape, &derivative, gradients)?;
         }
-        logits
+        Ok(logits)
+    }
+
+    /// Refuses what this machine can't hold before any of it is asked for.
+    fn check_memory(&self, keep: bool) -> Result<()> {
+        let config = self.config;
+        let token = 14 * config.hidden_size + 2 * config.intermediate_size;
+        let squares: u128 = self.batch.ranges().map(|r| (r.len() as u128).pow(2)).sum();
+        let layer = self.batch.tokens() as u128 * token as u128
+            + squares * config.num_attention_heads as u128;
+        let layers = if keep { config.num_hidden_layers } else { 1 };
+        let bytes = 4 * layer * layers as u128;
+        let memory = crate::memory::physical_bytes();
+        if bytes > memory as u128 {
+            return Err(Error::OutOfMemory(format!(
+                "{} sequences of up to {} tokens need about {bytes} bytes of memory; there are {memory}. Set a smaller \
+                 max_length{}.",
+                self.batch.len(),
+                self.batch.longest(),
+                if keep { " or batch_size" } else { "" }
+            )));
+        }
+        Ok(())
     }
 
     fn hidden(&self) -> usize {
@@ -136,9 +159,9 @@ impl Packed<'_> {
         index: LinearIndex,
         x: &[f32],
         inputs: usize,
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>> {
         let bias = &self.values[index.bias];
-        let mut y = buffers.take(x.len() / inputs * bias.len());
+        let mut y = buffers.take(x.len() / inputs * bias.len())?;
         fill_rows(&mut y, bias);
         matmul_nt(
             &mut y,
@@ -148,7 +171,7 @@ impl Packed<'_> {
             inputs,
             bias.len(),
         );
-        y
+        Ok(y)
     }
 
     /// x Wᵀ.
@@ -158,9 +181,9 @@ impl Packed<'_> {
         index: LinearIndex,
         x: &[f32],
         inputs: usize,
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>> {
         let outputs = self.values[index.bias].len();
-        let mut y = buffers.take(x.len() / inputs * outputs);
+        let mut y = buffers.take(x.len() / inputs * outputs)?;
         matmul_nt(
             &mut y,
             Accumulate::Replace,
@@ -169,7 +192,7 @@ impl Packed<'_> {
             inputs,
             outputs,
         );
-        y
+        Ok(y)
     }
 
     /// The norm of dropout(x + bias) + residual.
@@ -179,9 +202,9 @@ impl Packed<'_> {
         index: NormIndex,
         before: Option<Before<'_>>,
         mut x: Vec<f32>,
-    ) -> (Vec<f32>, Normalised) {
-        let mut y = buffers.take(x.len());
-        let mut inverse_deviations = buffers.take(x.len() / self.hidden());
+    ) -> Result<(Vec<f32>, Normalised)> {
+        let mut y = buffers.take(x.len())?;
+        let mut inverse_deviations = buffers.take(x.len() / self.hidden())?;
         layer_norm::forward(
             self.norm(index),
             before,
@@ -193,37 +216,39 @@ impl Packed<'_> {
             rows: x,
             inverse_deviations,
         };
-        (y, normalised)
+        Ok((y, normalised))
     }
 
     /// One vector a sequence, [sequences, hidden_size].
-    pub fn pooled(&self, buffers: &mut Buffers, pooling: Pooling) -> Vec<f32> {
-        let (states, tape) = self.encode(buffers, false);
+    pub fn pooled(&self, buffers: &mut Buffers, pooling: Pooling) -> Result<Vec<f32>> {
+        self.check_memory(false)?;
+        let (states, tape) = self.encode(buffers, false)?;
         tape.give(buffers);
-        let (first, pooled) = self.pool(buffers, &states, pooling);
+        let (first, pooled) = self.pool(buffers, &states, pooling)?;
         buffers.give(first);
         buffers.give(states);
-        pooled
+        Ok(pooled)
     }
 
-    fn forward(&self, buffers: &mut Buffers, keep: bool) -> (Vec<f32>, Option<Tape>) {
-        let (states, encoder) = self.encode(buffers, keep);
-        let (logits, head) = self.head(buffers, &states);
+    fn forward(&self, buffers: &mut Buffers, keep: bool) -> Result<(Vec<f32>, Option<Tape>)> {
+        self.check_memory(keep)?;
+        let (states, encoder) = self.encode(buffers, keep)?;
+        let (logits, head) = self.head(buffers, &states)?;
         buffers.give(states);
         if keep {
-            return (logits, Some(Tape { encoder, head }));
+            return Ok((logits, Some(Tape { encoder, head })));
         }
         encoder.give(buffers);
         head.give(buffers);
-        (logits, None)
+        Ok((logits, None))
     }
 
     /// The last states, and what the backward pass needs where it is to be kept.
-    fn encode(&self, buffers: &mut Buffers, keep: bool) -> (Vec<f32>, EncoderTape) {
-        let (mut states, embeddings_norm) = self.embed(buffers);
+    fn encode(&self, buffers: &mut Buffers, keep: bool) -> Result<(Vec<f32>, EncoderTape)> {
+        let (mut states, embeddings_norm) = self.embed(buffers)?;
         let mut layers = Vec::new();
         for (number, layer) in self.table.layers.iter().enumerate() {
-            let (output, tape) = self.layer(buffers, number, layer, states);
+            let (output, tape) = self.layer(buffers, number, layer, states)?;
             states = output;
             if keep {
                 layers.push(tape);
@@ -233,7 +258,7 @@ impl Packed<'_> {
         }
         let mut final_norm = None;
         if let Some(index) = self.table.final_norm {
-            let (output, normalised) = self.add_and_norm(buffers, index, None, states);
+            let (output, normalised) = self.add_and_norm(buffers, index, None, states)?;
             states = output;
             final_norm = Some(normalised);
         }
@@ -242,14 +267,14 @@ impl Packed<'_> {
             layers,
             final_norm,
         };
-        (states, tape)
+        Ok((states, tape))
     }
 
     /// `BertEmbeddings`.
-    fn embed(&self, buffers: &mut Buffers) -> (Vec<f32>, Normalised) {
+    fn embed(&self, buffers: &mut Buffers) -> Result<(Vec<f32>, Normalised)> {
         let (hidden, index) = (self.hidden(), self.table.embeddings);
         let row = |table: usize, row: usize| &self.values[table][row * hidden..(row + 1) * hidden];
-        let mut sums = buffers.take(self.batch.tokens() * hidden);
+        let mut sums = buffers.take(self.batch.tokens() * hidden)?;
         let mut rows = sums.chunks_exact_mut(hidden);
         for range in self.batch.ranges() {
             for (position, token) in range.enumerate() {
@@ -264,11 +289,11 @@ impl Packed<'_> {
                 }
             }
         }
-        let (mut states, normalised) = self.add_and_norm(buffers, index.norm, None, sums);
+        let (mut states, normalised) = self.add_and_norm(buffers, index.norm, None, sums)?;
         if let Some(mask) = self.hidden_mask(dropout_site::EMBEDDINGS) {
             apply_dropout_rows(&mut states, hidden, &mask);
         }
-        (states, normalised)
+        Ok((states, normalised))
     }
 
     /// One block: `BertLayer`.
@@ -278,14 +303,14 @@ impl Packed<'_> {
         number: usize,
         layer: &LayerIndex,
         input: Vec<f32>,
-    ) -> (Vec<f32>, LayerTape) {
+    ) -> Result<(Vec<f32>, LayerTape)> {
         let hidden = self.hidden();
         let shape = self.attention_shape();
-        let query = self.linear(buffers, layer.query, &input, hidden);
-        let key = self.linear(buffers, layer.key, &input, hidden);
-        let value = self.linear(buffers, layer.value, &input, hidden);
-        let mut probabilities = buffers.take(shape.probabilities());
-        let mut context = buffers.take(input.len());
+        let query = self.linear(buffers, layer.query, &input, hidden)?;
+        let key = self.linear(buffers, layer.key, &input, hidden)?;
+        let value = self.linear(buffers, layer.value, &input, hidden)?;
+        let mut probabilities = buffers.take(shape.probabilities())?;
+        let mut context = buffers.take(input.len())?;
         attention::forward(
             shape,
             self.probability_mask(number),
@@ -293,17 +318,17 @@ impl Packed<'_> {
             &mut probabilities,
             &mut context,
         );
-        let output = self.product(buffers, layer.attention_output, &context, hidden);
+        let output = self.product(buffers, layer.attention_output, &context, hidden)?;
         let before = Before {
             bias: &self.values[layer.attention_output.bias],
             residual: &input,
             dropout: self.hidden_mask(dropout_site::attention_output(number)),
         };
         let (middle, attention_norm) =
-            self.add_and_norm(buffers, layer.attention_norm, Some(before), output);
+            self.add_and_norm(buffers, layer.attention_norm, Some(before), output)?;
 
-        let mut inner = self.product(buffers, layer.intermediate, &middle, hidden);
-        let mut activated = buffers.take(inner.len());
+        let mut inner = self.product(buffers, layer.intermediate, &middle, hidden)?;
+        let mut activated = buffers.take(inner.len())?;
         activation::forward(
             self.config.hidden_act,
             &mut inner,
@@ -315,7 +340,7 @@ impl Packed<'_> {
             layer.output,
             &activated,
             self.config.intermediate_size,
-        );
+        )?;
         buffers.give(activated);
         let before = Before {
             bias: &self.values[layer.output.bias],
@@ -323,7 +348,7 @@ impl Packed<'_> {
             dropout: self.hidden_mask(dropout_site::feed_forward_output(number)),
         };
         let (output, output_norm) =
-            self.add_and_norm(buffers, layer.output_norm, Some(before), output);
+            self.add_and_norm(buffers, layer.output_norm, Some(before), output)?;
         let tape = LayerTape {
             input,
             query,
@@ -336,7 +361,7 @@ impl Packed<'_> {
             inner,
             output_norm,
         };
-        (output, tape)
+        Ok((output, tape))
     }
 
     /// (what the pooler reads, or nothing; what pooling gives), [sequences, hidden_size] each.
@@ -345,9 +370,9 @@ impl Packed<'_> {
         buffers: &mut Buffers,
         states: &[f32],
         pooling: Pooling,
-    ) -> (Vec<f32>, Vec<f32>) {
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
         let hidden = self.hidden();
-        let mut pooled = buffers.take(self.batch.len() * hidden);
+        let mut pooled = buffers.take(self.batch.len() * hidden)?;
         for (out, range) in pooled.chunks_exact_mut(hidden).zip(self.batch.ranges()) {
             let rows = &states[range.start * hidden..range.end * hidden];
             if pooling == Pooling::Mean {
@@ -364,32 +389,32 @@ impl Packed<'_> {
         }
         match self.table.pooler {
             Some(index) if pooling == Pooling::Pooler => {
-                let mut dense = self.linear(buffers, index, &pooled, hidden);
+                let mut dense = self.linear(buffers, index, &pooled, hidden)?;
                 for value in &mut dense {
                     *value = value.tanh();
                 }
-                (pooled, dense)
+                Ok((pooled, dense))
             }
-            _ => (Vec::new(), pooled),
+            _ => Ok((Vec::new(), pooled)),
         }
     }
 
     /// Pooling, dropout and classifier.
-    fn head(&self, buffers: &mut Buffers, states: &[f32]) -> (Vec<f32>, HeadTape) {
+    fn head(&self, buffers: &mut Buffers, states: &[f32]) -> Result<(Vec<f32>, HeadTape)> {
         let hidden = self.hidden();
-        let (first, pooled) = self.pool(buffers, states, self.config.pooling);
-        let mut dropped = buffers.take(pooled.len());
+        let (first, pooled) = self.pool(buffers, states, self.config.pooling)?;
+        let mut dropped = buffers.take(pooled.len())?;
         dropped.copy_from_slice(&pooled);
         if let Some(mask) = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout()) {
             apply_dropout_rows(&mut dropped, hidden, &mask);
         }
-        let logits = self.linear(buffers, self.table.classifier, &dropped, hidden);
+        let logits = self.linear(buffers, self.table.classifier, &dropped, hidden)?;
         let tape = HeadTape {
             first,
             pooled,
             dropped,
         };
-        (logits, tape)
+        Ok((logits, tape))
     }
 
     /// A linear layer's gradients from the derivative by its output.
@@ -452,24 +477,25 @@ impl Packed<'_> {
         tape: Tape,
         dlogits: &[f32],
         gradients: &mut Gradients,
-    ) {
+    ) -> Result<()> {
         let EncoderTape {
             embeddings_norm,
             layers,
             final_norm,
         } = tape.encoder;
-        let mut dstates = self.head_backward(buffers, tape.head, dlogits, gradients);
+        let mut dstates = self.head_backward(buffers, tape.head, dlogits, gradients)?;
         if let (Some(index), Some(normalised)) = (self.table.final_norm, final_norm) {
             self.norm_backward(index, &normalised, &mut dstates, gradients);
             normalised.give(buffers);
         }
         let numbered = self.table.layers.iter().zip(layers).enumerate();
         for (number, (layer, tape)) in numbered.rev() {
-            dstates = self.layer_backward(buffers, number, layer, tape, dstates, gradients);
+            dstates = self.layer_backward(buffers, number, layer, tape, dstates, gradients)?;
         }
         self.embed_backward(&embeddings_norm, &mut dstates, gradients);
         embeddings_norm.give(buffers);
         buffers.give(dstates);
+        Ok(())
     }
 
     /// From the logits' derivative to the last states'.
@@ -479,11 +505,11 @@ impl Packed<'_> {
         tape: HeadTape,
         dlogits: &[f32],
         gradients: &mut Gradients,
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>> {
         let hidden = self.hidden();
         let classifier = self.table.classifier;
         self.add_linear_gradients(classifier, dlogits, &tape.dropped, hidden, gradients);
-        let mut dpooled = buffers.take(tape.pooled.len());
+        let mut dpooled = buffers.take(tape.pooled.len())?;
         self.input_derivative(
             classifier,
             dlogits,
@@ -499,11 +525,11 @@ impl Packed<'_> {
                 *derivative *= 1.0 - value * value;
             }
             self.add_linear_gradients(index, &dpooled, &tape.first, hidden, gradients);
-            let mut dfirst = buffers.take(dpooled.len());
+            let mut dfirst = buffers.take(dpooled.len())?;
             self.input_derivative(index, &dpooled, Accumulate::Replace, hidden, &mut dfirst);
             buffers.give(std::mem::replace(&mut dpooled, dfirst));
         }
-        let mut dstates = buffers.take(self.batch.tokens() * hidden);
+        let mut dstates = buffers.take(self.batch.tokens() * hidden)?;
         dstates.fill(0.0);
         for (derivative, range) in dpooled.chunks_exact(hidden).zip(self.batch.ranges()) {
             let rows = &mut dstates[range.start * hidden..range.end * hidden];
@@ -520,7 +546,7 @@ impl Packed<'_> {
         }
         buffers.give(dpooled);
         tape.give(buffers);
-        dstates
+        Ok(dstates)
     }
 
     /// From the derivative by a block's output to that by its input.
@@ -532,7 +558,7 @@ impl Packed<'_> {
         tape: LayerTape,
         mut dstates: Vec<f32>,
         gradients: &mut Gradients,
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>> {
         let (hidden, inner_size) = (self.hidden(), self.config.intermediate_size);
         // `dstates` is the derivative by the sum before the norm: it goes on to the residual as it is.
         self.norm_backward(
@@ -542,8 +568,8 @@ impl Packed<'_> {
             gradients,
         );
         let site = dropout_site::feed_forward_output(number);
-        let doutput = self.through_dropout(buffers, &dstates, site);
-        let mut dinner = buffers.take(tape.inner.len());
+        let doutput = self.through_dropout(buffers, &dstates, site)?;
+        let mut dinner = buffers.take(tape.inner.len())?;
         self.input_derivative(
             layer.output,
             &doutput,
@@ -551,7 +577,7 @@ impl Packed<'_> {
             inner_size,
             &mut dinner,
         );
-        let mut activated = buffers.take(tape.inner.len());
+        let mut activated = buffers.take(tape.inner.len())?;
         activation::backward(
             self.config.hidden_act,
             &tape.inner,
@@ -578,7 +604,7 @@ impl Packed<'_> {
             gradients,
         );
         let site = dropout_site::attention_output(number);
-        let doutput = self.through_dropout(buffers, &dstates, site);
+        let doutput = self.through_dropout(buffers, &dstates, site)?;
         self.add_linear_gradients(
             layer.attention_output,
             &doutput,
@@ -586,7 +612,7 @@ impl Packed<'_> {
             hidden,
             gradients,
         );
-        let mut dcontext = buffers.take(doutput.len());
+        let mut dcontext = buffers.take(doutput.len())?;
         self.input_derivative(
             layer.attention_output,
             &doutput,
@@ -595,9 +621,9 @@ impl Packed<'_> {
             &mut dcontext,
         );
         buffers.give(doutput);
-        let mut dquery = buffers.take(dcontext.len());
-        let mut dkey = buffers.take(dcontext.len());
-        let mut dvalue = buffers.take(dcontext.len());
+        let mut dquery = buffers.take(dcontext.len())?;
+        let mut dkey = buffers.take(dcontext.len())?;
+        let mut dvalue = buffers.take(dcontext.len())?;
         attention::backward(
             self.attention_shape(),
             self.probability_mask(number),
@@ -617,17 +643,17 @@ impl Packed<'_> {
             buffers.give(derivative);
         }
         tape.give(buffers);
-        dstates
+        Ok(dstates)
     }
 
     /// A copy of `dy` behind the dropout of that number.
-    fn through_dropout(&self, buffers: &mut Buffers, dy: &[f32], site: u32) -> Vec<f32> {
-        let mut dx = buffers.take(dy.len());
+    fn through_dropout(&self, buffers: &mut Buffers, dy: &[f32], site: u32) -> Result<Vec<f32>> {
+        let mut dx = buffers.take(dy.len())?;
         dx.copy_from_slice(dy);
         if let Some(mask) = self.hidden_mask(site) {
             apply_dropout_rows(&mut dx, self.hidden(), &mask);
         }
-        dx
+        Ok(dx)
     }
 
     /// To the embedding tables.

@@ -8,7 +8,7 @@ use super::rows::rows_per_task;
 use crate::model::HiddenAct;
 
 /// √(2/π), of the tanh form.
-const TANH_SCALE: f32 = 0.797_884_56;
+const TANH_SCALE: f32 = 0.797_884_6;
 /// Its cubic term.
 const TANH_CUBIC: f32 = 0.044_715;
 
@@ -21,7 +21,7 @@ fn gelu(x: f32) -> f32 {
 #[inline(always)]
 fn gelu_both(x: f32) -> (f32, f32) {
     let cumulative = 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
-    let density = 0.398_942_28 * exp(-0.5 * x * x);
+    let density = 0.398_942_3 * exp(-0.5 * x * x);
     (x * cumulative, cumulative + x * density)
 }
 

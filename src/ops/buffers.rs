@@ -1,5 +1,7 @@
 //! Memory that is used again: fresh pages cost as much as the arithmetic on them.
 
+use crate::error::{Error, Result};
+
 /// Buffers that no one uses at the moment.
 #[derive(Debug, Default)]
 pub struct Buffers {
@@ -7,8 +9,8 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// A buffer of `length` numbers; what they are is arbitrary.
-    pub fn take(&mut self, length: usize) -> Vec<f32> {
+    /// A buffer of `length` numbers; what they are is arbitrary. [`Error::OutOfMemory`] where there is no room for it.
+    pub fn take(&mut self, length: usize) -> Result<Vec<f32>> {
         let fitting = self
             .free
             .iter()
@@ -24,11 +26,18 @@ impl Buffers {
                 if let Some(index) = largest {
                     self.free.swap_remove(index);
                 }
-                Vec::with_capacity(length)
+                let mut buffer = Vec::new();
+                buffer.try_reserve_exact(length).map_err(|_| {
+                    Error::OutOfMemory(format!(
+                        "The system has no {} bytes of memory for this call; set a smaller max_length or batch_size.",
+                        length.saturating_mul(4)
+                    ))
+                })?;
+                buffer
             }
         };
         buffer.resize(length, 0.0);
-        buffer
+        Ok(buffer)
     }
 
     /// Gives a buffer back.
@@ -36,10 +45,5 @@ impl Buffers {
         if buffer.capacity() > 0 {
             self.free.push(buffer);
         }
-    }
-
-    /// Bytes that are kept.
-    pub fn bytes(&self) -> usize {
-        self.free.iter().map(|buffer| 4 * buffer.capacity()).sum()
     }
 }

@@ -50,7 +50,7 @@ pub fn erf(x: f32) -> f32 {
     let p = p * s + 3.765_635e-3;
     let p = p * s + 5.274_878e-2;
     let p = p * s + 0.190_406_86;
-    let p = p * s + 1.128_379_1;
+    let p = p * s + std::f32::consts::FRAC_2_SQRT_PI;
     let q = 3.809_175_5e-5;
     let q = q * s + 1.162_540_4e-3;
     let q = q * s + 1.496_925_3e-2;

@@ -6,6 +6,7 @@ use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
 use crate::metrics::{ClassificationMetrics, ConfusionMatrix};
 use crate::model::{Model, Parameters};
+use crate::predict::check_finite;
 use crate::threads;
 
 /// Examples as the model sees them.
@@ -32,6 +33,7 @@ impl EncodedDataset {
                 "The data set is empty; add labelled examples to it first.".into(),
             ));
         }
+        classifier.check_pairs(dataset.examples().iter().any(|e| e.pair.is_some()))?;
         let labels = classifier.labels().classes_of(dataset)?;
         let texts: Vec<(&str, Option<&str>)> = dataset
             .examples()
@@ -78,6 +80,7 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let num_labels = model.config.num_labels;
     let logits = threads::run(|| model.logits_of_all(parameters, &data.sequences))??;
+    check_finite(&logits)?;
     let loss = cross_entropy(&logits, &data.labels, num_labels, 1.0);
     let mut confusion = ConfusionMatrix::new(num_labels);
     for (row, &label) in logits.chunks(num_labels).zip(&data.labels) {

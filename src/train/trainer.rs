@@ -173,6 +173,7 @@ struct Totals {
 /// The best evaluation so far.
 struct Best {
     metric: f64,
+    loss: f64,
     step: u64,
     parameters: Arc<Parameters>,
 }
@@ -377,17 +378,22 @@ impl Trainer {
                 )));
             }
         }
-        Ok(())
+        self.check_cancelled(state)
     }
 
-    /// One optimizer step. Where it fails the weights are those of the step before.
-    fn step(&self, state: &mut State) -> Result<StepReport> {
+    fn check_cancelled(&self, state: &State) -> Result<()> {
         if self.cancelled.swap(false, Ordering::Relaxed) {
             return Err(Error::Cancelled(format!(
                 "Training was cancelled after step {} of {}; the model has that step's weights.",
                 state.step, self.schedule.total_steps
             )));
         }
+        Ok(())
+    }
+
+    /// One optimizer step. Where it fails the weights are those of the step before.
+    fn step(&self, state: &mut State) -> Result<StepReport> {
+        self.check_cancelled(state)?;
         let options = &self.options;
         if state.epochs_done >= options.epochs {
             return Err(Error::Finished(format!(
@@ -531,20 +537,23 @@ impl Trainer {
             history.evaluation(state.step, epoch, &evaluation)?;
         }
         let metric = self.options.metric.of(&evaluation);
-        let is_better = state
-            .best
-            .as_ref()
-            .is_none_or(|best| self.options.metric.is_better(metric, best.metric));
+        // Small data sets give the same accuracy often: of equals the lower loss is better.
+        let is_better = state.best.as_ref().is_none_or(|best| {
+            self.options.metric.is_better(metric, best.metric)
+                || (metric == best.metric && evaluation.loss < best.loss)
+        });
         if is_better {
-            state.evaluations_without_gain = 0;
-            state.best = Some(Best {
-                metric,
-                step: state.step,
-                parameters,
-            });
+            // Saved first: what can't be saved isn't the best yet.
             if let Some(path) = &self.options.best_model_path {
                 self.classifier.save(path)?;
             }
+            state.evaluations_without_gain = 0;
+            state.best = Some(Best {
+                metric,
+                loss: evaluation.loss,
+                step: state.step,
+                parameters,
+            });
         } else {
             state.evaluations_without_gain += 1;
         }

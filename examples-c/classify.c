@@ -1,0 +1,319 @@
+/* Classifies the lines of standard input with a saved model, one line of output for each.
+ *
+ *     classify [options] MODEL-DIRECTORY < texts.txt
+ *
+ * Output: label and probability, separated by a tab; with --json a JSON object a line. Lines may be of any length and
+ * must be UTF-8; an empty line is a text too. Lines are classified in batches, but an answer never waits for input that
+ * isn't there yet, so that the program can be typed to, or driven by another one through pipes. */
+
+#define _POSIX_C_SOURCE 200809L
+
+#include <bert.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BATCH 64
+
+static const char usage[] =
+    "usage: classify [options] MODEL-DIRECTORY < texts\n"
+    "  --json          a JSON object a line: text, label, probability\n"
+    "  --top K         the K most probable labels, the best first\n"
+    "  --pair          each line holds two texts, separated by a tab\n"
+    "  --windows       classify long texts by overlapping windows; without it they are cut\n"
+    "  --device NAME   cpu (default), cuda, cuda:N or auto\n"
+    "  --help          show this\n";
+
+static struct {
+    int json, pair, windows, top;
+    const char *device, *model;
+} options = {0, 0, 0, 0, "cpu", NULL};
+
+static void fail(const char *what) {
+    fprintf(stderr, "classify: %s\n", what);
+    exit(1);
+}
+
+static void check(bert_status status, const char *what) {
+    if (status != BERT_OK) {
+        fprintf(stderr, "classify: %s: %s (%s)\n", what, bert_last_error_message(), bert_status_string(status));
+        exit(1);
+    }
+}
+
+static void wrong_usage(const char *problem, const char *argument) {
+    fprintf(stderr, "classify: %s%s (--help lists the options)\n", problem, argument);
+    exit(2);
+}
+
+static void *grow(void *memory, size_t bytes) {
+    memory = realloc(memory, bytes);
+    if (memory == NULL) {
+        fail("out of memory");
+    }
+    return memory;
+}
+
+static void read_arguments(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        const char *argument = argv[i];
+        if (strcmp(argument, "--json") == 0) {
+            options.json = 1;
+        } else if (strcmp(argument, "--pair") == 0) {
+            options.pair = 1;
+        } else if (strcmp(argument, "--windows") == 0) {
+            options.windows = 1;
+        } else if (strcmp(argument, "--help") == 0) {
+            fputs(usage, stdout);
+            exit(0);
+        } else if (strcmp(argument, "--top") == 0 || strcmp(argument, "--device") == 0) {
+            if (++i == argc) {
+                wrong_usage("a value is missing after ", argument);
+            }
+            if (strcmp(argument, "--device") == 0) {
+                options.device = argv[i];
+            } else {
+                char *end;
+                long top = strtol(argv[i], &end, 10);
+                if (*argv[i] == '\0' || *end != '\0' || top < 1 || top > 1000000) {
+                    wrong_usage("--top needs a whole number from 1, not ", argv[i]);
+                }
+                options.top = (int)top;
+            }
+        } else if (argument[0] == '-') {
+            wrong_usage("there is no option ", argument);
+        } else if (options.model != NULL) {
+            wrong_usage("one model directory is enough: ", argument);
+        } else {
+            options.model = argument;
+        }
+    }
+    if (options.model == NULL) {
+        wrong_usage("the model's directory is missing", "");
+    }
+}
+
+/* Standard input, read without stdio: its buffer would hide whether more input is there. */
+static struct {
+    char *bytes;
+    size_t start, end, capacity; /* bytes[start..end] are still to be given */
+    int at_end;
+} input;
+
+enum next { A_LINE, NOTHING_YET, THE_END };
+
+/* Gives the next line, without its end; it is valid until the next call. Waits for one only if asked to. */
+static enum next next_line(int wait, char **line, size_t *length) {
+    size_t searched = input.start;
+    for (;;) {
+        char *newline = searched < input.end ? memchr(input.bytes + searched, '\n', input.end - searched) : NULL;
+        searched = input.end;
+        if (newline != NULL || (input.at_end && input.start < input.end)) {
+            *line = input.bytes + input.start;
+            *length = newline != NULL ? (size_t)(newline - *line) : input.end - input.start;
+            input.start += *length + (newline != NULL ? 1 : 0);
+            if (*length > 0 && (*line)[*length - 1] == '\r') {
+                (*length)--;
+            }
+            return A_LINE;
+        }
+        if (input.at_end) {
+            return THE_END;
+        }
+        if (!wait) {
+            struct pollfd ready = {STDIN_FILENO, POLLIN, 0};
+            if (poll(&ready, 1, 0) == 0) {
+                return NOTHING_YET;
+            }
+        }
+        /* The line that has begun moves to the front, and the room doubles when it fills it. */
+        if (input.start > 0) {
+            memmove(input.bytes, input.bytes + input.start, input.end - input.start);
+            searched -= input.start;
+            input.end -= input.start;
+            input.start = 0;
+        }
+        if (input.end == input.capacity) {
+            input.capacity = input.capacity == 0 ? 65536 : 2 * input.capacity;
+            input.bytes = grow(input.bytes, input.capacity);
+        }
+        ssize_t count = read(STDIN_FILENO, input.bytes + input.end, input.capacity - input.end);
+        if (count > 0) {
+            input.end += (size_t)count;
+        } else if (count == 0) {
+            input.at_end = 1;
+        } else if (errno != EINTR) {
+            fail(strerror(errno));
+        }
+    }
+}
+
+/* The lines that wait for an answer. The texts' memory is kept from batch to batch. */
+static struct {
+    size_t count;
+    unsigned long long first_line;
+    char *memory[BATCH];
+    size_t capacity[BATCH];
+    const char *texts[BATCH], *pairs[BATCH];
+    size_t lengths[BATCH], pair_lengths[BATCH];
+} batch = {.first_line = 1};
+
+static void add_to_batch(const char *line, size_t length) {
+    size_t i = batch.count;
+    if (batch.capacity[i] < length + 1) {
+        batch.capacity[i] = length + 1;
+        batch.memory[i] = grow(batch.memory[i], length + 1);
+    }
+    memcpy(batch.memory[i], line, length);
+    batch.texts[i] = batch.memory[i];
+    batch.lengths[i] = length;
+    if (options.pair) {
+        char *tab = memchr(batch.memory[i], '\t', length);
+        if (tab == NULL) {
+            fprintf(stderr, "classify: line %llu has no tab between two texts, which --pair needs\n",
+                    batch.first_line + i);
+            exit(1);
+        }
+        batch.lengths[i] = (size_t)(tab - batch.memory[i]);
+        batch.pairs[i] = tab + 1;
+        batch.pair_lengths[i] = length - batch.lengths[i] - 1;
+    }
+    batch.count++;
+}
+
+/* The texts are UTF-8, or the library wouldn't have taken them: only these characters need an escape. */
+static void print_json_string(const char *text, size_t length) {
+    putchar('"');
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '"' || c == '\\') {
+            printf("\\%c", c);
+        } else if (c < 0x20) {
+            printf("\\u%04x", c);
+        } else {
+            putchar(c);
+        }
+    }
+    putchar('"');
+}
+
+static void print_label(const bert_model *model, int32_t label_id, float probability) {
+    const char *name;
+    size_t length;
+    check(bert_label_name(model, label_id, &name, &length), "bert_label_name");
+    if (options.json) {
+        printf("\"label\":");
+        print_json_string(name, length);
+        printf(",\"probability\":%.6f", probability);
+    } else {
+        fwrite(name, 1, length, stdout);
+        printf("\t%.6f", probability);
+    }
+}
+
+static void print_answer(const bert_model *model, size_t i, const int32_t *label_ids, const float *probabilities,
+                         int top) {
+    if (options.json) {
+        printf("{\"text\":");
+        print_json_string(batch.texts[i], batch.lengths[i]);
+        if (options.pair) {
+            printf(",\"pair\":");
+            print_json_string(batch.pairs[i], batch.pair_lengths[i]);
+        }
+        putchar(',');
+    }
+    print_label(model, label_ids[0], probabilities[0]);
+    if (options.json && options.top > 0) {
+        printf(",\"top\":[");
+        for (int k = 0; k < top; k++) {
+            printf(k == 0 ? "{" : ",{");
+            print_label(model, label_ids[k], probabilities[k]);
+            putchar('}');
+        }
+        putchar(']');
+    } else {
+        for (int k = 1; k < top; k++) {
+            putchar('\t');
+            print_label(model, label_ids[k], probabilities[k]);
+        }
+    }
+    printf(options.json ? "}\n" : "\n");
+}
+
+/* Classifies the lines that wait. `label_ids` and `probabilities` have room for BATCH * top numbers. */
+static void answer(const bert_model *model, const bert_predict_options *predict_options, int32_t *label_ids,
+                   float *probabilities) {
+    size_t top = (size_t)predict_options->top_k;
+    bert_predictions predictions;
+    check(bert_predictions_init(&predictions, sizeof predictions), "bert_predictions_init");
+    predictions.top_label_ids = label_ids;
+    predictions.top_label_ids_capacity = BATCH * top;
+    predictions.top_probabilities = probabilities;
+    predictions.top_probabilities_capacity = BATCH * top;
+    bert_status status = bert_predict_batch(model, batch.count, batch.texts, batch.lengths,
+                                            options.pair ? batch.pairs : NULL, options.pair ? batch.pair_lengths : NULL,
+                                            predict_options, &predictions);
+    if (status != BERT_OK) {
+        fprintf(stderr, "classify: lines %llu to %llu: %s (%s)\n", batch.first_line, batch.first_line + batch.count - 1,
+                bert_last_error_message(), bert_status_string(status));
+        exit(1);
+    }
+    for (size_t i = 0; i < batch.count; i++) {
+        print_answer(model, i, label_ids + i * top, probabilities + i * top, (int)top);
+    }
+    /* Whoever reads the other end gets whole batches, and a full disk doesn't go unnoticed. */
+    if (fflush(stdout) != 0) {
+        fail("the output can't be written");
+    }
+    batch.first_line += batch.count;
+    batch.count = 0;
+}
+
+int main(int argc, char **argv) {
+    read_arguments(argc, argv);
+
+    bert_load_options load_options;
+    check(bert_load_options_init(&load_options, sizeof load_options), "bert_load_options_init");
+    load_options.device = options.device;
+    bert_model *model;
+    check(bert_load(options.model, &load_options, &model), "bert_load");
+    bert_info info;
+    check(bert_info_init(&info, sizeof info), "bert_info_init");
+    check(bert_get_info(model, &info), "bert_get_info");
+
+    bert_predict_options predict_options;
+    check(bert_predict_options_init(&predict_options, sizeof predict_options), "bert_predict_options_init");
+    predict_options.long_text = options.windows ? BERT_LONG_TEXT_WINDOWS : BERT_LONG_TEXT_TRUNCATE;
+    predict_options.top_k = options.top < 1 ? 1 : options.top < info.num_labels ? options.top : info.num_labels;
+    size_t room = BATCH * (size_t)predict_options.top_k;
+    int32_t *label_ids = grow(NULL, room * sizeof *label_ids);
+    float *probabilities = grow(NULL, room * sizeof *probabilities);
+
+    for (;;) {
+        char *line;
+        size_t length;
+        enum next next = next_line(batch.count == 0, &line, &length);
+        if (next == A_LINE) {
+            add_to_batch(line, length);
+        }
+        if (batch.count > 0 && (next != A_LINE || batch.count == BATCH)) {
+            answer(model, &predict_options, label_ids, probabilities);
+        }
+        if (next == THE_END) {
+            break;
+        }
+    }
+
+    for (size_t i = 0; i < BATCH; i++) {
+        free(batch.memory[i]);
+    }
+    free(input.bytes);
+    free(label_ids);
+    free(probabilities);
+    bert_free(model);
+    return 0;
+}

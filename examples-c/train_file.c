@@ -1,0 +1,598 @@
+/* Trains a text classifier on a data file: a small command-line trainer.
+ *
+ *     train_file --train reviews.csv --split 0.1 --epochs 5 --output my-model
+ *
+ * `train_file --help` lists the options. Files are TSV, CSV or JSON Lines, by their names. On a terminal a progress bar
+ * shows loss, tokens a second and the time that is left; elsewhere a plain line comes now and then. Ctrl-C ends the
+ * training after the step that runs; the model is evaluated and saved all the same, and the exit code is 130. */
+
+#define _POSIX_C_SOURCE 200809L
+
+#include <bert.h>
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- What can go wrong ------------------------------------------------------------------------------------------ */
+
+/* A wrong option: one sentence, exit code 2. */
+static void wrong_usage(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "train_file: ");
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, " (--help lists the options)\n");
+    va_end(arguments);
+    exit(2);
+}
+
+/* The library's own sentence. An option that only the library can judge is a wrong option too. */
+static void check(bert_status status, const char *what) {
+    if (status != BERT_OK) {
+        fprintf(stderr, "train_file: %s: %s (%s)\n", what, bert_last_error_message(), bert_status_string(status));
+        exit(status == BERT_ERR_INVALID_ARGUMENT ? 2 : 1);
+    }
+}
+
+static void *allocate(size_t count, size_t size) {
+    void *memory = calloc(count, size);
+    if (memory == NULL) {
+        fprintf(stderr, "train_file: out of memory\n");
+        exit(1);
+    }
+    return memory;
+}
+
+/* ---- Options ---------------------------------------------------------------------------------------------------- */
+
+/* Most options are fields of the library's structs, and the table below writes straight into them. */
+static bert_read_options read_options;
+static bert_model_options model_options;
+static bert_train_options train_options;
+
+/* The others. What is negative wasn't given. */
+static struct {
+    const char *train, *valid, *test, *model, *output, *device;
+    double split, warmup_epochs, warmup_ratio, dropout;
+    int64_t warmup_steps, seed;
+    int32_t preset, intermediate, threads;
+} settings = {.device = "cpu",
+              .split = -1,
+              .warmup_epochs = -1,
+              .warmup_ratio = -1,
+              .dropout = -1,
+              .warmup_steps = -1,
+              .seed = 42,
+              .preset = BERT_PRESET_COMPACT,
+              .intermediate = -1};
+
+struct choice {
+    const char *name;
+    int32_t value;
+};
+
+static const struct choice presets[] = {{"compact", BERT_PRESET_COMPACT}, {"tiny", BERT_PRESET_TINY},
+                                        {"mini", BERT_PRESET_MINI},       {"small", BERT_PRESET_SMALL},
+                                        {"medium", BERT_PRESET_MEDIUM},   {"base", BERT_PRESET_BASE},
+                                        {"large", BERT_PRESET_LARGE},     {NULL, 0}};
+static const struct choice tokenizers[] = {{"word", BERT_TOKENIZER_WORD_LEVEL},
+                                           {"wordpiece", BERT_TOKENIZER_WORDPIECE},
+                                           {"bpe", BERT_TOKENIZER_BPE},
+                                           {NULL, 0}};
+static const struct choice poolings[] = {
+    {"pooler", BERT_POOLING_POOLER}, {"cls", BERT_POOLING_CLS}, {"mean", BERT_POOLING_MEAN}, {NULL, 0}};
+static const struct choice schedules[] = {{"constant", BERT_SCHEDULE_CONSTANT},
+                                          {"linear", BERT_SCHEDULE_LINEAR},
+                                          {"cosine", BERT_SCHEDULE_COSINE},
+                                          {NULL, 0}};
+static const struct choice metrics[] = {{"loss", BERT_METRIC_LOSS},
+                                        {"accuracy", BERT_METRIC_ACCURACY},
+                                        {"f1-macro", BERT_METRIC_F1_MACRO},
+                                        {"f1-weighted", BERT_METRIC_F1_WEIGHTED},
+                                        {"matthews", BERT_METRIC_MATTHEWS},
+                                        {NULL, 0}};
+/* A switch is a choice of one, with no value on the command line. */
+static const struct choice header_present[] = {{"", BERT_HEADER_PRESENT}};
+static const struct choice header_absent[] = {{"", BERT_HEADER_ABSENT}};
+static const struct choice yes[] = {{"", 1}};
+static const struct choice no[] = {{"", 0}};
+
+enum kind { HEADING, TEXT, INT32, INT64, REAL, CHOICE, SWITCH };
+
+struct option {
+    enum kind kind;
+    int new_model; /* describes a new model, so that it means nothing to a saved one */
+    const char *name, *value, *help;
+    void *target;
+    const struct choice *choices;
+};
+
+static const struct option table[] = {
+    {HEADING, 0, "data", NULL, NULL, NULL, NULL},
+    {TEXT, 0, "--train", "FILE", "the data to train on (.tsv, .csv, .jsonl)", &settings.train, NULL},
+    {TEXT, 0, "--valid", "FILE", "the data to evaluate on after each epoch", &settings.valid, NULL},
+    {TEXT, 0, "--test", "FILE", "the data to evaluate on at the end", &settings.test, NULL},
+    {REAL, 0, "--split", "FRACTION", "take this share of --train for validation", &settings.split, NULL},
+    {TEXT, 0, "--text-column", "COLUMN", "the text's column: a name, or a number from 1", &read_options.text_column,
+     NULL},
+    {TEXT, 0, "--pair-column", "COLUMN", "the second text's column", &read_options.pair_column, NULL},
+    {TEXT, 0, "--label-column", "COLUMN", "the label's column", &read_options.label_column, NULL},
+    {SWITCH, 0, "--header", NULL, "the first line names the columns", &read_options.header, header_present},
+    {SWITCH, 0, "--no-header", NULL, "the first line is data", &read_options.header, header_absent},
+    {SWITCH, 0, "--label-ids", NULL, "labels are class ids 0, 1, 2, ...", &read_options.labels_are_ids, yes},
+
+    {HEADING, 0, "model", NULL, NULL, NULL, NULL},
+    {TEXT, 0, "--model", "DIR", "start from a saved model; without it, a new one is made", &settings.model, NULL},
+    {CHOICE, 1, "--preset", "NAME", "sizes of a new model", &settings.preset, presets},
+    {CHOICE, 1, "--tokenizer", "NAME", "learned from the training texts", &model_options.tokenizer, tokenizers},
+    {INT32, 1, "--min-frequency", "N", "rarer words get no token", &model_options.min_frequency, NULL},
+    {INT32, 1, "--vocab-size", "N", "most tokens", &model_options.max_vocab_size, NULL},
+    {INT32, 1, "--hidden", "N", "width of the states", &model_options.hidden_size, NULL},
+    {INT32, 1, "--layers", "N", "number of blocks", &model_options.num_hidden_layers, NULL},
+    {INT32, 1, "--heads", "N", "attention heads of each block", &model_options.num_attention_heads, NULL},
+    {INT32, 1, "--intermediate", "N", "width of the feed-forward block; without it, 4 times --hidden",
+     &settings.intermediate, NULL},
+    {CHOICE, 1, "--pooling", "NAME", "what the classifier reads", &model_options.pooling, poolings},
+    {REAL, 1, "--dropout", "P", "all of the model's dropouts", &settings.dropout, NULL},
+
+    {HEADING, 0, "training", NULL, NULL, NULL, NULL},
+    {INT32, 0, "--max-length", "N", "longest text in tokens; a new model has as many positions",
+     &train_options.max_length, NULL},
+    {INT32, 0, "--epochs", "N", "times through the data", &train_options.epochs, NULL},
+    {INT32, 0, "--batch", "N", "examples of a batch", &train_options.batch_size, NULL},
+    {INT32, 0, "--accumulate", "N", "batches of a step", &train_options.gradient_accumulation_steps, NULL},
+    {REAL, 0, "--lr", "X", "highest learning rate", &train_options.learning_rate, NULL},
+    {REAL, 0, "--warmup-ratio", "X", "warm-up as a share of all steps", &settings.warmup_ratio, NULL},
+    {INT64, 0, "--warmup-steps", "N", "warm-up in steps", &settings.warmup_steps, NULL},
+    {REAL, 0, "--warmup-epochs", "X", "warm-up in epochs", &settings.warmup_epochs, NULL},
+    {CHOICE, 0, "--schedule", "NAME", "the learning rate after the warm-up", &train_options.schedule, schedules},
+    {REAL, 0, "--weight-decay", "X", "AdamW's weight decay", &train_options.weight_decay, NULL},
+    {REAL, 0, "--clip", "X", "largest norm of the gradient; 0 turns clipping off", &train_options.max_grad_norm, NULL},
+    {INT64, 0, "--seed", "N", "weights, order, dropout and --split follow from it", &settings.seed, NULL},
+    {CHOICE, 0, "--metric", "NAME", "which evaluation is the best", &train_options.metric, metrics},
+    {INT32, 0, "--patience", "N", "end after so many evaluations without a better one",
+     &train_options.early_stopping_patience, NULL},
+    {INT64, 0, "--eval-steps", "N", "evaluate every so many steps too", &train_options.eval_steps, NULL},
+    {SWITCH, 0, "--no-restore-best", NULL, "keep the last step's weights, not the best evaluation's",
+     &train_options.restore_best, no},
+
+    {HEADING, 0, "other", NULL, NULL, NULL, NULL},
+    {TEXT, 0, "--output", "DIR", "save the model here", &settings.output, NULL},
+    {TEXT, 0, "--history", "FILE", "write a line of JSON for each step and evaluation", &train_options.history_path,
+     NULL},
+    {INT32, 0, "--threads", "N", "threads to compute with; 0: as many as there are processors", &settings.threads,
+     NULL},
+    {TEXT, 0, "--device", "NAME", "cpu (default), cuda, cuda:N or auto", &settings.device, NULL},
+    {SWITCH, 0, "--help", NULL, "show this", NULL, NULL},
+};
+static const size_t table_size = sizeof table / sizeof table[0];
+
+static void print_help(void) {
+    printf("usage: train_file --train FILE [options]\n");
+    for (size_t i = 0; i < table_size; i++) {
+        const struct option *option = &table[i];
+        if (option->kind == HEADING) {
+            printf("\n%s\n", option->name);
+            continue;
+        }
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", option->name, option->value != NULL ? option->value : "");
+        printf("  %-24s %s", left, option->help);
+        if (option->kind == CHOICE) {
+            for (const struct choice *choice = option->choices; choice->name != NULL; choice++) {
+                printf("%s%s", choice == option->choices ? ": " : ", ", choice->name);
+            }
+        }
+        printf("\n");
+    }
+}
+
+static void set(const struct option *option, const char *value) {
+    char *end = NULL;
+    errno = 0;
+    switch (option->kind) {
+    case TEXT:
+        *(const char **)option->target = value;
+        return;
+    case INT32:
+    case INT64: {
+        long long number = strtoll(value, &end, 10);
+        int64_t most = option->kind == INT32 ? INT32_MAX : INT64_MAX;
+        if (end == value || *end != '\0' || errno != 0 || number < 0 || number > most) {
+            wrong_usage("%s needs a whole number from 0 to %lld, not '%s'", option->name, (long long)most, value);
+        }
+        if (option->kind == INT32) {
+            *(int32_t *)option->target = (int32_t)number;
+        } else {
+            *(int64_t *)option->target = number;
+        }
+        return;
+    }
+    case REAL: {
+        double number = strtod(value, &end);
+        if (end == value || *end != '\0' || !isfinite(number) || number < 0) {
+            wrong_usage("%s needs a number that is not negative, not '%s'", option->name, value);
+        }
+        *(double *)option->target = number;
+        return;
+    }
+    case CHOICE:
+        for (const struct choice *choice = option->choices; choice->name != NULL; choice++) {
+            if (strcmp(choice->name, value) == 0) {
+                *(int32_t *)option->target = choice->value;
+                return;
+            }
+        }
+        wrong_usage("%s has no choice '%s'", option->name, value);
+        return;
+    case SWITCH:
+        *(int32_t *)option->target = option->choices->value;
+        return;
+    case HEADING:
+        return;
+    }
+}
+
+static void read_arguments(int argc, char **argv) {
+    const char *for_new_model = NULL;
+    for (int i = 1; i < argc; i++) {
+        const struct option *option = NULL;
+        for (size_t j = 0; j < table_size; j++) {
+            if (table[j].kind != HEADING && strcmp(table[j].name, argv[i]) == 0) {
+                option = &table[j];
+            }
+        }
+        if (option == NULL) {
+            wrong_usage("there is no option '%s'", argv[i]);
+        }
+        if (option->target == NULL) {
+            print_help();
+            exit(0);
+        }
+        const char *value = NULL;
+        if (option->kind != SWITCH) {
+            if (++i == argc) {
+                wrong_usage("%s needs a value", option->name);
+            }
+            value = argv[i];
+        }
+        set(option, value);
+        if (option->new_model) {
+            for_new_model = option->name;
+        }
+    }
+    if (settings.train == NULL) {
+        wrong_usage("--train is missing");
+    }
+    if (settings.model != NULL && for_new_model != NULL) {
+        wrong_usage("%s describes a new model and can't go with --model", for_new_model);
+    }
+    if (settings.valid != NULL && settings.split >= 0) {
+        wrong_usage("--valid and --split are two ways to the validation data: give one of them");
+    }
+    if ((settings.warmup_ratio >= 0) + (settings.warmup_steps >= 0) + (settings.warmup_epochs >= 0) > 1) {
+        wrong_usage("--warmup-ratio, --warmup-steps and --warmup-epochs are three ways to say the same: give one");
+    }
+}
+
+static void read_options_and_defaults(int argc, char **argv) {
+    /* Twice: the first time finds --preset, which decides the defaults that the other options then change. */
+    read_arguments(argc, argv);
+    check(bert_read_options_init(&read_options, sizeof read_options), "bert_read_options_init");
+    check(bert_model_options_init(&model_options, sizeof model_options, settings.preset), "bert_model_options_init");
+    check(bert_train_options_init(&train_options, sizeof train_options), "bert_train_options_init");
+    int32_t preset_hidden = model_options.hidden_size;
+    read_arguments(argc, argv);
+
+    if (settings.intermediate >= 0) {
+        model_options.intermediate_size = settings.intermediate;
+    } else if (model_options.hidden_size != preset_hidden && model_options.hidden_size <= INT32_MAX / 4) {
+        model_options.intermediate_size = 4 * model_options.hidden_size;
+    }
+    if (train_options.max_length > 0) {
+        model_options.max_position_embeddings = train_options.max_length;
+    }
+    if (settings.dropout >= 0) {
+        model_options.hidden_dropout_prob = settings.dropout;
+        model_options.attention_probs_dropout_prob = settings.dropout;
+        model_options.classifier_dropout = settings.dropout;
+    }
+    model_options.device = settings.device;
+    model_options.seed = (uint64_t)settings.seed;
+    train_options.seed = (uint64_t)settings.seed;
+}
+
+/* Warm-up in steps, or as a ratio; with 0 steps the library goes by the ratio, so that one must be 0 as well. */
+static void set_warmup(size_t examples) {
+    if (settings.warmup_ratio >= 0) {
+        train_options.warmup_ratio = settings.warmup_ratio;
+    }
+    if (settings.warmup_epochs >= 0 && train_options.batch_size > 0 && train_options.gradient_accumulation_steps > 0) {
+        /* Last, incomplete batches and steps count: the library leaves no example out. */
+        size_t batch = (size_t)train_options.batch_size, accumulate = (size_t)train_options.gradient_accumulation_steps;
+        size_t batches = (examples + batch - 1) / batch;
+        size_t steps = (batches + accumulate - 1) / accumulate;
+        settings.warmup_steps = (int64_t)(settings.warmup_epochs * (double)steps + 0.5);
+    }
+    if (settings.warmup_steps >= 0) {
+        train_options.warmup_steps = settings.warmup_steps;
+        train_options.warmup_ratio = 0;
+    }
+}
+
+/* ---- Progress --------------------------------------------------------------------------------------------------- */
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static struct {
+    int terminal;
+    double start, shown; /* seconds, as now() gives them */
+} progress_state;
+
+static void print_time(double seconds) {
+    long s = (long)(seconds + 0.5);
+    if (s >= 3600) {
+        fprintf(stderr, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    } else {
+        fprintf(stderr, "%ld:%02ld", s / 60, s % 60);
+    }
+}
+
+static int32_t show_progress(const bert_progress *progress, void *user_data) {
+    (void)user_data;
+    const char *clear = progress_state.terminal ? "\r\033[K" : "";
+    double time = now();
+    if (progress->event == BERT_EVENT_EVALUATION) {
+        fprintf(stderr, "%sepoch %d/%d, step %lld: validation loss %.4f, accuracy %.2f %%, macro F1 %.4f\n", clear,
+                progress->epoch, progress->epochs, (long long)progress->step, progress->eval_loss,
+                100.0 * progress->eval_accuracy, progress->eval_f1_macro);
+        return 0;
+    }
+    /* A terminal is redrawn ten times a second at most; a log file gets a line every ten seconds. */
+    double interval = progress_state.terminal ? 0.1 : 10;
+    if (time - progress_state.shown < interval) {
+        return 0;
+    }
+    progress_state.shown = time;
+    double share = (double)progress->step / (double)progress->total_steps;
+    fprintf(stderr, "%s", clear);
+    if (progress_state.terminal) {
+        const int width = 10;
+        int done = (int)(share * width);
+        fprintf(stderr, "[");
+        for (int i = 0; i < width; i++) {
+            fputc(i < done ? '=' : i == done ? '>' : ' ', stderr);
+        }
+        fprintf(stderr, "] ");
+    }
+    fprintf(stderr, "epoch %d/%d  step %lld/%lld  loss %.4f  %.0f tokens/s  ", progress->epoch, progress->epochs,
+            (long long)progress->step, (long long)progress->total_steps, progress->loss, progress->tokens_per_second);
+    print_time((time - progress_state.start) * (1 - share) / share);
+    fprintf(stderr, " left%s", progress_state.terminal ? "" : "\n");
+    fflush(stderr);
+    return 0;
+}
+
+/* The trainer that runs, for the signal handler. bert_trainer_cancel is one of the few calls that a handler may make. */
+static bert_trainer *volatile running;
+
+static void cancel(int signal_number) {
+    (void)signal_number;
+    bert_trainer_cancel(running);
+}
+
+/* The first Ctrl-C asks the training to stop; the second, as always, ends the program. */
+static void cancel_on_signals(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = cancel;
+    action.sa_flags = (int)(SA_RESETHAND | SA_RESTART);
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- Evaluation ------------------------------------------------------------------------------------------------- */
+
+static const char *label_name(const bert_model *model, int32_t label) {
+    const char *name;
+    check(bert_label_name(model, label, &name, NULL), "bert_label_name");
+    return name;
+}
+
+static void print_evaluation(const bert_model *model, const bert_dataset *dataset, const char *title) {
+    bert_info info;
+    check(bert_info_init(&info, sizeof info), "bert_info_init");
+    check(bert_get_info(model, &info), "bert_get_info");
+    size_t labels = (size_t)info.num_labels;
+
+    bert_evaluation evaluation;
+    check(bert_evaluation_init(&evaluation, sizeof evaluation), "bert_evaluation_init");
+    evaluation.confusion_capacity = labels * labels;
+    evaluation.confusion = allocate(evaluation.confusion_capacity, sizeof *evaluation.confusion);
+    evaluation.class_capacity = labels;
+    evaluation.precision = allocate(labels, sizeof *evaluation.precision);
+    evaluation.recall = allocate(labels, sizeof *evaluation.recall);
+    evaluation.f1 = allocate(labels, sizeof *evaluation.f1);
+    evaluation.support = allocate(labels, sizeof *evaluation.support);
+    check(bert_evaluate(model, dataset, train_options.max_length, &evaluation), title);
+
+    printf("\n%s: %lld examples\n\n", title, (long long)evaluation.examples);
+    printf("confusion matrix (a row: the true label; a column: the predicted one, in the same order)\n");
+    int width = 0;
+    for (size_t i = 0; i < labels; i++) {
+        int length = (int)strlen(label_name(model, (int32_t)i));
+        width = length > width ? length : width;
+    }
+    for (size_t i = 0; i < labels; i++) {
+        printf("  %-*s", width, label_name(model, (int32_t)i));
+        for (size_t j = 0; j < labels; j++) {
+            printf(" %7llu", (unsigned long long)evaluation.confusion[i * labels + j]);
+        }
+        printf("\n");
+    }
+    printf("\n  %-*s precision    recall        F1   support\n", width, "");
+    for (size_t i = 0; i < labels; i++) {
+        printf("  %-*s %9.4f %9.4f %9.4f %9llu\n", width, label_name(model, (int32_t)i), evaluation.precision[i],
+               evaluation.recall[i], evaluation.f1[i], (unsigned long long)evaluation.support[i]);
+    }
+    printf("\nloss %.4f, accuracy %.4f, macro F1 %.4f, weighted F1 %.4f, Matthews correlation %.4f\n", evaluation.loss,
+           evaluation.accuracy, evaluation.f1_macro, evaluation.f1_weighted, evaluation.matthews);
+
+    free(evaluation.confusion);
+    free(evaluation.precision);
+    free(evaluation.recall);
+    free(evaluation.f1);
+    free(evaluation.support);
+}
+
+/* ---- The run ---------------------------------------------------------------------------------------------------- */
+
+static bert_dataset *read_data(const char *path) {
+    bert_dataset *dataset;
+    check(bert_dataset_read(path, &read_options, &dataset), path);
+    return dataset;
+}
+
+static bert_model *make_or_load(const bert_dataset *train) {
+    bert_model *model;
+    if (settings.model != NULL) {
+        bert_load_options load_options;
+        check(bert_load_options_init(&load_options, sizeof load_options), "bert_load_options_init");
+        load_options.device = settings.device;
+        load_options.labels_from = train;
+        check(bert_load(settings.model, &load_options, &model), settings.model);
+    } else {
+        check(bert_create(&model_options, train, &model), "the new model");
+    }
+    return model;
+}
+
+static void print_model(const bert_model *model) {
+    bert_info info;
+    int32_t threads;
+    check(bert_info_init(&info, sizeof info), "bert_info_init");
+    check(bert_get_info(model, &info), "bert_get_info");
+    check(bert_get_num_threads(&threads), "bert_get_num_threads");
+    printf("model: %d layers, hidden %d, %d heads, %d positions, %d tokens, %d labels, %lld parameters; on %s, "
+           "%d threads\n",
+           info.num_hidden_layers, info.hidden_size, info.num_attention_heads, info.max_position_embeddings,
+           info.vocab_size, info.num_labels, (long long)info.parameter_count, info.device, threads);
+}
+
+/* Trains; gives 1 if it was cancelled. */
+static int train(const bert_model *model, const bert_dataset *data, const bert_dataset *validation) {
+    train_options.progress = show_progress;
+    bert_trainer *trainer;
+    check(bert_trainer_create(model, data, validation, &train_options, &trainer), "the training");
+    running = trainer;
+    cancel_on_signals();
+    progress_state.terminal = isatty(STDERR_FILENO);
+    progress_state.start = progress_state.shown = now();
+
+    bert_train_report report;
+    check(bert_train_report_init(&report, sizeof report), "bert_train_report_init");
+    bert_status status = bert_train(trainer, &report);
+    if (progress_state.terminal) {
+        fprintf(stderr, "\r\033[K");
+    }
+    if (status != BERT_OK && status != BERT_ERR_CANCELLED) {
+        check(status, "the training");
+    }
+    /* The signals do what they did before; only then may the trainer go, which the handler uses. */
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    running = NULL;
+    bert_trainer_free(trainer);
+
+    if (status == BERT_ERR_CANCELLED) {
+        printf("cancelled: the model has the last step's weights\n");
+        return 1;
+    }
+    printf("trained: %d epochs, %lld steps, last epoch's loss %.4f and accuracy %.4f, %lld tokens in %.1f s "
+           "(%.0f tokens/s)%s\n",
+           report.epochs, (long long)report.steps, report.loss, report.accuracy, (long long)report.tokens,
+           report.seconds, (double)report.tokens / report.seconds,
+           report.stop_reason == BERT_STOP_EARLY ? "; ended early" : "");
+    if (validation != NULL) {
+        printf("best evaluation: %.4f after step %lld%s\n", report.best_metric, (long long)report.best_step,
+               report.restored_best ? ", which is what the model has" : "");
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    double start = now();
+    if (bert_abi_version() != BERT_ABI_VERSION) {
+        fprintf(stderr, "train_file: bert.h is for ABI %d, the library has ABI %u\n", BERT_ABI_VERSION,
+                bert_abi_version());
+        return 1;
+    }
+    read_options_and_defaults(argc, argv);
+    check(bert_set_num_threads(settings.threads), "--threads");
+
+    /* All files are read before the training, so that a mistake in one shows now rather than in an hour. */
+    bert_dataset *data = read_data(settings.train);
+    bert_dataset *validation = settings.valid != NULL ? read_data(settings.valid) : NULL;
+    bert_dataset *test = settings.test != NULL ? read_data(settings.test) : NULL;
+    if (settings.split >= 0) {
+        bert_dataset *part;
+        check(bert_dataset_split(data, settings.split, (uint64_t)settings.seed, &part, &validation), "--split");
+        bert_dataset_free(data);
+        data = part;
+    }
+    size_t examples;
+    check(bert_dataset_count(data, &examples), "bert_dataset_count");
+    set_warmup(examples);
+    printf("data: %lu examples to train on\n", (unsigned long)examples);
+
+    bert_model *model = make_or_load(data);
+    print_model(model);
+    fflush(stdout);
+    int cancelled = train(model, data, validation);
+
+    /* Saved first: whatever happens from here on, the training wasn't in vain. */
+    if (settings.output != NULL) {
+        check(bert_save(model, settings.output), "--output");
+        printf("saved to %s\n", settings.output);
+    }
+    fflush(stdout);
+    if (validation == NULL && test == NULL) {
+        print_evaluation(model, data, "training data");
+    }
+    if (validation != NULL) {
+        print_evaluation(model, validation, "validation data");
+    }
+    if (test != NULL) {
+        print_evaluation(model, test, "test data");
+    }
+    bert_dataset_free(data);
+    bert_dataset_free(validation);
+    bert_dataset_free(test);
+    bert_free(model);
+
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+#ifdef __APPLE__
+    double peak = (double)use.ru_maxrss / (1 << 20); /* bytes */
+#else
+    double peak = (double)use.ru_maxrss / (1 << 10); /* KiB */
+#endif
+    printf("\n%.1f s in all, peak memory %.0f MiB\n", now() - start, peak);
+    if (fflush(stdout) != 0) {
+        return 1;
+    }
+    return cancelled ? 130 : 0;
+}

@@ -1,0 +1,101 @@
+#!/bin/sh
+# train_file.sh PROGRAM DEVICE: the example train_file, on small files written here.
+set -eu
+program=$1 device=$2
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+train_file() {
+    "$program" --device "$device" "$@"
+}
+
+# Sentences whose label one word decides.
+awk 'BEGIN {
+    split("film book cake phone hotel song", things); split("very quite really so", degrees)
+    split("good great lovely", good); split("bad awful boring", bad)
+    for (i = 1; i <= 6; i++) for (j = 1; j <= 4; j++) for (k = 1; k <= 3; k++) {
+        printf "the %s was %s %s\t1\n", things[i], degrees[j], good[k]
+        printf "the %s was %s %s\t0\n", things[i], degrees[j], bad[k]
+    }
+}' >train.tsv
+printf 'a good film\t1\na boring cake\t0\nan awful book , so bad\t0\na lovely song\t1\n' >test.tsv
+
+# A new model: split, warm-up by epochs, history, evaluation and saving.
+train_file --train train.tsv --split 0.25 --test test.tsv --epochs 6 --batch 8 --accumulate 2 --lr 2e-3 \
+    --warmup-epochs 0.5 --max-length 16 --seed 7 --history history.jsonl --output model >out.txt 2>err.txt ||
+    fail "$(cat out.txt err.txt)"
+cat out.txt
+grep -q 'data: 108 examples' out.txt || fail "--split"
+grep -q '16 positions' out.txt || fail "--max-length"
+test "$(grep -c 'validation loss' err.txt)" -eq 6 || fail "an evaluation after each epoch: $(cat err.txt)"
+grep -q 'test data: 4 examples' out.txt || fail "--test"
+grep -q '^  0 *2 *0$' out.txt || fail "the confusion matrix"
+test "$(grep -c '"step"' history.jsonl)" -ge 42 || fail "--history"
+test -f model/config.json || fail "--output"
+# 108 examples are 14 batches, 7 steps: the warm-up has 3.5, rounded to 4, so that the fifth step has the highest rate.
+sed -n 5p history.jsonl | grep -q '"learning_rate":0\.002,' || fail "--warmup-epochs: $(sed -n 5p history.jsonl)"
+
+# On from the saved model, on a file of another format. It knows the task already.
+{
+    printf '\357\273\277label,"text"\r\n'
+    awk -F '\t' '{ printf "%s,\"%s , isn'"'"'t it\"\r\n", $2, $1 }' train.tsv
+} >train.csv
+train_file --train train.csv --model model --text-column text --label-column label --epochs 1 --lr 1e-4 \
+    --warmup-steps 0 --threads 1 >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
+grep -q 'training data: 144 examples' out.txt || fail "a training without validation data"
+grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$(cat out.txt)"
+
+# Pairs, other tokenizers and heads, early stopping.
+awk -F '\t' '{ split($1, w, " "); print w[2] "\t" w[4] " " w[5] "\t" ($2 == 1 ? "good" : "bad") }' train.tsv >pairs.tsv
+for tokenizer in wordpiece bpe; do
+    train_file --train pairs.tsv --no-header --text-column 1 --pair-column 2 --label-column 3 --valid pairs.tsv \
+        --tokenizer $tokenizer --preset tiny --hidden 64 --heads 4 --layers 1 --pooling mean --dropout 0 --epochs 30 \
+        --batch 16 --lr 3e-3 --schedule cosine --warmup-ratio 0.1 --metric f1-macro --patience 2 >out.txt 2>err.txt ||
+        fail "$(cat out.txt err.txt)"
+    grep -q 'ended early' out.txt || fail "--patience: $(cat out.txt)"
+    grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$tokenizer: $(cat out.txt)"
+done
+
+# Ctrl-C: the model is saved all the same.
+"$program" --device "$device" --train train.tsv --epochs 100000 --history interrupted.jsonl --output interrupted \
+    >out.txt 2>err.txt &
+process=$!
+trap 'kill -KILL $process 2>/dev/null || true' EXIT
+while ! test -s interrupted.jsonl; do
+    sleep 0.1
+    kill -0 $process 2>/dev/null || fail "the training ended by itself: $(cat out.txt err.txt)"
+done
+# (A shell's background process ignores SIGINT at first; SIGTERM goes the same way.)
+kill -TERM $process
+status=0
+wait $process || status=$?
+test $status -eq 130 || fail "exit code $status after a signal: $(cat out.txt err.txt)"
+grep -q cancelled out.txt || fail "$(cat out.txt)"
+test -f interrupted/config.json || fail "the model was not saved after a signal"
+
+# What is wrong is said in one sentence, with exit code 2 for options.
+expect() {
+    expected=$1 sentence=$2
+    shift 2
+    status=0
+    "$program" "$@" >out.txt 2>err.txt || status=$?
+    test $status -eq "$expected" || fail "$*: exit code $status"
+    test "$(wc -l <err.txt)" -eq 1 || fail "$*: one sentence: $(cat err.txt)"
+    grep -q -e "$sentence" err.txt || fail "$*: $(cat err.txt)"
+}
+expect 2 '--train is missing'
+expect 2 "no option '--epoch'" --train train.tsv --epoch 3
+expect 2 '--epochs needs a value' --train train.tsv --epochs
+expect 2 '--epochs needs a whole number' --train train.tsv --epochs 3.5
+expect 2 '--lr needs a number' --train train.tsv --lr nan
+expect 2 "--pooling has no choice 'max'" --train train.tsv --pooling max
+expect 2 "can't go with --model" --train train.tsv --model model --hidden 64
+expect 2 'give one of them' --train train.tsv --split 0.1 --valid test.tsv
+expect 2 'give one' --train train.tsv --warmup-steps 3 --warmup-epochs 1
+expect 2 BERT_ERR_INVALID_ARGUMENT --train train.tsv --hidden 64 --heads 5
+expect 1 BERT_ERR_IO --train no-such-file.tsv
+expect 1 BERT_ERR_IO --train train.tsv --model no-such-directory
+"$program" --help | grep -q -e '--warmup-epochs X' || fail "--help"
+echo passed

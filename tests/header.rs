@@ -1,0 +1,157 @@
+//! `include/bert.h` against the source it is generated from, against C and C++ compilers, and against the symbols of
+//! the shared library.
+//!
+//! `BERT_UPDATE_HEADER=1 cargo test --release --test header` refreshes the committed header.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Outcome, cdylib, has_program, run_quietly, trial};
+
+fn main() {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let needs = |program: &'static str| move || has_program(program);
+    let cxx = if has_program("g++").is_ok() {
+        "g++"
+    } else {
+        "c++"
+    };
+    let trials = vec![
+        trial("is_what_the_source_says", || Ok(()), is_current),
+        trial("compiles_alone_as_c99", needs("cc"), || {
+            compiles("cc", &["-std=c99", "-x", "c"])
+        }),
+        trial("compiles_alone_as_cxx", needs(cxx), move || {
+            compiles(cxx, &["-std=c++11", "-x", "c++"])
+        }),
+        trial(
+            "library_exports_what_it_declares",
+            needs("nm"),
+            exports_match,
+        ),
+        trial(
+            "library_soname_is_its_file_name",
+            needs("readelf"),
+            soname_is_plain,
+        ),
+    ];
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn header_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("include/bert.h")
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The committed header is what cbindgen writes from the source.
+fn is_current() -> Outcome {
+    let generated = read(Path::new(env!("BERT_HEADER")))?;
+    if std::env::var_os("BERT_UPDATE_HEADER").is_some_and(|value| value == "1") {
+        fs::write(header_path(), generated).map_err(|error| error.to_string())?;
+        return Ok(());
+    }
+    let committed = read(&header_path())?;
+    if committed == generated {
+        return Ok(());
+    }
+    let mut wrong = String::from(
+        "include/bert.h isn't what the source says; refresh it with \
+         `BERT_UPDATE_HEADER=1 cargo test --release --test header`. The first lines that differ:\n",
+    );
+    let (old, new): (Vec<&str>, Vec<&str>) =
+        (committed.lines().collect(), generated.lines().collect());
+    let first = old
+        .iter()
+        .zip(&new)
+        .position(|(a, b)| a != b)
+        .unwrap_or(old.len().min(new.len()));
+    let mut show = |sign: char, lines: &[&str]| {
+        for (place, line) in lines.iter().enumerate().skip(first).take(5) {
+            wrong.push_str(&format!("{sign} {:5} {line}\n", place + 1));
+        }
+    };
+    show('-', &old);
+    show('+', &new);
+    Err(wrong.into())
+}
+
+/// A program that holds nothing but the header, so that what the header forgets to include is missed.
+fn compiles(compiler: &str, language: &[&str]) -> Outcome {
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let source = directory.path().join("alone");
+    fs::write(&source, "#include \"bert.h\"\n").map_err(|error| error.to_string())?;
+    let mut command = Command::new(compiler);
+    command
+        .args(language)
+        .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"])
+        .arg("-I")
+        .arg(header_path().parent().ok_or("the header has a directory")?)
+        .arg(&source);
+    run_quietly(&mut command).map(|_| ())?;
+    Ok(())
+}
+
+/// The functions that the header declares: a name of ours before a parenthesis, on a line that isn't indented.
+fn declared() -> Result<BTreeSet<String>, String> {
+    let header = read(&header_path())?;
+    let starts = |line: &&str| line.starts_with(|c: char| c.is_ascii_alphabetic());
+    let name = |line: &str| {
+        let before = line.split('(').next()?;
+        let name = before.rsplit([' ', '*']).next()?;
+        (line.contains('(') && name.starts_with("bert_")).then(|| name.to_string())
+    };
+    Ok(header
+        .lines()
+        .filter(starts)
+        .filter(|line| !line.starts_with("typedef"))
+        .filter_map(name)
+        .collect())
+}
+
+fn exports_match() -> Outcome {
+    let listing = run_quietly(
+        Command::new("nm")
+            .args(["-D", "--defined-only", "--extern-only"])
+            .arg(cdylib()?),
+    )?;
+    // A version that the linker adds behind a name ("@@VERSION") isn't part of it.
+    let exported: BTreeSet<String> = listing
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2))
+        .filter_map(|name| name.split('@').next())
+        .map(str::to_string)
+        .collect();
+    let declared = declared()?;
+    if declared.len() < 40 {
+        return Err(format!("only {} functions were found in the header", declared.len()).into());
+    }
+    let missing: Vec<_> = declared.difference(&exported).collect();
+    let undeclared: Vec<_> = exported.difference(&declared).collect();
+    if missing.is_empty() && undeclared.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "declared, but not exported: {missing:?}; exported, but not declared: {undeclared:?}"
+    )
+    .into())
+}
+
+fn soname_is_plain() -> Outcome {
+    let dynamic = run_quietly(Command::new("readelf").arg("-d").arg(cdylib()?))?;
+    let soname = dynamic
+        .lines()
+        .find(|line| line.contains("(SONAME)"))
+        .ok_or("the library has no soname")?;
+    if soname.contains("[libbert.so]") {
+        return Ok(());
+    }
+    Err(format!("the soname isn't libbert.so: {}", soname.trim()).into())
+}
