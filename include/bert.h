@@ -1425,8 +1425,8 @@ bert_status bert_create(const bert_model_options *options, const bert_dataset *t
 
 /**
  * Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT (BertModel, BertForPreTraining,
- * BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and safetensors
- * weights in one file or in shards. A pooler or classifier that the checkpoint lacks gets initial values:
+ * BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and weights as
+ * model.safetensors, its shards, or pytorch_model.bin. A pooler or classifier that the checkpoint lacks gets initial values:
  * bert_parameter_name tells which. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any
  * thread.
  *
@@ -1438,7 +1438,9 @@ bert_status bert_create(const bert_model_options *options, const bert_dataset *t
  * Pointers:
  * `path` ends with a NUL, `options` is NULL or set by bert_load_options_init, `model` is writable.
  */
-bert_status bert_load(const char *path, const bert_load_options *options, bert_model **model);
+bert_status bert_load(const char *path,
+                      const bert_load_options *options,
+                      bert_model **model);
 
 /**
  * Loads a model from the `length` bytes that bert_save_to_buffer gave; they are not needed afterwards. `options` may be

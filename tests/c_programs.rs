@@ -244,7 +244,7 @@ fn readme_compile_line() -> Outcome {
     for line in block[from..].iter().filter(runs) {
         run_quietly(
             Command::new("sh")
-                .args(["-c", line])
+                .args(["-c", line.trim_end_matches("&&")])
                 .current_dir(directory.path()),
         )?;
     }

@@ -459,8 +459,8 @@ pub unsafe extern "C" fn bert_create(
 }
 
 /// Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT (BertModel, BertForPreTraining,
-/// BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and safetensors
-/// weights in one file or in shards. A pooler or classifier that the checkpoint lacks gets initial values:
+/// BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and weights as
+/// model.safetensors, its shards, or pytorch_model.bin. A pooler or classifier that the checkpoint lacks gets initial values:
 /// bert_parameter_name tells which. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any
 /// thread.
 ///

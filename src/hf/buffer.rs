@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, TensorFile};
 use super::weights::{Source, Weights, serialise};
 use super::{LoadOptions, assemble, config, config_json};
 use crate::classifier::Classifier;
@@ -52,7 +52,7 @@ pub fn load_buffer(bytes: &[u8], options: &LoadOptions) -> Result<Classifier> {
         Some(text) => text.parse().ok(),
         None => None,
     };
-    let checkpoint = Checkpoint::new(vec![weights])?;
+    let checkpoint = Checkpoint::new(vec![TensorFile::Safetensors(weights)])?;
     let classifier = assemble(description, tokenizer, checkpoint, device, options)?;
     Ok(classifier.with_max_length(max_length))
 }

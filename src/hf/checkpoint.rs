@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::pickle::StateDict;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::model::parameters::initial_values;
@@ -29,16 +30,54 @@ impl Origins {
     }
 }
 
+/// One file of a checkpoint.
+pub enum TensorFile<'a> {
+    /// safetensors.
+    Safetensors(Weights<'a>),
+    /// PyTorch's `pytorch_model.bin`, and its name for messages.
+    StateDict(StateDict<'a>, String),
+}
+
+impl TensorFile<'_> {
+    fn name(&self) -> String {
+        match self {
+            TensorFile::Safetensors(weights) => weights.name(),
+            TensorFile::StateDict(_, name) => name.clone(),
+        }
+    }
+
+    /// Every tensor's name and shape.
+    fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        match self {
+            TensorFile::Safetensors(weights) => weights.tensors().collect(),
+            TensorFile::StateDict(dict, _) => dict
+                .tensors()
+                .iter()
+                .map(|tensor| (tensor.name.clone(), tensor.shape.clone()))
+                .collect(),
+        }
+    }
+
+    fn read_float32(&mut self, place: &Place) -> Result<Vec<f32>> {
+        match self {
+            TensorFile::Safetensors(weights) => weights.read_float32(&place.name),
+            TensorFile::StateDict(dict, _) => dict.read_float32(place.index),
+        }
+    }
+}
+
 /// Where one tensor is.
 struct Place {
     file: usize,
+    /// Its place among that file's tensors.
+    index: usize,
     name: String,
     shape: Vec<usize>,
 }
 
 /// The tensors of all files of a checkpoint.
 pub struct Checkpoint<'a> {
-    files: Vec<Weights<'a>>,
+    files: Vec<TensorFile<'a>>,
     /// By the name in `BertForSequenceClassification`.
     places: HashMap<String, Place>,
     ignored: Vec<String>,
@@ -64,24 +103,25 @@ fn canonical(name: &str) -> Option<String> {
 
 impl<'a> Checkpoint<'a> {
     /// Sorts the tensors of all files by their names.
-    pub fn new(files: Vec<Weights<'a>>) -> Result<Checkpoint<'a>> {
+    pub fn new(files: Vec<TensorFile<'a>>) -> Result<Checkpoint<'a>> {
         let mut places = HashMap::new();
         let mut ignored = Vec::new();
-        for (file, weights) in files.iter().enumerate() {
-            for (name, shape) in weights.tensors() {
+        for (file, tensors) in files.iter().enumerate() {
+            for (index, (name, shape)) in tensors.tensors().into_iter().enumerate() {
                 let Some(canonical) = canonical(&name) else {
                     ignored.push(name);
                     continue;
                 };
                 let place = Place {
                     file,
+                    index,
                     name: name.clone(),
                     shape,
                 };
                 if let Some(other) = places.insert(canonical, place) {
                     return Err(Error::Format(format!(
                         "{} holds one parameter twice, as '{}' and as '{name}'.",
-                        weights.name(),
+                        tensors.name(),
                         other.name
                     )));
                 }
@@ -127,7 +167,7 @@ impl<'a> Checkpoint<'a> {
                     origins.initialised.push(spec.name.clone());
                 }
                 None => {
-                    let file = self.files.first().map(Weights::name).unwrap_or_default();
+                    let file = self.files.first().map(TensorFile::name).unwrap_or_default();
                     return Err(Error::Format(format!(
                         "{file} lacks the parameter '{}', which config.json asks for.",
                         spec.name
@@ -154,7 +194,7 @@ impl<'a> Checkpoint<'a> {
                 spec.shape
             )));
         }
-        let numbers = file.read_float32(&place.name)?;
+        let numbers = file.read_float32(place)?;
         if !numbers.iter().all(|x| x.is_finite()) {
             return Err(Error::Format(format!(
                 "In {} the parameter '{}' holds a value that is NaN or infinite.",

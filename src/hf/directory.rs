@@ -11,8 +11,9 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::Mode;
 use serde_json::json;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, TensorFile};
 use super::files::{MAX_JSON_BYTES, read_file, read_open_file, sync_directory, write_file};
+use super::pickle::StateDict;
 use super::weights::{Source, Weights, serialise};
 use super::{LoadOptions, assemble, config, config_json};
 use crate::classifier::Classifier;
@@ -23,6 +24,7 @@ use crate::text::{BertNormalization, Tokenizer, TokenizerKind};
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+const STATE_DICT: &str = "pytorch_model.bin";
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
@@ -43,6 +45,8 @@ const OURS: [&str; 6] = [
 struct Directory<'a> {
     open: File,
     path: &'a Path,
+    /// Where PyTorch's file would be.
+    state_dict: PathBuf,
 }
 
 impl<'a> Directory<'a> {
@@ -54,7 +58,11 @@ impl<'a> Directory<'a> {
                 path.display()
             )));
         }
-        Ok(Directory { open, path })
+        Ok(Directory {
+            open,
+            path,
+            state_dict: path.join(STATE_DICT),
+        })
     }
 
     /// Whether the path names another directory by now.
@@ -115,9 +123,9 @@ impl<'a> Directory<'a> {
         })
     }
 
-    /// The opened weights: one file, or the shards of an index.
-    fn weights(&self) -> Result<Vec<Weights<'static>>> {
-        let open = |name: &str| -> Result<Option<Weights<'static>>> {
+    /// The opened weights: one file, the shards of an index, or PyTorch's file.
+    fn weights(&self) -> Result<Vec<TensorFile<'_>>> {
+        let open = |name: &str| -> Result<Option<TensorFile<'_>>> {
             let Some(file) = self.file(name)? else {
                 return Ok(None);
             };
@@ -126,13 +134,19 @@ impl<'a> Directory<'a> {
                 .metadata()
                 .map_err(|error| Error::io("read", &path, &error))?
                 .len();
-            Weights::open(Source::File { file, length, path }).map(Some)
+            let weights = Weights::open(Source::File { file, length, path })?;
+            Ok(Some(TensorFile::Safetensors(weights)))
         };
         if let Some(weights) = open(WEIGHTS)? {
             return Ok(vec![weights]);
         }
         let Some(index) = self.json(WEIGHTS_INDEX)? else {
-            return Err(self.missing(&format!("{WEIGHTS} or {WEIGHTS_INDEX}")));
+            let Some(file) = self.file(STATE_DICT)? else {
+                return Err(self.missing(&format!("{WEIGHTS}, {WEIGHTS_INDEX} or {STATE_DICT}")));
+            };
+            let name = format!("'{}'", self.state_dict.display());
+            let dict = StateDict::open(file, &self.state_dict)?;
+            return Ok(vec![TensorFile::StateDict(dict, name)]);
         };
         let wrong = |what: &str| {
             Error::Format(format!(

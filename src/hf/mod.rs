@@ -9,7 +9,9 @@ mod checkpoint;
 mod config;
 mod directory;
 mod files;
+mod pickle;
 mod weights;
+mod zip;
 
 pub use buffer::{load_buffer, save_buffer};
 pub use checkpoint::Origins;
