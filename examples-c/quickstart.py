@@ -104,6 +104,13 @@ class TrainOptions(ctypes.Structure):
         ("early_stopping_patience", c_int32),
         ("best_model_path", c_char_p),
         ("history_path", c_char_p),
+        ("head_learning_rate", c_double),
+        ("layer_learning_rate_decay", c_double),
+        ("freeze_embeddings", c_int32),
+        ("freeze_layers", c_int32),
+        ("class_weights", POINTER(c_double)),
+        ("num_class_weights", c_size_t),
+        ("label_smoothing", c_double),
         ("progress", ProgressCallback),
         ("progress_user_data", c_void_p),
     ]

@@ -724,6 +724,37 @@ typedef struct {
    */
   const char *history_path;
   /**
+   * Highest learning rate of the pooler and the classifier; 0 (default): learning_rate.
+   */
+  double head_learning_rate;
+  /**
+   * Each layer's learning rate is that of the layer above it times this, the embeddings' below the first; 1 (default):
+   * all the same.
+   */
+  double layer_learning_rate_decay;
+  /**
+   * 1: the embeddings stay as they are; 0 (default).
+   */
+  int32_t freeze_embeddings;
+  /**
+   * The first so many layers, and the embeddings, stay as they are; -1: all layers. Default 0. What is frozen costs
+   * no backward pass and no memory for gradients.
+   */
+  int32_t freeze_layers;
+  /**
+   * How much an example of each class weighs in the training loss, in the order of the class ids, as PyTorch's
+   * cross_entropy has it; NULL (default): all the same.
+   */
+  const double *class_weights;
+  /**
+   * How many: the model's number of classes.
+   */
+  size_t num_class_weights;
+  /**
+   * The share of each target that is spread over all classes, 0 to 1. Default 0.
+   */
+  double label_smoothing;
+  /**
    * Called after each step and evaluation; NULL (default): nothing is.
    */
   bert_progress_callback progress;
@@ -1618,7 +1649,8 @@ bert_status bert_evaluation_init(bert_evaluation *evaluation, size_t struct_size
 /**
  * Makes a trainer of `model` on the data set `train`, with `validation` (NULL: none) to evaluate on. Nothing is trained
  * yet. Texts are tokenized now, with the model's tokenizer: both data sets can be freed at once, and the model's handle
- * too. `options` may be NULL. Free the trainer with bert_trainer_free. Any thread.
+ * too. `options` may be NULL; what its
+ * pointers point to is copied, but for progress_user_data. Free the trainer with bert_trainer_free. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
  * BERT_ERR_DATA (no examples, or all of one class), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),

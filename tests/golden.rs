@@ -9,20 +9,21 @@ use std::path::{Path, PathBuf};
 use bert::classifier::Classifier;
 use bert::data::{Batch, Labels};
 use bert::hf::{LabelChoice, LoadOptions};
-use bert::model::{Gradients, Model, Parameters, Pooling};
+use bert::model::{Frozen, Gradients, Model, Parameters, Pooling, TrainingPass};
 use bert::ops::Buffers;
 use bert::text::{BertNormalization, Tokenizer};
 use bert::threads;
 use bert::train::ScheduleKind;
-use bert::train::loss::cross_entropy;
-use bert::train::optimizer::{AdamW, AdamWOptions, clip_factor, global_norm};
+use bert::train::loss::CrossEntropy;
+use bert::train::optimizer::{AdamW, AdamWOptions, Group, clip_factor, global_norm};
 use bert::train::schedule::Schedule;
 use common::trial;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 
 fn main() {
-    let trials: [(&str, fn(&Path)); 8] = [
+    type Check = fn(&Path);
+    let trials: [(&str, Check); 8] = [
         ("token_ids_and_types", token_ids_and_types),
         ("states_and_logits", states_and_logits),
         ("gradients", gradients),
@@ -181,16 +182,15 @@ fn loss_and_gradients(
     parameters: &Parameters,
     (batch, labels): &(Batch, Vec<u32>),
 ) -> (f64, Gradients) {
-    let mut gradients = model.zero_gradients();
+    let mut gradients = model.zero_gradients(Frozen::default());
     let mut sum = 0.0;
     let examples = labels.len() as f64;
     threads::run(|| {
         model.logits_and_gradients(
             parameters,
-            batch,
-            None,
+            TrainingPass::plain(batch),
             |logits| {
-                let loss = cross_entropy(logits, labels, 3, 1.0 / examples);
+                let loss = CrossEntropy::default().of(logits, labels, 3, 1.0 / examples);
                 sum = loss.sum;
                 loss.derivative
             },
@@ -269,14 +269,13 @@ fn six_adamw_steps(path: &Path) {
         beta1: 0.9,
         beta2: 0.999,
         epsilon: 1e-8,
-        weight_decay: 0.01,
     };
     let schedule = Schedule {
         kind: ScheduleKind::Linear,
         warmup_steps: 2,
         total_steps: 6,
     };
-    let mut optimizer = AdamW::new(options, &model.table);
+    let mut optimizer = AdamW::new(options, &model.table, Group::plain(&model.table, 0.01));
     let mut parameters = classifier.parameters().host().unwrap().into_owned();
     let steps = training["adamw"]["steps"].as_array().unwrap();
     for (number, want) in steps.iter().enumerate() {
@@ -294,7 +293,7 @@ fn six_adamw_steps(path: &Path) {
             (norm / want("grad_norm") - 1.0).abs() < 1e-4,
             "step {number}: {norm}"
         );
-        let mut updated = model.zero_gradients();
+        let mut updated = model.zero_gradients(Frozen::default());
         let scale = clip_factor(norm, 1.0);
         optimizer.update(&values, &mut updated, &gradients, rate, scale);
         parameters = updated;
@@ -343,7 +342,7 @@ fn the_plain_definition_agrees(path: &Path) {
     let (batch, labels) = &batches[0];
     let parameters = classifier.parameters();
     let tensors = parameters.tensors(&model.table, &model.device).unwrap();
-    let mut gradients = model.zero_gradients();
+    let mut gradients = model.zero_gradients(Frozen::default());
     let mut sum = 0.0;
     threads::run(|| {
         model.plain_logits_and_gradients(
@@ -351,7 +350,7 @@ fn the_plain_definition_agrees(path: &Path) {
             batch,
             None,
             |logits| {
-                let loss = cross_entropy(logits, labels, 3, 1.0 / labels.len() as f64);
+                let loss = CrossEntropy::default().of(logits, labels, 3, 1.0 / labels.len() as f64);
                 sum = loss.sum;
                 loss.derivative
             },

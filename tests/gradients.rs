@@ -2,7 +2,9 @@
 
 use bert::data::Batch;
 use bert::model::plain::Pass;
-use bert::model::{BertConfig, HiddenAct, Model, ParameterKind, Parameters, Pooling};
+use bert::model::{
+    BertConfig, Frozen, HiddenAct, Model, ParameterKind, Parameters, Pooling, TrainingPass,
+};
 use bert::ops::Buffers;
 use bert::random::Dropout;
 use candle_core::{Device, Tensor, Var};
@@ -162,13 +164,12 @@ fn every_parameter_gets_its_gradient_with_every_dropout_acting() {
 fn rows_that_a_batch_lacks_and_the_padding_row_get_no_gradient() {
     let model = Model::new(config(Pooling::Pooler, HiddenAct::Gelu, false), Device::Cpu).unwrap();
     let parameters = Parameters::initialise(&model.config, &model.table, 11, &Device::Cpu).unwrap();
-    let mut gradients = model.zero_gradients();
+    let mut gradients = model.zero_gradients(Frozen::default());
     let with_padding = Batch::pack([(&[1u32, 0, 5, 2][..], &[0u32; 4][..])]);
     let logits = model
         .logits_and_gradients(
             &parameters,
-            &with_padding,
-            None,
+            TrainingPass::plain(&with_padding),
             |logits| vec![1.0; logits.len()],
             &mut gradients,
             &mut Buffers::default(),
@@ -210,16 +211,19 @@ fn both_ways_through_the_model_agree() {
                     .map(|i| (0.7 * i as f32 + 0.3).sin())
                     .collect()
             };
-            let mut packed = model.zero_gradients();
+            let mut packed = model.zero_gradients(Frozen::default());
             let mut buffers = Buffers::default();
             // Twice, the second time on used memory: nothing is left over from the first.
             for _ in 0..2 {
-                packed = model.zero_gradients();
+                packed = model.zero_gradients(Frozen::default());
                 model
                     .logits_and_gradients(
                         &parameters,
-                        &batch,
-                        dropout,
+                        TrainingPass {
+                            batch: &batch,
+                            dropout,
+                            frozen: Frozen::default(),
+                        },
                         loss,
                         &mut packed,
                         &mut buffers,
@@ -229,14 +233,17 @@ fn both_ways_through_the_model_agree() {
             let packed_logits = model
                 .logits_and_gradients(
                     &parameters,
-                    &batch,
-                    dropout,
+                    TrainingPass {
+                        batch: &batch,
+                        dropout,
+                        frozen: Frozen::default(),
+                    },
                     loss,
-                    &mut model.zero_gradients(),
+                    &mut model.zero_gradients(Frozen::default()),
                     &mut buffers,
                 )
                 .unwrap();
-            let mut plain = model.zero_gradients();
+            let mut plain = model.zero_gradients(Frozen::default());
             let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
             let plain_logits = model
                 .plain_logits_and_gradients(&tensors, &batch, dropout, loss, &mut plain)
@@ -254,6 +261,50 @@ fn both_ways_through_the_model_agree() {
                 }
             }
         }
+    }
+}
+
+/// What isn't frozen gets the gradient that it gets where nothing is; what is has none.
+#[test]
+fn freezing_leaves_the_other_gradients_as_they_are() {
+    let config = config(Pooling::Pooler, HiddenAct::Gelu, true);
+    let model = Model::new(config, Device::Cpu).unwrap();
+    let parameters = Parameters::initialise(&model.config, &model.table, 11, &Device::Cpu).unwrap();
+    let compute = |frozen: Frozen| {
+        let mut gradients = model.zero_gradients(frozen);
+        model
+            .logits_and_gradients(
+                &parameters,
+                TrainingPass {
+                    batch: &batch(),
+                    dropout: Some(Dropout::new(3, 5)),
+                    frozen,
+                },
+                |logits| logits.iter().map(|x| x.sin()).collect(),
+                &mut gradients,
+                &mut Buffers::default(),
+            )
+            .unwrap();
+        gradients
+    };
+    let whole = compute(Frozen::default());
+    for (embeddings, layers, trained) in [
+        (true, 0, 5 + 2 * 16 + 2 + 4 - 5),
+        (false, 1, 16 + 2 + 4),
+        (true, 2, 4),
+    ] {
+        let frozen = Frozen { embeddings, layers };
+        let part = compute(frozen);
+        let mut count = 0;
+        for (index, (part, whole)) in part.iter().zip(&whole).enumerate() {
+            if model.table.is_frozen(index, frozen) {
+                assert!(part.is_empty());
+            } else {
+                count += 1;
+                assert_eq!(part, whole, "{}", model.table.specs[index].name);
+            }
+        }
+        assert_eq!(count, trained);
     }
 }
 

@@ -3,13 +3,15 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use super::arguments::{choice, flag, optional_path, output, result, size, steps};
+use super::arguments::{array, choice, flag, optional_path, output, result, size, steps};
 use super::boundary::{call, free};
 use super::dataset::contents;
 use super::handles::{self, Object, TrainerHandle, bert_dataset, bert_model, bert_trainer};
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
 use crate::error::{Error, Result};
+use crate::model::Frozen;
+use crate::train::loss::CrossEntropy;
 use crate::train::optimizer::AdamWOptions;
 use crate::train::{
     EncodedDataset, EpochReport, Event, Metric, Progress, ScheduleKind, StepReport, StopReason,
@@ -137,6 +139,23 @@ pub struct bert_train_options {
     pub best_model_path: *const std::ffi::c_char,
     /// A file that gets a line of JSON after each step and evaluation; what it held is replaced. NULL (default): none.
     pub history_path: *const std::ffi::c_char,
+    /// Highest learning rate of the pooler and the classifier; 0 (default): learning_rate.
+    pub head_learning_rate: f64,
+    /// Each layer's learning rate is that of the layer above it times this, the embeddings' below the first; 1 (default):
+    /// all the same.
+    pub layer_learning_rate_decay: f64,
+    /// 1: the embeddings stay as they are; 0 (default).
+    pub freeze_embeddings: i32,
+    /// The first so many layers, and the embeddings, stay as they are; -1: all layers. Default 0. What is frozen costs
+    /// no backward pass and no memory for gradients.
+    pub freeze_layers: i32,
+    /// How much an example of each class weighs in the training loss, in the order of the class ids, as PyTorch's
+    /// cross_entropy has it; NULL (default): all the same.
+    pub class_weights: *const f64,
+    /// How many: the model's number of classes.
+    pub num_class_weights: usize,
+    /// The share of each target that is spread over all classes, 0 to 1. Default 0.
+    pub label_smoothing: f64,
     /// Called after each step and evaluation; NULL (default): nothing is.
     pub progress: bert_progress_callback,
     /// Given to it.
@@ -153,7 +172,7 @@ sized_struct!(bert_train_options, || {
         gradient_accumulation_steps: options.gradient_accumulation_steps as i32,
         max_length: options.max_length as i32,
         learning_rate: options.learning_rate,
-        weight_decay: options.adamw.weight_decay,
+        weight_decay: options.weight_decay,
         adam_beta1: options.adamw.beta1,
         adam_beta2: options.adamw.beta2,
         adam_epsilon: options.adamw.epsilon,
@@ -168,6 +187,13 @@ sized_struct!(bert_train_options, || {
         early_stopping_patience: options.early_stopping_patience as i32,
         best_model_path: std::ptr::null(),
         history_path: std::ptr::null(),
+        head_learning_rate: options.head_learning_rate,
+        layer_learning_rate_decay: options.layer_learning_rate_decay,
+        freeze_embeddings: 0,
+        freeze_layers: 0,
+        class_weights: std::ptr::null(),
+        num_class_weights: 0,
+        label_smoothing: options.cross_entropy.label_smoothing,
         progress: None,
         progress_user_data: std::ptr::null_mut(),
     }
@@ -483,14 +509,18 @@ fn c_progress(progress: &Progress<'_>) -> bert_progress {
 ///
 /// # Safety
 /// `options` is NULL or set by bert_train_options_init; its paths end with a NUL.
-unsafe fn translate(options: *const bert_train_options) -> Result<(TrainOptions, Callback)> {
+unsafe fn translate(
+    options: *const bert_train_options,
+    num_hidden_layers: usize,
+) -> Result<(TrainOptions, Callback)> {
     // SAFETY: by this function's contract.
-    let (o, best_model_path, history_path) = unsafe {
+    let (o, best_model_path, history_path, class_weights) = unsafe {
         let o = sized::read_or_default(options)?;
         (
             o,
             optional_path(o.best_model_path, "best_model_path")?,
             optional_path(o.history_path, "history_path")?,
+            array(o.class_weights, o.num_class_weights, "class_weights")?.to_vec(),
         )
     };
     let options = TrainOptions {
@@ -507,7 +537,20 @@ unsafe fn translate(options: *const bert_train_options) -> Result<(TrainOptions,
             beta1: o.adam_beta1,
             beta2: o.adam_beta2,
             epsilon: o.adam_epsilon,
-            weight_decay: o.weight_decay,
+        },
+        weight_decay: o.weight_decay,
+        head_learning_rate: o.head_learning_rate,
+        layer_learning_rate_decay: o.layer_learning_rate_decay,
+        frozen: Frozen {
+            embeddings: flag(o.freeze_embeddings, "freeze_embeddings")?,
+            layers: match o.freeze_layers {
+                -1 => num_hidden_layers,
+                layers => size(layers, "freeze_layers")?,
+            },
+        },
+        cross_entropy: CrossEntropy {
+            class_weights,
+            label_smoothing: o.label_smoothing,
         },
         max_grad_norm: o.max_grad_norm,
         schedule: choice(
@@ -548,7 +591,8 @@ unsafe fn translate(options: *const bert_train_options) -> Result<(TrainOptions,
 
 /// Makes a trainer of `model` on the data set `train`, with `validation` (NULL: none) to evaluate on. Nothing is trained
 /// yet. Texts are tokenized now, with the model's tokenizer: both data sets can be freed at once, and the model's handle
-/// too. `options` may be NULL. Free the trainer with bert_trainer_free. Any thread.
+/// too. `options` may be NULL; what its
+/// pointers point to is copied, but for progress_user_data. Free the trainer with bert_trainer_free. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
 /// BERT_ERR_DATA (no examples, or all of one class), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
@@ -566,10 +610,11 @@ pub unsafe extern "C" fn bert_trainer_create(
     trainer: *mut *mut bert_trainer,
 ) -> bert_status {
     call(|| {
+        let model = handles::model(model)?;
+        let layers = model.classifier.model().config.num_hidden_layers;
         // SAFETY: by this function's contract.
         let (out, (options, callback)) =
-            unsafe { (result(trainer, "trainer")?, translate(options)?) };
-        let model = handles::model(model)?;
+            unsafe { (result(trainer, "trainer")?, translate(options, layers)?) };
         let train = contents(train)?;
         let validation = if validation.is_null() {
             None

@@ -15,12 +15,34 @@ use std::sync::{Mutex, MutexGuard};
 use candle_core::{Device, Tensor, Var};
 
 pub use config::{BertConfig, HiddenAct, Pooling, Preset};
-pub use parameters::{ParameterKind, ParameterSpec, ParameterTable, Parameters};
+pub use parameters::{Frozen, ParameterKind, ParameterSpec, ParameterTable, Parameters};
 
 use crate::data::{Batch, cut_into_batches};
 use crate::error::Result;
 use crate::ops::Buffers;
 use crate::random::Dropout;
+
+/// What one training pass is about.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainingPass<'a> {
+    /// The sequences.
+    pub batch: &'a Batch,
+    /// Their dropouts; `None` leaves dropout out.
+    pub dropout: Option<Dropout>,
+    /// What gets no gradient: no backward pass goes below the lowest part that isn't frozen.
+    pub frozen: Frozen,
+}
+
+impl<'a> TrainingPass<'a> {
+    /// Without dropout, nothing frozen.
+    pub fn plain(batch: &'a Batch) -> TrainingPass<'a> {
+        TrainingPass {
+            batch,
+            dropout: None,
+            frozen: Frozen::default(),
+        }
+    }
+}
 
 /// Sequences that are computed together outside training, at most.
 const MAX_BATCH_SEQUENCES: usize = 32;
@@ -28,7 +50,7 @@ const MAX_BATCH_SEQUENCES: usize = 32;
 /// Tokens that are computed together outside training, at most, padding included.
 const MAX_BATCH_TOKENS: usize = 4096;
 
-/// A gradient for each parameter, in the table's order, in host memory.
+/// A gradient for each parameter, in the table's order, in host memory; of no numbers where the parameter is frozen.
 pub type Gradients = Vec<Vec<f32>>;
 
 /// Sets of buffers that a model keeps for its next predictions, at most.
@@ -123,22 +145,26 @@ impl Model {
         })
     }
 
-    /// One training pass: the logits (with dropout, where given), and the gradients added to `gradients`. `loss` gets
+    /// One training pass: the logits, and the gradients added to `gradients`. `loss` gets
     /// the logits and gives the derivative of the loss by each of them. `buffers` are the caller's, so that the memory
     /// of training goes with the trainer.
     pub fn logits_and_gradients(
         &self,
         parameters: &Parameters,
-        batch: &Batch,
-        dropout: Option<Dropout>,
+        pass: TrainingPass<'_>,
         loss: impl FnOnce(&[f32]) -> Vec<f32>,
         gradients: &mut Gradients,
         buffers: &mut Buffers,
     ) -> Result<Vec<f32>> {
+        let TrainingPass {
+            batch,
+            dropout,
+            frozen,
+        } = pass;
         match parameters {
             Parameters::Host(values) => self
                 .packed(values, batch, dropout)
-                .logits_and_gradients(buffers, loss, gradients),
+                .logits_and_gradients(buffers, frozen, loss, gradients),
             Parameters::Device(tensors) => {
                 self.plain_logits_and_gradients(tensors, batch, dropout, loss, gradients)
             }
@@ -163,6 +189,9 @@ impl Model {
         let derivative = Tensor::from_vec(loss(&values), logits.shape(), &self.device)?;
         let store = (logits * derivative)?.sum_all()?.backward()?;
         for ((variable, spec), sum) in variables.iter().zip(&self.table.specs).zip(gradients) {
+            if sum.is_empty() {
+                continue;
+            }
             // A parameter that this batch doesn't reach has no gradient: it is zero.
             let Some(gradient) = store.get(variable) else {
                 continue;
@@ -183,12 +212,16 @@ impl Model {
         Ok(values)
     }
 
-    /// Gradients of zero for every parameter.
-    pub fn zero_gradients(&self) -> Gradients {
-        self.table
-            .specs
-            .iter()
-            .map(|spec| vec![0f32; spec.len()])
+    /// Gradients of zero for every parameter that isn't frozen.
+    pub fn zero_gradients(&self, frozen: Frozen) -> Gradients {
+        (0..self.table.specs.len())
+            .map(|index| {
+                if self.table.is_frozen(index, frozen) {
+                    Vec::new()
+                } else {
+                    vec![0f32; self.table.specs[index].len()]
+                }
+            })
             .collect()
     }
 

@@ -4,7 +4,7 @@
 //! States are [tokens, hidden_size], the sequences' tokens one after another: nothing is computed on padding.
 
 use super::config::{BertConfig, Pooling};
-use super::parameters::{LayerIndex, LinearIndex, NormIndex, ParameterTable};
+use super::parameters::{Frozen, LayerIndex, LinearIndex, NormIndex, ParameterTable, Part};
 use super::plain::{dropout_site, probability_dropout};
 use super::{Gradients, ParameterKind};
 use crate::data::Batch;
@@ -75,33 +75,33 @@ struct HeadTape {
 impl Packed<'_> {
     /// Class scores [sequences, num_labels].
     pub fn logits(&self, buffers: &mut Buffers) -> Result<Vec<f32>> {
-        Ok(self.forward(buffers, false)?.0)
+        Ok(self.forward(buffers, None)?.0)
     }
 
     /// The logits, and the gradients added to `gradients`; `loss` gets the logits and gives the derivative by each.
     pub fn logits_and_gradients(
         &self,
         buffers: &mut Buffers,
+        frozen: Frozen,
         loss: impl FnOnce(&[f32]) -> Vec<f32>,
         gradients: &mut Gradients,
     ) -> Result<Vec<f32>> {
-        let (logits, tape) = self.forward(buffers, true)?;
+        let (logits, tape) = self.forward(buffers, Some(frozen))?;
         let derivative = loss(&logits);
         if let Some(tape) = tape {
-            self.backward(buffers, tape, &derivative, gradients)?;
+            self.backward(buffers, frozen, tape, &derivative, gradients)?;
         }
         Ok(logits)
     }
 
     /// Refuses what this machine can't hold before any of it is asked for.
-    fn check_memory(&self, keep: bool) -> Result<()> {
+    fn check_memory(&self, kept_layers: usize) -> Result<()> {
         let config = self.config;
         let token = 14 * config.hidden_size + 2 * config.intermediate_size;
         let squares: u128 = self.batch.ranges().map(|r| (r.len() as u128).pow(2)).sum();
         let layer = self.batch.tokens() as u128 * token as u128
             + squares * config.num_attention_heads as u128;
-        let layers = if keep { config.num_hidden_layers } else { 1 };
-        let bytes = 4 * layer * layers as u128;
+        let bytes = 4 * layer * kept_layers.max(1) as u128;
         let memory = crate::memory::physical_bytes();
         if bytes > memory as u128 {
             return Err(Error::OutOfMemory(format!(
@@ -109,7 +109,11 @@ impl Packed<'_> {
                  max_length{}.",
                 self.batch.len(),
                 self.batch.longest(),
-                if keep { " or batch_size" } else { "" }
+                if kept_layers > 0 {
+                    " or batch_size"
+                } else {
+                    ""
+                }
             )));
         }
         Ok(())
@@ -221,8 +225,8 @@ impl Packed<'_> {
 
     /// One vector a sequence, [sequences, hidden_size].
     pub fn pooled(&self, buffers: &mut Buffers, pooling: Pooling) -> Result<Vec<f32>> {
-        self.check_memory(false)?;
-        let (states, tape) = self.encode(buffers, false)?;
+        self.check_memory(0)?;
+        let (states, tape) = self.encode(buffers, None)?;
         tape.give(buffers);
         let (first, pooled) = self.pool(buffers, &states, pooling)?;
         buffers.give(first);
@@ -230,12 +234,17 @@ impl Packed<'_> {
         Ok(pooled)
     }
 
-    fn forward(&self, buffers: &mut Buffers, keep: bool) -> Result<(Vec<f32>, Option<Tape>)> {
-        self.check_memory(keep)?;
-        let (states, encoder) = self.encode(buffers, keep)?;
+    fn forward(
+        &self,
+        buffers: &mut Buffers,
+        training: Option<Frozen>,
+    ) -> Result<(Vec<f32>, Option<Tape>)> {
+        let layers = self.config.num_hidden_layers;
+        self.check_memory(training.map_or(0, |frozen| layers.saturating_sub(frozen.layers)))?;
+        let (states, encoder) = self.encode(buffers, training)?;
         let (logits, head) = self.head(buffers, &states)?;
         buffers.give(states);
-        if keep {
+        if training.is_some() {
             return Ok((logits, Some(Tape { encoder, head })));
         }
         encoder.give(buffers);
@@ -243,14 +252,19 @@ impl Packed<'_> {
         Ok((logits, None))
     }
 
-    /// The last states, and what the backward pass needs where it is to be kept.
-    fn encode(&self, buffers: &mut Buffers, keep: bool) -> Result<(Vec<f32>, EncoderTape)> {
+    /// The last states, and in training what the backward pass needs of the blocks that aren't frozen.
+    fn encode(
+        &self,
+        buffers: &mut Buffers,
+        training: Option<Frozen>,
+    ) -> Result<(Vec<f32>, EncoderTape)> {
+        let first_kept = training.map_or(usize::MAX, |frozen| frozen.layers);
         let (mut states, embeddings_norm) = self.embed(buffers)?;
         let mut layers = Vec::new();
         for (number, layer) in self.table.layers.iter().enumerate() {
             let (output, tape) = self.layer(buffers, number, layer, states)?;
             states = output;
-            if keep {
+            if number >= first_kept {
                 layers.push(tape);
             } else {
                 tape.give(buffers);
@@ -474,6 +488,7 @@ impl Packed<'_> {
     fn backward(
         &self,
         buffers: &mut Buffers,
+        frozen: Frozen,
         tape: Tape,
         dlogits: &[f32],
         gradients: &mut Gradients,
@@ -483,16 +498,21 @@ impl Packed<'_> {
             layers,
             final_norm,
         } = tape.encoder;
+        let is_frozen = |part| frozen.contains(part, self.config.num_hidden_layers);
         let mut dstates = self.head_backward(buffers, tape.head, dlogits, gradients)?;
         if let (Some(index), Some(normalised)) = (self.table.final_norm, final_norm) {
-            self.norm_backward(index, &normalised, &mut dstates, gradients);
+            if !is_frozen(Part::FinalNorm) {
+                self.norm_backward(index, &normalised, &mut dstates, gradients);
+            }
             normalised.give(buffers);
         }
-        let numbered = self.table.layers.iter().zip(layers).enumerate();
-        for (number, (layer, tape)) in numbered.rev() {
+        let kept = self.table.layers.iter().enumerate().skip(frozen.layers);
+        for ((number, layer), tape) in kept.zip(layers).rev() {
             dstates = self.layer_backward(buffers, number, layer, tape, dstates, gradients)?;
         }
-        self.embed_backward(&embeddings_norm, &mut dstates, gradients);
+        if !is_frozen(Part::Embeddings) {
+            self.embed_backward(&embeddings_norm, &mut dstates, gradients);
+        }
         embeddings_norm.give(buffers);
         buffers.give(dstates);
         Ok(())

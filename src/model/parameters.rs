@@ -128,6 +128,40 @@ pub struct ParameterTable {
     pub classifier: LinearIndex,
 }
 
+/// The part of the model that a parameter belongs to, from the bottom up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The embeddings and their norm.
+    Embeddings,
+    /// A block, counted from 0.
+    Layer(usize),
+    /// The norm after the last block.
+    FinalNorm,
+    /// The pooler and the classifier.
+    Head,
+}
+
+/// What training leaves as it is: from the bottom up, since a block's gradient needs all that is above it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Frozen {
+    /// The embeddings; with any block, they too.
+    pub embeddings: bool,
+    /// The first so many blocks; all of them, and the norm after them, where there are no more.
+    pub layers: usize,
+}
+
+impl Frozen {
+    /// Whether `part` of a model of `num_hidden_layers` blocks stays as it is.
+    pub fn contains(self, part: Part, num_hidden_layers: usize) -> bool {
+        match part {
+            Part::Embeddings => self.embeddings || self.layers > 0,
+            Part::Layer(number) => number < self.layers,
+            Part::FinalNorm => self.layers >= num_hidden_layers,
+            Part::Head => false,
+        }
+    }
+}
+
 /// Appends parameters and remembers where they went.
 #[derive(Default)]
 struct Builder {
@@ -241,6 +275,26 @@ impl ParameterTable {
             pooler,
             classifier,
         }
+    }
+
+    /// The part that parameter number `index` belongs to.
+    pub fn part(&self, index: usize) -> Part {
+        // The parts stand in the table one after another.
+        let layers = self
+            .layers
+            .iter()
+            .position(|layer| index <= layer.output_norm.bias);
+        match layers {
+            _ if index <= self.embeddings.norm.bias => Part::Embeddings,
+            Some(number) => Part::Layer(number),
+            None if self.final_norm.is_some_and(|norm| index <= norm.bias) => Part::FinalNorm,
+            None => Part::Head,
+        }
+    }
+
+    /// Whether parameter number `index` stays as it is.
+    pub fn is_frozen(&self, index: usize, frozen: Frozen) -> bool {
+        frozen.contains(self.part(index), self.layers.len())
     }
 
     /// Numbers in all parameters.
@@ -372,6 +426,25 @@ mod tests {
             "bert.encoder.layer.3.output.LayerNorm.weight"
         );
         assert_eq!(table.specs[table.classifier.bias].name, "classifier.bias");
+        assert_eq!(table.part(table.embeddings.norm.bias), Part::Embeddings);
+        assert_eq!(table.part(table.layers[0].query.weight), Part::Layer(0));
+        assert_eq!(
+            table.part(table.layers[11].output_norm.bias),
+            Part::Layer(11)
+        );
+        assert_eq!(table.part(table.classifier.weight), Part::Head);
+        let compact = ParameterTable::new(&super::super::config::Preset::Compact.config());
+        let norm = compact.final_norm.unwrap();
+        assert_eq!(compact.part(norm.weight), Part::FinalNorm);
+        let all = Frozen {
+            embeddings: false,
+            layers: 2,
+        };
+        let trained: Vec<&str> = (0..compact.specs.len())
+            .filter(|&index| !compact.is_frozen(index, all))
+            .map(|index| compact.specs[index].name.as_str())
+            .collect();
+        assert_eq!(trained, ["classifier.weight", "classifier.bias"]);
     }
 
     #[test]

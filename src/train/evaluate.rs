@@ -1,6 +1,6 @@
 //! A model's loss and metrics on labelled examples.
 
-use super::loss::{argmax, cross_entropy};
+use super::loss::{CrossEntropy, argmax};
 use crate::classifier::Classifier;
 use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
@@ -64,7 +64,7 @@ impl EncodedDataset {
 pub struct Evaluation {
     /// Examples.
     pub examples: usize,
-    /// Mean cross entropy.
+    /// Mean cross entropy, without class weights and label smoothing.
     pub loss: f64,
     /// Accuracy, F1, Matthews correlation and each class's precision, recall and F1.
     pub metrics: ClassificationMetrics,
@@ -81,7 +81,7 @@ pub fn evaluate(
     let num_labels = model.config.num_labels;
     let logits = threads::run(|| model.logits_of_all(parameters, &data.sequences))??;
     check_finite(&logits)?;
-    let loss = cross_entropy(&logits, &data.labels, num_labels, 1.0);
+    let loss = CrossEntropy::default().of(&logits, &data.labels, num_labels, 1.0);
     let mut confusion = ConfusionMatrix::new(num_labels);
     for (row, &label) in logits.chunks(num_labels).zip(&data.labels) {
         confusion.add(label, argmax(row) as u32)?;

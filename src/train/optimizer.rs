@@ -18,47 +18,73 @@ pub struct AdamWOptions {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// Decay of weights and embeddings; biases and layer norms are spared.
+}
+
+/// How one parameter is trained.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Group {
+    /// What the learning rate is multiplied with.
+    pub rate_factor: f64,
+    /// Its weight decay.
     pub weight_decay: f64,
+    /// Whether it stays as it is: it has no gradient and no moments.
+    pub is_frozen: bool,
+}
+
+impl Group {
+    /// Each parameter alike, but for the decay that biases and layer norms are spared.
+    pub fn plain(table: &ParameterTable, weight_decay: f64) -> Vec<Group> {
+        table
+            .specs
+            .iter()
+            .map(|spec| Group {
+                rate_factor: 1.0,
+                weight_decay: if spec.kind.has_weight_decay() {
+                    weight_decay
+                } else {
+                    0.0
+                },
+                is_frozen: false,
+            })
+            .collect()
+    }
 }
 
 /// The optimizer's state.
 #[derive(Debug, Clone)]
 pub struct AdamW {
     options: AdamWOptions,
+    /// One for each parameter.
+    groups: Vec<Group>,
     /// Steps taken.
     step: u64,
     first_moments: Vec<Vec<f32>>,
     second_moments: Vec<Vec<f32>>,
-    weight_decay: Vec<f64>,
 }
 
 impl AdamW {
-    /// Moments of zero for the parameters of `table`.
-    pub fn new(options: AdamWOptions, table: &ParameterTable) -> AdamW {
+    /// Moments of zero for the parameters of `table`, trained as `groups` says.
+    pub fn new(options: AdamWOptions, table: &ParameterTable, groups: Vec<Group>) -> AdamW {
         let zeros = || -> Vec<Vec<f32>> {
             table
                 .specs
                 .iter()
-                .map(|spec| vec![0f32; spec.len()])
+                .zip(&groups)
+                .map(|(spec, group)| {
+                    if group.is_frozen {
+                        Vec::new()
+                    } else {
+                        vec![0f32; spec.len()]
+                    }
+                })
                 .collect()
         };
         AdamW {
-            options,
-            step: 0,
             first_moments: zeros(),
             second_moments: zeros(),
-            weight_decay: table
-                .specs
-                .iter()
-                .map(|spec| {
-                    if spec.kind.has_weight_decay() {
-                        options.weight_decay
-                    } else {
-                        0.0
-                    }
-                })
-                .collect(),
+            options,
+            groups,
+            step: 0,
         }
     }
 
@@ -77,17 +103,23 @@ impl AdamW {
             beta1,
             beta2,
             epsilon,
-            ..
         } = self.options;
         let exponent = self.step.min(i32::MAX as u64) as i32;
-        let step_size = (learning_rate / (1.0 - beta1.powi(exponent))) as f32;
+        let first_correction = 1.0 - beta1.powi(exponent);
         let root_correction = (1.0 - beta2.powi(exponent)).sqrt() as f32;
         let scale = gradient_scale as f32;
         let (keep1, take1) = (beta1 as f32, (1.0 - beta1) as f32);
         let (keep2, take2) = (beta2 as f32, (1.0 - beta2) as f32);
         let epsilon = epsilon as f32;
         for (index, (values, updated)) in values.iter().zip(updated).enumerate() {
-            let shrink = (1.0 - learning_rate * self.weight_decay[index]) as f32;
+            let group = self.groups[index];
+            if group.is_frozen {
+                updated.copy_from_slice(values);
+                continue;
+            }
+            let learning_rate = learning_rate * group.rate_factor;
+            let step_size = (learning_rate / first_correction) as f32;
+            let shrink = (1.0 - learning_rate * group.weight_decay) as f32;
             values
                 .par_chunks(BLOCK)
                 .zip(updated.par_chunks_mut(BLOCK))
@@ -165,9 +197,11 @@ mod tests {
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
-            weight_decay: 0.1,
         };
-        let mut optimizer = AdamW::new(options, &table);
+        let mut groups = Group::plain(&table, 0.1);
+        groups[table.embeddings.word].is_frozen = true;
+        groups[table.layers[0].output.bias].rate_factor = 0.5;
+        let mut optimizer = AdamW::new(options, &table, groups);
         let fill = |value: f32| -> Vec<Vec<f32>> {
             table.specs.iter().map(|s| vec![value; s.len()]).collect()
         };
@@ -191,6 +225,13 @@ mod tests {
         assert!((f64::from(weight) - expected[0]).abs() < 1e-6);
         assert!((f64::from(bias) - expected[1]).abs() < 1e-6);
         assert!(bias > weight);
+        assert!(values[table.embeddings.word].iter().all(|&v| v == 0.5));
+        // Half the rate: half the way.
+        let slower = values[table.layers[0].output.bias][0];
+        assert!(
+            (0.5 - slower - 0.5 * (0.5 - bias)).abs() < 1e-6,
+            "{slower} {bias}"
+        );
     }
 
     #[test]

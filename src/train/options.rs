@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use super::evaluate::Evaluation;
-use super::optimizer::AdamWOptions;
+use super::loss::CrossEntropy;
+use super::optimizer::{AdamWOptions, Group};
 use super::schedule::{Schedule, ScheduleKind};
 use crate::error::{Error, Result};
+use crate::model::parameters::Part;
+use crate::model::{BertConfig, Frozen, ParameterTable};
 
 /// What decides which of two evaluations is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,17 @@ pub struct TrainOptions {
     pub learning_rate: f64,
     /// The update's constants.
     pub adamw: AdamWOptions,
+    /// AdamW's weight decay; biases and layer norms are spared.
+    pub weight_decay: f64,
+    /// Highest learning rate of the pooler and the classifier; 0: the others' too.
+    pub head_learning_rate: f64,
+    /// Each block's learning rate is that of the block above times this, the last block's the head's; the embeddings'
+    /// come below the first (Clark et al., "ELECTRA", 2020). 1: all the same.
+    pub layer_learning_rate_decay: f64,
+    /// What stays as it is.
+    pub frozen: Frozen,
+    /// The training loss's class weights and label smoothing.
+    pub cross_entropy: CrossEntropy,
     /// Gradients are scaled down to this global norm; 0 turns that off.
     pub max_grad_norm: f64,
     /// The learning rate's course.
@@ -98,8 +112,12 @@ impl Default for TrainOptions {
                 beta1: 0.9,
                 beta2: 0.999,
                 epsilon: 1e-8,
-                weight_decay: 0.01,
             },
+            weight_decay: 0.01,
+            head_learning_rate: 0.0,
+            layer_learning_rate_decay: 1.0,
+            frozen: Frozen::default(),
+            cross_entropy: CrossEntropy::default(),
             max_grad_norm: 1.0,
             schedule: ScheduleKind::Linear,
             warmup_steps: 0,
@@ -140,7 +158,20 @@ impl TrainOptions {
             ("adam_beta1", self.adamw.beta1, 0.0, 0.999_999),
             ("adam_beta2", self.adamw.beta2, 0.0, 0.999_999_9),
             ("adam_epsilon", self.adamw.epsilon, 1e-30, 1.0),
-            ("weight_decay", self.adamw.weight_decay, 0.0, 10.0),
+            ("weight_decay", self.weight_decay, 0.0, 10.0),
+            ("head_learning_rate", self.head_learning_rate, 0.0, 10.0),
+            (
+                "layer_learning_rate_decay",
+                self.layer_learning_rate_decay,
+                0.0,
+                1.0,
+            ),
+            (
+                "label_smoothing",
+                self.cross_entropy.label_smoothing,
+                0.0,
+                1.0,
+            ),
             ("max_grad_norm", self.max_grad_norm, 0.0, 1e30),
             ("warmup_ratio", self.warmup_ratio, 0.0, 1.0),
         ];
@@ -153,6 +184,51 @@ impl TrainOptions {
             }
         }
         Ok(())
+    }
+
+    /// What can only be said of the model that is to be trained.
+    pub fn validate_for(&self, config: &BertConfig) -> Result<()> {
+        let weights = &self.cross_entropy.class_weights;
+        if !weights.is_empty() && weights.len() != config.num_labels {
+            return Err(Error::InvalidArgument(format!(
+                "There are {} class_weights; this model has {} classes.",
+                weights.len(),
+                config.num_labels
+            )));
+        }
+        if let Some(weight) = weights.iter().find(|w| !(**w > 0.0 && **w <= 1e6)) {
+            return Err(Error::InvalidArgument(format!(
+                "A class weight is {weight}; it must be above 0 and at most 1000000."
+            )));
+        }
+        if self.frozen.layers > config.num_hidden_layers {
+            return Err(Error::InvalidArgument(format!(
+                "freeze_layers is {}; this model has {} layers.",
+                self.frozen.layers, config.num_hidden_layers
+            )));
+        }
+        Ok(())
+    }
+
+    /// How each parameter is trained.
+    pub fn groups(&self, table: &ParameterTable) -> Vec<Group> {
+        let layers = table.layers.len();
+        let decay = |below: usize| self.layer_learning_rate_decay.powi(below as i32);
+        let head = match self.head_learning_rate {
+            rate if rate > 0.0 && self.learning_rate > 0.0 => rate / self.learning_rate,
+            _ => 1.0,
+        };
+        let mut groups = Group::plain(table, self.weight_decay);
+        for (index, group) in groups.iter_mut().enumerate() {
+            group.is_frozen = table.is_frozen(index, self.frozen);
+            group.rate_factor = match table.part(index) {
+                Part::Embeddings => decay(layers + 1),
+                Part::Layer(number) => decay(layers - number),
+                Part::FinalNorm => 1.0,
+                Part::Head => head,
+            };
+        }
+        groups
     }
 
     /// The schedule of a plan of `total_steps`.
@@ -193,6 +269,28 @@ mod tests {
                 .message()
                 .contains("epochs is 0")
         );
+    }
+
+    #[test]
+    fn rates_fall_from_the_head_to_the_embeddings() {
+        let table = ParameterTable::new(&BertConfig {
+            num_hidden_layers: 2,
+            ..BertConfig::default()
+        });
+        let options = TrainOptions {
+            learning_rate: 1e-4,
+            head_learning_rate: 1e-3,
+            layer_learning_rate_decay: 0.5,
+            ..TrainOptions::default()
+        };
+        let groups = options.groups(&table);
+        let factor = |index: usize| groups[index].rate_factor;
+        assert!((factor(table.classifier.weight) - 10.0).abs() < 1e-12);
+        assert_eq!(factor(table.layers[1].query.weight), 0.5);
+        assert_eq!(factor(table.layers[0].query.weight), 0.25);
+        assert_eq!(factor(table.embeddings.word), 0.125);
+        assert_eq!(groups[table.layers[0].query.bias].weight_decay, 0.0);
+        assert_eq!(groups[table.layers[0].query.weight].weight_decay, 0.01);
     }
 
     #[test]

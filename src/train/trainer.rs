@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use super::evaluate::{EncodedDataset, Evaluation, evaluate};
 use super::history::History;
-use super::loss::cross_entropy;
 use super::optimizer::{AdamW, clip_factor, global_norm};
 use super::options::TrainOptions;
 use super::plan::epoch_batches;
@@ -14,7 +13,7 @@ use super::schedule::Schedule;
 use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::model::{Gradients, Parameters};
+use crate::model::{Frozen, Gradients, Parameters, TrainingPass};
 use crate::ops::Buffers;
 use crate::random::Dropout;
 use crate::{log, threads};
@@ -164,10 +163,22 @@ struct State {
 #[derive(Debug, Clone, Copy, Default)]
 struct Totals {
     loss: f64,
+    /// Sum of the examples' weights.
+    weight: f64,
     correct: usize,
     examples: usize,
     tokens: usize,
     seconds: f64,
+}
+
+impl Totals {
+    fn mean_loss(&self) -> f64 {
+        self.loss / self.weight.max(f64::MIN_POSITIVE)
+    }
+
+    fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.examples.max(1) as f64
+    }
 }
 
 /// The best evaluation so far.
@@ -187,6 +198,7 @@ impl Trainer {
         options: TrainOptions,
     ) -> Result<Trainer> {
         options.validate()?;
+        options.validate_for(&classifier.model().config)?;
         let data = EncodedDataset::new(&classifier, train, options.max_length)?;
         if data.labels.iter().all(|label| *label == data.labels[0]) {
             return Err(Error::Data(format!(
@@ -227,8 +239,8 @@ impl Trainer {
         Ok(Trainer {
             lengths: data.sequences.ranges().map(|range| range.len()).collect(),
             state: Mutex::new(State {
-                optimizer: AdamW::new(options.adamw, &model.table),
-                gradients: model.zero_gradients(),
+                optimizer: AdamW::new(options.adamw, &model.table, options.groups(&model.table)),
+                gradients: model.zero_gradients(options.frozen),
                 buffers: Buffers::default(),
                 spare: Vec::new(),
                 epochs_done: 0,
@@ -281,12 +293,11 @@ impl Trainer {
                 progress.as_mut().map(|p| &mut **p as OnProgress<'_>),
             )?;
             if state.batches.is_empty() {
-                let examples = totals.examples.max(1) as f64;
                 return Ok(EpochReport {
                     epoch: report.epoch,
                     step: report.step,
-                    loss: totals.loss / examples,
-                    accuracy: totals.correct as f64 / examples,
+                    loss: totals.mean_loss(),
+                    accuracy: totals.accuracy(),
                     examples: totals.examples,
                     tokens: totals.tokens,
                     seconds: totals.seconds,
@@ -331,12 +342,11 @@ impl Trainer {
             restored_best = true;
             self.classifier.publish(best.parameters.clone());
         }
-        let examples = state.totals.examples.max(1) as f64;
         Ok(TrainReport {
             epochs: state.epochs_done,
             steps: state.step,
-            loss: state.totals.loss / examples,
-            accuracy: state.totals.correct as f64 / examples,
+            loss: state.totals.mean_loss(),
+            accuracy: state.totals.accuracy(),
             best_metric: state.best.as_ref().map(|best| best.metric),
             best_step: state.best.as_ref().map_or(0, |best| best.step),
             stop_reason,
@@ -429,13 +439,18 @@ impl Trainer {
         }
 
         let examples: usize = window.iter().map(Vec::len).sum();
-        let weight = 1.0 / examples as f64;
+        let cross_entropy = &options.cross_entropy;
+        let weight: f64 = window
+            .iter()
+            .flatten()
+            .map(|&example| cross_entropy.weight(self.data.labels[example]))
+            .sum();
         let model = self.classifier.model();
         let parameters = self.classifier.parameters();
         let learning_rate = options.learning_rate * self.schedule.factor(state.step);
         // The memory of the set before the present one, where nobody uses that any more.
         let mut updated = match std::mem::take(&mut state.spare) {
-            values if values.is_empty() => model.zero_gradients(),
+            values if values.is_empty() => model.zero_gradients(Frozen::default()),
             values => values,
         };
         let State {
@@ -456,10 +471,14 @@ impl Trainer {
                     Dropout::new(options.seed, first_batch_number.wrapping_add(number as u32));
                 model.logits_and_gradients(
                     &parameters,
-                    &batch,
-                    Some(dropout),
+                    TrainingPass {
+                        batch: &batch,
+                        dropout: Some(dropout),
+                        frozen: options.frozen,
+                    },
                     |logits| {
-                        let loss = cross_entropy(logits, &labels, model.config.num_labels, weight);
+                        let num_labels = model.config.num_labels;
+                        let loss = cross_entropy.of(logits, &labels, num_labels, 1.0 / weight);
                         sums.loss += loss.sum;
                         sums.correct += loss.correct;
                         loss.derivative
@@ -485,7 +504,7 @@ impl Trainer {
             let updated = Parameters::from_host(updated, &model.table, &model.device)?;
             Ok((sums, norm, Some(updated)))
         })??;
-        let loss = sums.loss / examples as f64;
+        let loss = sums.loss / weight;
         let Some(updated) = updated else {
             return Err(Error::NotFinite(format!(
                 "At step {} the loss is {loss} and the gradient's norm {grad_norm}; the update was left out and the \
@@ -514,6 +533,7 @@ impl Trainer {
         };
         let totals = &mut state.totals;
         totals.loss += sums.loss;
+        totals.weight += weight;
         totals.correct += sums.correct;
         totals.examples += sums.examples;
         totals.tokens += sums.tokens;
