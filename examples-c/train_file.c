@@ -130,7 +130,8 @@ static const struct option table[] = {
     {SWITCH, 0, "--label-ids", NULL, "labels are class ids 0, 1, 2, ...", &read_options.labels_are_ids, yes},
 
     {HEADING, 0, "model", NULL, NULL, NULL, NULL},
-    {TEXT, 0, "--model", "DIR", "start from a saved model; without it, a new one is made", &settings.model, NULL},
+    {TEXT, 0, "--model", "DIR", "start from a saved model or a published BERT; without it, a new one is made",
+     &settings.model, NULL},
     {CHOICE, 1, "--preset", "NAME", "sizes of a new model", &settings.preset, presets},
     {CHOICE, 1, "--tokenizer", "NAME", "learned from the training texts", &model_options.tokenizer, tokenizers},
     {INT32, 1, "--min-frequency", "N", "rarer words get no token", &model_options.min_frequency, NULL},
@@ -155,6 +156,15 @@ static const struct option table[] = {
     {REAL, 0, "--warmup-epochs", "X", "warm-up in epochs", &settings.warmup_epochs, NULL},
     {CHOICE, 0, "--schedule", "NAME", "the learning rate after the warm-up", &train_options.schedule, schedules},
     {REAL, 0, "--weight-decay", "X", "AdamW's weight decay", &train_options.weight_decay, NULL},
+    {REAL, 0, "--head-lr", "X", "highest learning rate of the pooler and the classifier; without it, --lr",
+     &train_options.head_learning_rate, NULL},
+    {REAL, 0, "--layer-decay", "X", "each layer's learning rate is that of the one above times this",
+     &train_options.layer_learning_rate_decay, NULL},
+    {SWITCH, 0, "--freeze-embeddings", NULL, "leave the embeddings as they are", &train_options.freeze_embeddings, yes},
+    {INT32, 0, "--freeze-layers", "N", "leave the embeddings and the first N layers as they are",
+     &train_options.freeze_layers, NULL},
+    {REAL, 0, "--label-smoothing", "X", "share of each target that is spread over all labels",
+     &train_options.label_smoothing, NULL},
     {REAL, 0, "--clip", "X", "largest norm of the gradient; 0 turns clipping off", &train_options.max_grad_norm, NULL},
     {INT64, 0, "--seed", "N", "weights, order, dropout and --split follow from it", &settings.seed, NULL},
     {CHOICE, 0, "--metric", "NAME", "which evaluation is the best", &train_options.metric, metrics},
@@ -472,7 +482,8 @@ static bert_model *make_or_load(const bert_dataset *train) {
         bert_load_options load_options;
         check(bert_load_options_init(&load_options, sizeof load_options), "bert_load_options_init");
         load_options.device = settings.device;
-        load_options.labels_from = train;
+        load_options.labels_from = train; /* a published BERT has no classifier for them yet */
+        load_options.seed = (uint64_t)settings.seed;
         check(bert_load(settings.model, &load_options, &model), settings.model);
     } else {
         check(bert_create(&model_options, train, &model), "the new model");
