@@ -210,7 +210,10 @@ static void print_label(const bert_model *model, int32_t label_id, float probabi
         print_json_string(name, length);
         printf(",\"probability\":%.6f", probability);
     } else {
-        fwrite(name, 1, length, stdout);
+        /* A tab or a line's end inside a label would break the table. */
+        for (size_t i = 0; i < length; i++) {
+            putchar((unsigned char)name[i] < ' ' ? ' ' : name[i]);
+        }
         printf("\t%.6f", probability);
     }
 }

@@ -558,6 +558,9 @@ int main(int argc, char **argv) {
     bert_dataset *data = read_data(settings.train);
     bert_dataset *validation = settings.valid != NULL ? read_data(settings.valid) : NULL;
     bert_dataset *test = settings.test != NULL ? read_data(settings.test) : NULL;
+    if (settings.output != NULL) {
+        check(bert_check_save(settings.output), "--output");
+    }
     if (settings.split >= 0) {
         bert_dataset *part;
         check(bert_dataset_split(data, settings.split, (uint64_t)settings.seed, &part, &validation), "--split");

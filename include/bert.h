@@ -7,6 +7,9 @@
  * Handles (bert_model, bert_dataset, bert_trainer) are opaque and have one free function each, which takes NULL too.
  * They can be freed in any order. A NULL, freed or wrong handle gives BERT_ERR_HANDLE.
  *
+ * Each function lists the statuses that say something of that call. Two more can come from any that takes a handle:
+ * BERT_ERR_INTERNAL, a defect of the library that was caught, and from then on BERT_ERR_POISONED for that handle.
+ *
  * Texts are UTF-8 with a length in bytes, or BERT_NUL_TERMINATED. Paths are NUL-terminated. Every struct is prepared by
  * its _init function with its sizeof; then set the fields that you want.
  *
@@ -655,7 +658,7 @@ typedef struct {
    */
   int32_t gradient_accumulation_steps;
   /**
-   * Longest sequence in tokens; 0 (default) takes what the model allows.
+   * Longest sequence in tokens, at least 4; 0 (default) takes what the model allows.
    */
   int32_t max_length;
   /**
@@ -711,7 +714,7 @@ typedef struct {
    */
   int32_t restore_best;
   /**
-   * bert_train ends after so many evaluations in a row that were no better than the best; 0 (default): never.
+   * bert_train ends after so many evaluations in a row whose metric was no better than the best; 0 (default): never.
    */
   int32_t early_stopping_patience;
   /**
@@ -889,7 +892,7 @@ typedef struct {
    */
   int64_t best_step;
   /**
-   * 1 if the model now has the best evaluation's weights, 0 if it has the last step's.
+   * 1 if this call ended by giving the model the best evaluation's weights.
    */
   int32_t restored_best;
   /**
@@ -1365,13 +1368,15 @@ bert_status bert_dataset_add_class_ids(bert_dataset *dataset,
  * Reads a data file into a new data set; free it with bert_dataset_free. `path` is NUL-terminated. `options` may be
  * NULL for the defaults. CRLF line ends and a byte-order mark are fine. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_IO, BERT_ERR_DATA (the message tells the
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO, BERT_ERR_DATA (the message tells the
  * line and what was expected there), BERT_ERR_FORKED.
  *
  * Pointers:
  * `path` ends with a NUL, `options` is NULL or set by bert_read_options_init, `dataset` is writable.
  */
-bert_status bert_dataset_read(const char *path, const bert_read_options *options, bert_dataset **dataset);
+bert_status bert_dataset_read(const char *path,
+                              const bert_read_options *options,
+                              bert_dataset **dataset);
 
 /**
  * Gives the built-in toy data: short sentences labelled "negative" or "positive". `part` is BERT_TOY_TRAIN or
@@ -1445,14 +1450,16 @@ bert_status bert_info_init(bert_info *info, size_t struct_size);
  * `options` may be NULL for the compact preset. Free the model with bert_free. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (sizes that make no model), BERT_ERR_STRUCT_SIZE,
- * BERT_ERR_DATA (no examples, or of one class only), BERT_ERR_UNKNOWN_LABEL (a label that label_names lacks),
+ * BERT_ERR_UTF8 (an option), BERT_ERR_DATA (no examples, or of one class only), BERT_ERR_UNKNOWN_LABEL (a label that label_names lacks),
  * BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_IO, BERT_ERR_FORMAT, BERT_ERR_UNSUPPORTED (tokenizer_path),
  * BERT_ERR_FORKED.
  *
  * Pointers:
  * `options` is NULL or set by bert_model_options_init; `model` is writable.
  */
-bert_status bert_create(const bert_model_options *options, const bert_dataset *train, bert_model **model);
+bert_status bert_create(const bert_model_options *options,
+                        const bert_dataset *train,
+                        bert_model **model);
 
 /**
  * Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT (BertModel, BertForPreTraining,
@@ -1461,7 +1468,7 @@ bert_status bert_create(const bert_model_options *options, const bert_dataset *t
  * bert_parameter_name tells which. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any
  * thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_IO (a file is missing or can't be read),
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO (a file is missing or can't be read),
  * BERT_ERR_FORMAT (a file is damaged, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
  * BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
  * BERT_ERR_HANDLE and BERT_ERR_DATA (labels_from), BERT_ERR_FORKED.
@@ -1502,10 +1509,22 @@ bert_status bert_load_from_buffer(const uint8_t *bytes,
 bert_status bert_save(const bert_model *model, const char *path);
 
 /**
+ * Tells whether bert_save could write to `path` (NUL-terminated) as things stand, so that a mistake shows before a long
+ * training and not after it: the directory is absent and its parent is there, or it is empty, or a model that this
+ * library saved. Nothing is written. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, empty), BERT_ERR_IO (it could not), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` ends with a NUL.
+ */
+bert_status bert_check_save(const char *path);
+
+/**
  * Writes the model into memory that the library allocates: give it back with bert_buffer_free. The bytes are one
  * safetensors file, with the configuration and the tokenizer in its metadata. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * `bytes` and `length` are writable.
@@ -1654,7 +1673,7 @@ bert_status bert_evaluation_init(bert_evaluation *evaluation, size_t struct_size
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
  * BERT_ERR_DATA (no examples, or all of one class), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
- * BERT_ERR_IO (history_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * BERT_ERR_IO (history_path, best_model_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * `options` is NULL or set by bert_train_options_init; its callback and user data are valid until the trainer is freed;
@@ -1676,7 +1695,7 @@ void bert_trainer_free(bert_trainer *trainer);
  * Makes one optimizer step on the trainer's own next batches. Prepare `report` with bert_step_report_init, or give NULL.
  * One thread at a time trains a model.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_STRUCT_SIZE, BERT_ERR_FINISHED (all planned epochs are done),
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_FINISHED (all planned epochs are done),
  * BERT_ERR_CANCELLED, BERT_ERR_NOT_FINITE (the batches are skipped if you go on), BERT_ERR_BUSY, BERT_ERR_IO
  * (history_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
@@ -1705,7 +1724,8 @@ bert_status bert_train_epoch(bert_trainer *trainer, bert_epoch_report *report);
  * cancellation, and after an error, it has those of the last step; what best_model_path holds is then still the best.
  * One thread at a time trains a model.
  *
- * Returns as bert_train_step; BERT_OK where all planned epochs were done before.
+ * Returns as bert_train_step, but BERT_OK where all planned epochs were done before, with the model left as it is; and
+ * BERT_ERR_IO for best_model_path too.
  *
  * Pointers:
  * `report` is NULL or set by bert_train_report_init.

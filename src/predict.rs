@@ -3,12 +3,16 @@
 use crate::classifier::Classifier;
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::model::Pooling;
+use crate::model::{Parameters, Pooling};
+use crate::text::Encoding;
 use crate::threads;
 use crate::train::loss::{argmax, softmax};
 
 /// Texts that are tokenized and held at once, so that a call of any size runs in bounded memory.
 const TEXTS_AT_ONCE: usize = 1024;
+
+/// Windows of long texts that are held at once.
+const WINDOWS_AT_ONCE: usize = 512;
 
 /// How the windows of a long text become one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,41 +118,65 @@ impl Classifier {
         let num_labels = self.model().config.num_labels;
         let mut logits = Vec::with_capacity(texts.len().saturating_mul(num_labels));
         for texts in texts.chunks(TEXTS_AT_ONCE) {
-            let block = threads::run(|| -> Result<Vec<f32>> {
-                // windows[i]..windows[i + 1] are text i's sequences.
-                let mut windows = vec![0];
-                let mut encodings = Vec::new();
-                match options.long_text {
-                    LongText::Truncate => {
-                        encodings = self.tokenizer().encode_batch(texts, max_length)?;
-                        windows.extend(1..=encodings.len());
-                    }
-                    LongText::Windows { stride, .. } => {
-                        for (text, pair) in texts {
-                            encodings.extend(
-                                self.tokenizer()
-                                    .encode_windows(text, *pair, max_length, stride)?,
-                            );
-                            windows.push(encodings.len());
-                        }
-                    }
+            let block = threads::run(|| match options.long_text {
+                LongText::Truncate => {
+                    let encodings = self.tokenizer().encode_batch(texts, max_length)?;
+                    self.model()
+                        .logits_of_all(&parameters, &Batch::of(&encodings))
                 }
-                let sequences = Batch::of(&encodings);
-                let logits = self.model().logits_of_all(&parameters, &sequences)?;
-                let LongText::Windows { combine, .. } = options.long_text else {
-                    return Ok(logits);
-                };
-                Ok(windows
-                    .windows(2)
-                    .flat_map(|range| {
-                        let rows = &logits[range[0] * num_labels..range[1] * num_labels];
-                        combine_windows(rows, num_labels, combine)
-                    })
-                    .collect())
+                LongText::Windows { stride, combine } => {
+                    self.windowed(&parameters, texts, max_length, stride, combine)
+                }
             })??;
             logits.extend(block);
         }
         Predictions::new(num_labels, logits)
+    }
+
+    /// The logits of texts by their windows, of which a limited number is held at once.
+    fn windowed(
+        &self,
+        parameters: &Parameters,
+        texts: &[(&str, Option<&str>)],
+        max_length: usize,
+        stride: usize,
+        combine: CombineWindows,
+    ) -> Result<Vec<f32>> {
+        let num_labels = self.model().config.num_labels;
+        // ends[i] is one past text i's last window.
+        let mut ends = Vec::with_capacity(texts.len());
+        let mut waiting = Vec::new();
+        let mut logits = Vec::new();
+        let mut count = 0;
+        let mut compute = |waiting: &mut Vec<Encoding>| -> Result<()> {
+            logits.extend(
+                self.model()
+                    .logits_of_all(parameters, &Batch::of(waiting))?,
+            );
+            waiting.clear();
+            Ok(())
+        };
+        for (text, pair) in texts {
+            self.tokenizer()
+                .for_each_window(text, *pair, max_length, stride, |window| {
+                    waiting.push(window);
+                    count += 1;
+                    if waiting.len() == WINDOWS_AT_ONCE {
+                        compute(&mut waiting)?;
+                    }
+                    Ok(())
+                })?;
+            ends.push(count);
+        }
+        compute(&mut waiting)?;
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        Ok(starts
+            .zip(&ends)
+            .flat_map(|(start, &end)| {
+                let rows = &logits[start * num_labels..end * num_labels];
+                combine_windows(rows, num_labels, combine)
+            })
+            .collect())
     }
 
     /// One vector a text (or pair): [n, hidden_size] row by row, each of length 1 where `normalise`.

@@ -277,7 +277,7 @@ pub unsafe extern "C" fn bert_dataset_add_class_ids(
 /// Reads a data file into a new data set; free it with bert_dataset_free. `path` is NUL-terminated. `options` may be
 /// NULL for the defaults. CRLF line ends and a byte-order mark are fine. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_IO, BERT_ERR_DATA (the message tells the
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO, BERT_ERR_DATA (the message tells the
 /// line and what was expected there), BERT_ERR_FORKED.
 ///
 /// # Safety

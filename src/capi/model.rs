@@ -438,7 +438,7 @@ unsafe fn device_name(device: *const c_char) -> Result<String> {
 /// `options` may be NULL for the compact preset. Free the model with bert_free. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (sizes that make no model), BERT_ERR_STRUCT_SIZE,
-/// BERT_ERR_DATA (no examples, or of one class only), BERT_ERR_UNKNOWN_LABEL (a label that label_names lacks),
+/// BERT_ERR_UTF8 (an option), BERT_ERR_DATA (no examples, or of one class only), BERT_ERR_UNKNOWN_LABEL (a label that label_names lacks),
 /// BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_IO, BERT_ERR_FORMAT, BERT_ERR_UNSUPPORTED (tokenizer_path),
 /// BERT_ERR_FORKED.
 ///
@@ -464,7 +464,7 @@ pub unsafe extern "C" fn bert_create(
 /// bert_parameter_name tells which. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any
 /// thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_IO (a file is missing or can't be read),
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO (a file is missing or can't be read),
 /// BERT_ERR_FORMAT (a file is damaged, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
 /// BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
 /// BERT_ERR_HANDLE and BERT_ERR_DATA (labels_from), BERT_ERR_FORKED.
@@ -538,10 +538,27 @@ pub unsafe extern "C" fn bert_save(model: *const bert_model, path: *const c_char
     })
 }
 
+/// Tells whether bert_save could write to `path` (NUL-terminated) as things stand, so that a mistake shows before a long
+/// training and not after it: the directory is absent and its parent is there, or it is empty, or a model that this
+/// library saved. Nothing is written. Any thread.
+///
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, empty), BERT_ERR_IO (it could not), BERT_ERR_FORKED.
+///
+/// # Safety
+/// `path` ends with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_check_save(path: *const c_char) -> bert_status {
+    call(|| {
+        // SAFETY: by this function's contract.
+        let path = unsafe { self::path(path, "path") }?;
+        crate::hf::check_save(&path).map(|_| ())
+    })
+}
+
 /// Writes the model into memory that the library allocates: give it back with bert_buffer_free. The bytes are one
 /// safetensors file, with the configuration and the tokenizer in its metadata. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `bytes` and `length` are writable.

@@ -104,7 +104,7 @@ pub struct bert_train_options {
     pub batch_size: i32,
     /// Batches whose gradients make one step, every example weighing the same. Default 1.
     pub gradient_accumulation_steps: i32,
-    /// Longest sequence in tokens; 0 (default) takes what the model allows.
+    /// Longest sequence in tokens, at least 4; 0 (default) takes what the model allows.
     pub max_length: i32,
     /// Highest learning rate. Default 0.001.
     pub learning_rate: f64,
@@ -132,7 +132,7 @@ pub struct bert_train_options {
     pub metric: i32,
     /// 1 (default): bert_train ends with the weights of the best evaluation; 0: with those of the last step.
     pub restore_best: i32,
-    /// bert_train ends after so many evaluations in a row that were no better than the best; 0 (default): never.
+    /// bert_train ends after so many evaluations in a row whose metric was no better than the best; 0 (default): never.
     pub early_stopping_patience: i32,
     /// bert_train saves the model here, as bert_save does, whenever an evaluation is the best so far; NULL (default):
     /// it doesn't.
@@ -294,7 +294,7 @@ pub struct bert_train_report {
     pub best_metric: f64,
     /// The step after which it was measured; 0 without validation data.
     pub best_step: i64,
-    /// 1 if the model now has the best evaluation's weights, 0 if it has the last step's.
+    /// 1 if this call ended by giving the model the best evaluation's weights.
     pub restored_best: i32,
     /// Tokens that this call trained on.
     pub tokens: i64,
@@ -596,7 +596,7 @@ unsafe fn translate(
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
 /// BERT_ERR_DATA (no examples, or all of one class), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
-/// BERT_ERR_IO (history_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// BERT_ERR_IO (history_path, best_model_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `options` is NULL or set by bert_train_options_init; its callback and user data are valid until the trainer is freed;
@@ -645,7 +645,7 @@ pub extern "C" fn bert_trainer_free(trainer: *mut bert_trainer) {
 /// Makes one optimizer step on the trainer's own next batches. Prepare `report` with bert_step_report_init, or give NULL.
 /// One thread at a time trains a model.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_STRUCT_SIZE, BERT_ERR_FINISHED (all planned epochs are done),
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_FINISHED (all planned epochs are done),
 /// BERT_ERR_CANCELLED, BERT_ERR_NOT_FINITE (the batches are skipped if you go on), BERT_ERR_BUSY, BERT_ERR_IO
 /// (history_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
@@ -739,7 +739,8 @@ pub unsafe extern "C" fn bert_train_epoch(
 /// cancellation, and after an error, it has those of the last step; what best_model_path holds is then still the best.
 /// One thread at a time trains a model.
 ///
-/// Returns as bert_train_step; BERT_OK where all planned epochs were done before.
+/// Returns as bert_train_step, but BERT_OK where all planned epochs were done before, with the model left as it is; and
+/// BERT_ERR_IO for best_model_path too.
 ///
 /// # Safety
 /// `report` is NULL or set by bert_train_report_init.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::checkpoint::{Checkpoint, TensorFile};
-use super::weights::{Source, Weights, serialise};
+use super::weights::{Source, Weights, header, write_values};
 use super::{LoadOptions, assemble, config, config_json};
 use crate::classifier::Classifier;
 use crate::device;
@@ -26,11 +26,18 @@ pub fn save_buffer(classifier: &Classifier) -> Result<Vec<u8>> {
     );
     let max_length = classifier.max_length(0)?.to_string();
     metadata.insert(MAX_LENGTH_KEY.into(), json!(max_length));
-    let (mut bytes, numbers) = serialise(classifier.model(), &classifier.parameters(), metadata)?;
-    bytes.reserve_exact(numbers.iter().map(Vec::len).sum());
-    for part in numbers {
-        bytes.extend_from_slice(&part);
-    }
+    let model = classifier.model();
+    let mut bytes = header(model, metadata);
+    let numbers = 4 * model.table.parameter_count();
+    bytes.try_reserve_exact(numbers).map_err(|_| {
+        Error::OutOfMemory(format!(
+            "The system has no {numbers} bytes of memory for the saved model; save it to a directory instead."
+        ))
+    })?;
+    write_values(&classifier.parameters().host()?, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })?;
     Ok(bytes)
 }
 

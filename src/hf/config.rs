@@ -267,6 +267,7 @@ fn read_labels(reader: &Reader<'_>) -> Result<Labels> {
         return Err(reader.wrong("id2label", value, expected));
     }
     Labels::from_names(entries.iter().map(|entry| entry.1.to_string()).collect())
+        .map_err(|_| reader.wrong("id2label", value, "an object from ids to names that differ"))
 }
 
 #[cfg(test)]
@@ -335,6 +336,8 @@ mod tests {
         refused(r#"{"hidden_size": 1e300}"#, "hidden_size");
         refused(r#"{"hidden_size": 30}"#, "num_attention_heads");
         refused(r#"{"id2label": {"0": "a", "2": "b"}}"#, "id2label");
+        let twice = refused(r#"{"id2label": {"0": "a", "1": "a"}}"#, "id2label");
+        assert!(matches!(twice, Error::Format(_)));
         refused(r#"{"hidden_act": "silu"}"#, "silu");
         refused("[1]", "object");
         refused("{\"a\": ", "JSON");

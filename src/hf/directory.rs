@@ -12,9 +12,9 @@ use nix::sys::stat::Mode;
 use serde_json::json;
 
 use super::checkpoint::{Checkpoint, TensorFile};
-use super::files::{MAX_JSON_BYTES, read_file, read_open_file, sync_directory, write_file};
+use super::files::{MAX_JSON_BYTES, create_file, read_file, read_open_file, sync_directory};
 use super::pickle::StateDict;
-use super::weights::{Source, Weights, serialise};
+use super::weights::{Source, Weights, header, write_values};
 use super::{LoadOptions, assemble, config, config_json};
 use crate::classifier::Classifier;
 use crate::device;
@@ -245,6 +245,21 @@ fn load_open_directory(
 /// Writes a model directory. The target may be absent, an empty directory, or a model of ours, which is replaced;
 /// files in it that aren't ours stay. Anything else is refused. A symbolic link is followed.
 pub fn save_directory(classifier: &Classifier, path: &Path) -> Result<()> {
+    let target = check_save(path)?;
+    let parent = parent(&target);
+    let beside = beside(&target);
+    let result = write_files(classifier, &beside)
+        .and_then(|()| sync_directory(&beside))
+        .and_then(|()| put_in_place(&beside, &target))
+        .and_then(|()| sync_directory(&parent));
+    // After an exchange the older model lies beside; after a failure, what was written of the new one.
+    let _ = fs::remove_dir_all(&beside);
+    result
+}
+
+/// Whether a model could be saved to that path as things stand, and the directory that is meant: it is absent and its
+/// parent is there, or it is empty, or a model of ours.
+pub fn check_save(path: &Path) -> Result<PathBuf> {
     let target = resolve(path)?;
     if std::env::current_dir().is_ok_and(|here| here == target) {
         return Err(Error::Io(
@@ -254,18 +269,23 @@ pub fn save_directory(classifier: &Classifier, path: &Path) -> Result<()> {
         ));
     }
     check_target(&target)?;
-    let parent = match target.parent() {
+    let parent = parent(&target);
+    match fs::metadata(&parent) {
+        Ok(metadata) if metadata.is_dir() => Ok(target),
+        Ok(_) => Err(Error::Io(format!(
+            "'{}' is not a directory; the model can't be saved in it.",
+            parent.display()
+        ))),
+        Err(error) => Err(Error::io("save in", &parent, &error)),
+    }
+}
+
+/// The directory that the target is in.
+fn parent(target: &Path) -> PathBuf {
+    match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
-    };
-    let beside = beside(&target);
-    let result = write_files(classifier, &beside)
-        .and_then(|()| sync_directory(&beside))
-        .and_then(|()| put_in_place(&beside, &target))
-        .and_then(|()| sync_directory(&parent));
-    // After an exchange the older model lies beside; after a failure, what was written of the new one.
-    let _ = fs::remove_dir_all(&beside);
-    result
+    }
 }
 
 /// The directory that is meant, symbolic links followed.
@@ -333,13 +353,14 @@ fn write_files(classifier: &Classifier, into: &Path) -> Result<()> {
     fs::create_dir(into).map_err(|error| Error::io("create the directory", into, &error))?;
     let mut metadata = serde_json::Map::new();
     metadata.insert("format".into(), json!("pt"));
-    let (head, numbers) = serialise(classifier.model(), &classifier.parameters(), metadata)?;
-    let mut parts: Vec<&[u8]> = vec![&head];
-    parts.extend(numbers.iter().map(Vec::as_slice));
-    write_file(&into.join(WEIGHTS), &parts)?;
-    drop(numbers);
+    let parameters = classifier.parameters();
+    create_file(&into.join(WEIGHTS), |file| {
+        file.write(&header(classifier.model(), metadata))?;
+        write_values(&parameters.host()?, |piece| file.write(piece))
+    })?;
     let tokenizer = classifier.tokenizer();
-    let write = |name: &str, text: &str| write_file(&into.join(name), &[text.as_bytes()]);
+    let write =
+        |name: &str, text: &str| create_file(&into.join(name), |file| file.write(text.as_bytes()));
     write(TOKENIZER, &tokenizer.to_json()?)?;
     write(TOKENIZER_CONFIG, &tokenizer_config(classifier))?;
     write(SPECIAL_TOKENS, &special_tokens(tokenizer))?;

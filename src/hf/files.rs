@@ -30,18 +30,28 @@ pub fn read_open_file(file: File, path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Creates a file and flushes it to the disk.
-pub fn write_file(path: &Path, parts: &[&[u8]]) -> Result<()> {
+/// Creates a file, lets `fill` write to it, and flushes it to the disk.
+pub fn create_file(path: &Path, fill: impl FnOnce(&mut dyn Sink) -> Result<()>) -> Result<()> {
     let fail = |error: std::io::Error| Error::io("write", path, &error);
     let mut file = File::options()
         .write(true)
         .create_new(true)
         .open(path)
         .map_err(fail)?;
-    for part in parts {
-        file.write_all(part).map_err(fail)?;
-    }
+    fill(&mut |bytes: &[u8]| file.write_all(bytes).map_err(fail))?;
     file.sync_all().map_err(fail)
+}
+
+/// Where the bytes of a file go.
+pub trait Sink {
+    /// Writes all of them.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+}
+
+impl<F: FnMut(&[u8]) -> Result<()>> Sink for F {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self(bytes)
+    }
 }
 
 /// Flushes a directory's entries to the disk.

@@ -15,7 +15,7 @@ mod zip;
 
 pub use buffer::{load_buffer, save_buffer};
 pub use checkpoint::Origins;
-pub use directory::{load_directory, save_directory};
+pub use directory::{check_save, load_directory, save_directory};
 pub use files::{MAX_JSON_BYTES, read_file};
 
 use candle_core::Device;

@@ -10,7 +10,7 @@ use safetensors::tensor::Metadata;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Parameters};
+use crate::model::Model;
 
 /// A header larger than this isn't one (the format's own limit).
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -179,12 +179,8 @@ fn to_float32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
     }
 }
 
-/// A safetensors file of a model's parameters as float32: the header, then the numbers of each parameter.
-pub fn serialise(
-    model: &Model,
-    parameters: &Parameters,
-    metadata: Map<String, Value>,
-) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {
+/// The beginning of a safetensors file of a model's parameters as float32; their numbers follow, see [`write_values`].
+pub fn header(model: &Model, metadata: Map<String, Value>) -> Vec<u8> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), Value::Object(metadata));
     let mut offset = 0;
@@ -201,10 +197,17 @@ pub fn serialise(
     json.resize(json.len().next_multiple_of(8), b' ');
     let mut head = (json.len() as u64).to_le_bytes().to_vec();
     head.append(&mut json);
-    let numbers = parameters
-        .host()?
-        .iter()
-        .map(|values| values.iter().flat_map(|x| x.to_le_bytes()).collect())
-        .collect();
-    Ok((head, numbers))
+    head
+}
+
+/// Gives the bytes of all values to `write`, a piece at a time: no second copy of the model is in memory.
+pub fn write_values(values: &[Vec<f32>], mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    const PIECE: usize = 16_384;
+    let mut bytes = Vec::with_capacity(4 * PIECE);
+    for piece in values.iter().flat_map(|values| values.chunks(PIECE)) {
+        bytes.clear();
+        bytes.extend(piece.iter().flat_map(|x| x.to_le_bytes()));
+        write(&bytes)?;
+    }
+    Ok(())
 }

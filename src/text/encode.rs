@@ -82,6 +82,27 @@ impl Tokenizer {
         max_length: usize,
         stride: usize,
     ) -> Result<Vec<Encoding>> {
+        let mut all = Vec::new();
+        self.for_each_window(text, pair, max_length, stride, |window| {
+            all.push(window);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Gives each window of [`encode_windows`](Tokenizer::encode_windows) to `take`, one after another: a long text has
+    /// more of them than should be in memory at once.
+    ///
+    /// # Errors
+    /// As `encode_windows`, and what `take` gives.
+    pub fn for_each_window(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: usize,
+        stride: usize,
+        mut take: impl FnMut(Encoding) -> Result<()>,
+    ) -> Result<()> {
         check_max_length(max_length)?;
         let room = room(pair.is_some(), max_length);
         let least = match pair {
@@ -98,17 +119,16 @@ impl Tokenizer {
         let pipeline = &self.inner.pipeline;
         let first = pipeline.ids(text, usize::MAX)?;
         let Some(pair) = pair else {
-            return Ok(windows(&first, room, stride)
-                .map(|part| self.assemble(part, None, false))
-                .collect());
+            return windows(&first, room, stride)
+                .try_for_each(|part| take(self.assemble(part, None, false)));
         };
         let second = pipeline.ids(pair, usize::MAX)?;
         let kept = first
             .len()
             .min((room / 2).max(room.saturating_sub(second.len())));
-        Ok(windows(&second, room - kept, stride)
-            .map(|part| self.assemble(&first[..kept], Some(part), kept < first.len()))
-            .collect())
+        windows(&second, room - kept, stride).try_for_each(|part| {
+            take(self.assemble(&first[..kept], Some(part), kept < first.len()))
+        })
     }
 
     /// Puts the special tokens around.

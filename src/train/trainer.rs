@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::model::{Frozen, Gradients, Parameters, TrainingPass};
 use crate::ops::Buffers;
 use crate::random::Dropout;
-use crate::{log, threads};
+use crate::{hf, log, threads};
 
 /// One optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -157,6 +157,8 @@ struct State {
     history: Option<History>,
     best: Option<Best>,
     evaluations_without_gain: u32,
+    /// Whether `train` owes an evaluation of the present weights.
+    evaluation_is_due: bool,
 }
 
 /// Sums over an epoch.
@@ -231,6 +233,9 @@ impl Trainer {
         let batches = data.len().div_ceil(options.batch_size) as u64;
         let steps_per_epoch = batches.div_ceil(options.gradient_accumulation_steps as u64);
         let schedule = options.schedule(steps_per_epoch * u64::from(options.epochs));
+        if let Some(path) = &options.best_model_path {
+            hf::check_save(path)?;
+        }
         let history = options
             .history_path
             .as_deref()
@@ -253,6 +258,7 @@ impl Trainer {
                 history,
                 best: None,
                 evaluations_without_gain: 0,
+                evaluation_is_due: false,
             }),
             data,
             validation,
@@ -315,17 +321,11 @@ impl Trainer {
         let started = Instant::now();
         let mut tokens = 0;
         let mut stop_reason = StopReason::Finished;
-        while state.epochs_done < self.options.epochs {
-            let report = self.step(&mut state)?;
-            tokens += report.tokens;
-            self.tell(
-                &state,
-                Event::Step,
-                progress.as_mut().map(|p| &mut **p as OnProgress<'_>),
-            )?;
-            let epoch_ended = state.batches.is_empty();
-            let is_due = self.options.eval_steps > 0 && report.step % self.options.eval_steps == 0;
-            if (epoch_ended || is_due) && self.validation.is_some() {
+        let mut has_worked = false;
+        loop {
+            // An evaluation that is due is made also where a cancellation came in between.
+            if state.evaluation_is_due {
+                has_worked = true;
                 self.evaluate_now(
                     &mut state,
                     progress.as_mut().map(|p| &mut **p as OnProgress<'_>),
@@ -336,9 +336,24 @@ impl Trainer {
                     break;
                 }
             }
+            if state.epochs_done >= self.options.epochs {
+                break;
+            }
+            has_worked = true;
+            let report = self.step(&mut state)?;
+            tokens += report.tokens;
+            let every = self.options.eval_steps;
+            let is_due = state.batches.is_empty() || (every > 0 && report.step % every == 0);
+            state.evaluation_is_due = is_due && self.validation.is_some();
+            self.tell(
+                &state,
+                Event::Step,
+                progress.as_mut().map(|p| &mut **p as OnProgress<'_>),
+            )?;
         }
         let mut restored_best = false;
-        if let (true, Some(best)) = (self.options.restore_best, &state.best) {
+        // A call that found nothing left to do leaves the model as it is: somebody else may have trained it since.
+        if let (true, true, Some(best)) = (has_worked, self.options.restore_best, &state.best) {
             restored_best = true;
             self.classifier.publish(best.parameters.clone());
         }
@@ -550,6 +565,7 @@ impl Trainer {
         let Some(validation) = &self.validation else {
             return Ok(());
         };
+        state.evaluation_is_due = false;
         let parameters = self.classifier.parameters();
         let evaluation = evaluate(self.classifier.model(), &parameters, validation)?;
         let epoch = state.last_step.map_or(0, |step| step.epoch);
@@ -557,23 +573,26 @@ impl Trainer {
             history.evaluation(state.step, epoch, &evaluation)?;
         }
         let metric = self.options.metric.of(&evaluation);
-        // Small data sets give the same accuracy often: of equals the lower loss is better.
-        let is_better = state.best.as_ref().is_none_or(|best| {
-            self.options.metric.is_better(metric, best.metric)
-                || (metric == best.metric && evaluation.loss < best.loss)
-        });
-        if is_better {
+        let best = state.best.as_ref();
+        let gains = best.is_none_or(|best| self.options.metric.is_better(metric, best.metric));
+        // Small data sets give the same accuracy often: of equals the lower loss is kept. Patience doesn't count it as a
+        // gain, or a loss that still falls would never let it end.
+        let is_kept =
+            gains || best.is_some_and(|best| metric == best.metric && evaluation.loss < best.loss);
+        if is_kept {
             // Saved first: what can't be saved isn't the best yet.
             if let Some(path) = &self.options.best_model_path {
                 self.classifier.save(path)?;
             }
-            state.evaluations_without_gain = 0;
             state.best = Some(Best {
                 metric,
                 loss: evaluation.loss,
                 step: state.step,
                 parameters,
             });
+        }
+        if gains {
+            state.evaluations_without_gain = 0;
         } else {
             state.evaluations_without_gain += 1;
         }

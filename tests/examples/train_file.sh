@@ -97,5 +97,7 @@ expect 2 'give one' --train train.tsv --warmup-steps 3 --warmup-epochs 1
 expect 2 BERT_ERR_INVALID_ARGUMENT --train train.tsv --hidden 64 --heads 5
 expect 1 BERT_ERR_IO --train no-such-file.tsv
 expect 1 BERT_ERR_IO --train train.tsv --model no-such-directory
+expect 1 BERT_ERR_IO --train train.tsv --output no/such/parent
+expect 1 'holds files' --train train.tsv --output .. --epochs 100000
 "$program" --help | grep -q -e '--warmup-epochs X' || fail "--help"
 echo passed
