@@ -517,8 +517,14 @@ pub unsafe extern "C" fn bert_embed(
                 output(vectors, capacity, needed, "vectors")?,
             )
         };
-        let out =
-            out.ok_or_else(|| Error::InvalidArgument("The argument 'vectors' is NULL.".into()))?;
+        let Some(out) = out else {
+            if needed == 0 {
+                return Ok(());
+            }
+            return Err(Error::InvalidArgument(
+                "The argument 'vectors' is NULL.".into(),
+            ));
+        };
         let found = classifier.embed(
             &texts,
             size(options.max_length, "max_length")?,

@@ -1,7 +1,7 @@
 //! Reading and writing single files: bounded, never mapped, flushed.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -24,6 +24,30 @@ pub fn read_open_file(file: File, path: &Path, most: u64) -> Result<Vec<u8>> {
     if bytes.len() as u64 > most {
         return Err(Error::Format(format!(
             "'{}' is larger than {most} bytes; it can't be a file of this kind.",
+            path.display()
+        )));
+    }
+    Ok(bytes)
+}
+
+/// `length` bytes of `file` from `offset`. The caller has held both against the file's length.
+pub fn read_at(file: &mut File, path: &Path, offset: u64, length: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    usize::try_from(length)
+        .ok()
+        .and_then(|length| bytes.try_reserve_exact(length).ok())
+        .ok_or_else(|| {
+            Error::OutOfMemory(format!(
+                "There is not enough memory to read {length} bytes of '{}'.",
+                path.display()
+            ))
+        })?;
+    file.seek(SeekFrom::Start(offset))
+        .and_then(|_| file.take(length).read_to_end(&mut bytes))
+        .map_err(|error| Error::io("read", path, &error))?;
+    if bytes.len() as u64 != length {
+        return Err(Error::Format(format!(
+            "'{}' became shorter while it was read.",
             path.display()
         )));
     }

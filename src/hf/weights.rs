@@ -1,7 +1,6 @@
 //! Parameters in the safetensors format: a header in JSON, then the numbers, little endian.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use half::{bf16, f16};
@@ -9,6 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde_json::{Map, Value, json};
 
+use super::files::read_at;
 use crate::error::{Error, Result};
 use crate::model::Model;
 
@@ -48,19 +48,7 @@ impl Source<'_> {
     /// `length` bytes from `offset`; the caller has held both against [`Source::length`].
     fn read(&mut self, offset: u64, length: u64) -> Result<Vec<u8>> {
         match self {
-            Source::File { file, path, .. } => {
-                let mut bytes = Vec::with_capacity(length as usize);
-                file.seek(SeekFrom::Start(offset))
-                    .and_then(|_| file.take(length).read_to_end(&mut bytes))
-                    .map_err(|error| Error::io("read", path, &error))?;
-                if bytes.len() as u64 != length {
-                    return Err(Error::Format(format!(
-                        "'{}' became shorter while it was read.",
-                        path.display()
-                    )));
-                }
-                Ok(bytes)
-            }
+            Source::File { file, path, .. } => read_at(file, path, offset, length),
             Source::Bytes(bytes) => {
                 let (start, end) = (offset as usize, (offset + length) as usize);
                 Ok(bytes.get(start..end).unwrap_or_default().to_vec())

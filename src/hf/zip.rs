@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use super::files::read_at;
 use crate::error::{Error, Result};
 
 /// A central directory larger than this isn't a state dict's: it would name some hundred thousand tensors.
@@ -61,30 +61,6 @@ pub fn damaged(path: &Path, what: &str) -> Error {
         "'{}' is not a whole PyTorch file: {what}. Copy it again from where it came.",
         path.display()
     ))
-}
-
-/// `length` bytes of `file` from `offset`. The caller has held both against the file's length.
-fn read_at(file: &mut File, path: &Path, offset: u64, length: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    usize::try_from(length)
-        .ok()
-        .and_then(|length| bytes.try_reserve_exact(length).ok())
-        .ok_or_else(|| {
-            Error::OutOfMemory(format!(
-                "There is not enough memory to read {length} bytes of '{}'.",
-                path.display()
-            ))
-        })?;
-    file.seek(SeekFrom::Start(offset))
-        .and_then(|_| file.take(length).read_to_end(&mut bytes))
-        .map_err(|error| Error::io("read", path, &error))?;
-    if bytes.len() as u64 != length {
-        return Err(Error::Format(format!(
-            "'{}' became shorter while it was read.",
-            path.display()
-        )));
-    }
-    Ok(bytes)
 }
 
 /// Where the central directory is.

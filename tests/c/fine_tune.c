@@ -164,6 +164,10 @@ static void vectors(const bert_dataset *data)
     }
     CHECK_STATUS(bert_embed(model, 3, texts, NULL, NULL, NULL, NULL, unit, 3 * HIDDEN - 1), BERT_ERR_BUFFER_TOO_SMALL);
     CHECK_STATUS(bert_embed(model, 3, texts, NULL, NULL, NULL, NULL, NULL, 0), BERT_ERR_INVALID_ARGUMENT);
+    CHECK_OK(bert_embed(model, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0));
+    CHECK_STATUS(bert_embed(NULL, 3, texts, NULL, NULL, NULL, NULL, unit, 3 * HIDDEN), BERT_ERR_HANDLE);
+    const char *const not_utf8[] = {"\xff"};
+    CHECK_STATUS(bert_embed(model, 1, not_utf8, NULL, NULL, NULL, NULL, unit, HIDDEN), BERT_ERR_UTF8);
     bert_free(model);
     bert_model *compact = NULL;
     CHECK_OK(bert_create(NULL, data, &compact));
