@@ -124,6 +124,28 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// The numbers of a tensor that must be there, of this shape and finite, as float32.
+    pub fn read_shaped(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let wrong = |file: String, what: String| {
+            Err(Error::Format(format!(
+                "In {file} the tensor '{name}' {what}."
+            )))
+        };
+        match self.metadata.info(name) {
+            None => return wrong(self.name(), "is missing".into()),
+            Some(info) if info.shape != shape => {
+                let what = format!("has the shape {:?} and must have {shape:?}", info.shape);
+                return wrong(self.name(), what);
+            }
+            Some(_) => {}
+        }
+        let numbers = self.read_float32(name)?;
+        if !numbers.iter().all(|x| x.is_finite()) {
+            return wrong(self.name(), "holds a value that is NaN or infinite".into());
+        }
+        Ok(numbers)
+    }
+
     /// One tensor's numbers as float32.
     pub fn read_float32(&mut self, name: &str) -> Result<Vec<f32>> {
         let file = self.source.name();
@@ -168,14 +190,26 @@ fn to_float32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
 
 /// The beginning of a safetensors file of a model's parameters as float32; their numbers follow, see [`write_values`].
 pub fn header(model: &Model, metadata: Map<String, Value>) -> Vec<u8> {
+    let specs = model.table.specs.iter();
+    tensors_header(
+        specs.map(|spec| (spec.name.clone(), spec.shape.as_slice())),
+        metadata,
+    )
+}
+
+/// As [`header`], of any tensors, by name and shape in the order of their numbers.
+pub fn tensors_header<'a>(
+    tensors: impl IntoIterator<Item = (String, &'a [usize])>,
+    metadata: Map<String, Value>,
+) -> Vec<u8> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), Value::Object(metadata));
     let mut offset = 0;
-    for spec in &model.table.specs {
-        let end = offset + 4 * spec.len();
+    for (name, shape) in tensors {
+        let end = offset + 4 * shape.iter().product::<usize>();
         header.insert(
-            spec.name.clone(),
-            json!({"dtype": "F32", "shape": spec.shape, "data_offsets": [offset, end]}),
+            name,
+            json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}),
         );
         offset = end;
     }
