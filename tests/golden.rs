@@ -72,6 +72,13 @@ fn assert_close(name: &str, got: &[f32], want: &[f64], tolerance: f64) {
     }
 }
 
+/// float32(scale · sin(k · i)).
+fn wave(count: usize, k: f64, scale: f64) -> Vec<f32> {
+    (0..count)
+        .map(|i| (scale * (k * i as f64).sin()) as f32)
+        .collect()
+}
+
 /// The model with the golden classifier: weight float32(0.02 · sin(0.37 · i)), fixed biases.
 fn load(path: &Path) -> Classifier {
     let labels = ["a", "b", "c"].map(str::to_string).to_vec();
@@ -81,12 +88,12 @@ fn load(path: &Path) -> Classifier {
     };
     let classifier = Classifier::load(path, &options).unwrap();
     let model = classifier.model();
-    let mut values = classifier.parameters().host().unwrap().into_owned();
-    for (i, value) in values[model.table.classifier.weight].iter_mut().enumerate() {
-        *value = (0.02 * (0.37 * i as f64).sin()) as f32;
-    }
-    values[model.table.classifier.bias] = vec![0.01, -0.02, 0.03];
-    let parameters = Parameters::from_host(values, &model.table, &model.device).unwrap();
+    let mut updated = vec![Vec::new(); model.table.specs.len()];
+    let weight = model.table.classifier.weight;
+    updated[weight] = wave(model.table.specs[weight].len(), 0.37, 0.02);
+    updated[model.table.classifier.bias] = vec![0.01, -0.02, 0.03];
+    let parameters = classifier.parameters();
+    let parameters = parameters.with_updated(updated, &model.table).unwrap();
     classifier.publish(parameters.into());
     classifier
 }
@@ -281,9 +288,6 @@ fn six_adamw_steps(path: &Path) {
     for (number, want) in steps.iter().enumerate() {
         let set = Parameters::Host(parameters);
         let (loss, gradients) = loss_and_gradients(model, &set, &batches[number % 2]);
-        let Parameters::Host(values) = set else {
-            unreachable!()
-        };
         let rate = 5e-4 * schedule.factor(number as u64);
         let norm = global_norm(&gradients);
         let want = |key: &str| want[key].as_f64().unwrap();
@@ -295,8 +299,10 @@ fn six_adamw_steps(path: &Path) {
         );
         let mut updated = model.zero_gradients(Frozen::default());
         let scale = clip_factor(norm, 1.0);
+        let values = set.host().unwrap();
         optimizer.update(&values, &mut updated, &gradients, rate, scale);
-        parameters = updated;
+        let updated = set.with_updated(updated, &model.table).unwrap();
+        parameters = updated.host().unwrap().into_owned();
     }
     let set = Parameters::Host(parameters);
     let (loss, _) = loss_and_gradients(model, &set, &batches[0]);

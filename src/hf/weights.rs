@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::files::read_at;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Model, Values};
 
 /// A header larger than this isn't one (the format's own limit).
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -189,7 +189,7 @@ pub fn header(model: &Model, metadata: Map<String, Value>) -> Vec<u8> {
 }
 
 /// Gives the bytes of all values to `write`, a piece at a time: no second copy of the model is in memory.
-pub fn write_values(values: &[Vec<f32>], mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+pub fn write_values(values: &[Values], mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     const PIECE: usize = 16_384;
     let mut bytes = Vec::with_capacity(4 * PIECE);
     for piece in values.iter().flat_map(|values| values.chunks(PIECE)) {

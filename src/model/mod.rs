@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard};
 use candle_core::{Device, Tensor, Var};
 
 pub use config::{BertConfig, HiddenAct, Pooling, Preset};
-pub use parameters::{Frozen, ParameterKind, ParameterSpec, ParameterTable, Parameters};
+pub use parameters::{Frozen, ParameterKind, ParameterSpec, ParameterTable, Parameters, Values};
 
 use crate::data::{Batch, cut_into_batches};
 use crate::error::Result;
@@ -231,7 +231,7 @@ impl Model {
 
     fn packed<'a>(
         &'a self,
-        values: &'a [Vec<f32>],
+        values: &'a [Values],
         batch: &'a Batch,
         dropout: Option<Dropout>,
     ) -> packed::Packed<'a> {

@@ -4,7 +4,7 @@
 //! States are [tokens, hidden_size], the sequences' tokens one after another: nothing is computed on padding.
 
 use super::config::{BertConfig, Pooling};
-use super::parameters::{Frozen, LayerIndex, LinearIndex, NormIndex, ParameterTable, Part};
+use super::parameters::{Frozen, LayerIndex, LinearIndex, NormIndex, ParameterTable, Part, Values};
 use super::plain::{dropout_site, probability_dropout};
 use super::{Gradients, ParameterKind};
 use crate::data::Batch;
@@ -22,7 +22,7 @@ pub(super) struct Packed<'a> {
     pub config: &'a BertConfig,
     pub table: &'a ParameterTable,
     /// One whole set of values, in the table's order.
-    pub values: &'a [Vec<f32>],
+    pub values: &'a [Values],
     pub batch: &'a Batch,
     /// The dropouts of this batch; `None` outside training.
     pub dropout: Option<Dropout>,

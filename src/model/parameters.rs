@@ -1,6 +1,7 @@
 //! Which parameters a model has: their names, shapes and order, and one whole set of their values.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
@@ -303,11 +304,15 @@ impl ParameterTable {
     }
 }
 
-/// One whole set of values, float32, in the table's order. It never changes; training makes the next set.
+/// One parameter's numbers, row by row. Sets of values share what is the same in them.
+pub type Values = Arc<Vec<f32>>;
+
+/// One whole set of values, float32, in the table's order. It never changes; training makes the next set, which shares
+/// what is frozen with this one.
 #[derive(Debug, Clone)]
 pub enum Parameters {
-    /// In host memory, each parameter's numbers row by row: what the CPU computes with.
-    Host(Vec<Vec<f32>>),
+    /// In host memory: what the CPU computes with.
+    Host(Vec<Values>),
     /// As tensors on another device.
     Device(Vec<Tensor>),
 }
@@ -320,7 +325,7 @@ impl Parameters {
         device: &Device,
     ) -> Result<Parameters> {
         if device.is_cpu() {
-            return Ok(Parameters::Host(values));
+            return Ok(Parameters::Host(values.into_iter().map(Arc::new).collect()));
         }
         let tensors = values
             .into_iter()
@@ -328,6 +333,44 @@ impl Parameters {
             .map(|(values, spec)| Ok(Tensor::from_vec(values, spec.shape.as_slice(), device)?))
             .collect::<Result<_>>()?;
         Ok(Parameters::Device(tensors))
+    }
+
+    /// The next set: the parameters that have numbers in `updated` get those, the others stay this set's and are shared
+    /// with it.
+    pub fn with_updated(
+        &self,
+        updated: Vec<Vec<f32>>,
+        table: &ParameterTable,
+    ) -> Result<Parameters> {
+        match self {
+            Parameters::Host(values) => Ok(Parameters::Host(
+                values
+                    .iter()
+                    .zip(updated)
+                    .map(|(old, new)| {
+                        if new.is_empty() {
+                            old.clone()
+                        } else {
+                            Arc::new(new)
+                        }
+                    })
+                    .collect(),
+            )),
+            Parameters::Device(tensors) => Ok(Parameters::Device(
+                tensors
+                    .iter()
+                    .zip(updated)
+                    .zip(&table.specs)
+                    .map(|((old, new), spec)| {
+                        if new.is_empty() {
+                            return Ok(old.clone());
+                        }
+                        let shape = spec.shape.as_slice();
+                        Ok(Tensor::from_vec(new, shape, old.device())?)
+                    })
+                    .collect::<Result<_>>()?,
+            )),
+        }
     }
 
     /// BERT's initialisation: normal(0, initializer_range) weights and embeddings, zero biases, layer norms of one and
@@ -348,13 +391,13 @@ impl Parameters {
     }
 
     /// The values in host memory: as they are, or copied from the device.
-    pub fn host(&self) -> Result<Cow<'_, [Vec<f32>]>> {
+    pub fn host(&self) -> Result<Cow<'_, [Values]>> {
         match self {
             Parameters::Host(values) => Ok(Cow::Borrowed(values)),
             Parameters::Device(tensors) => {
                 let values = tensors
                     .iter()
-                    .map(|tensor| Ok(tensor.flatten_all()?.to_vec1::<f32>()?))
+                    .map(|tensor| Ok(Arc::new(tensor.flatten_all()?.to_vec1::<f32>()?)))
                     .collect::<Result<Vec<_>>>()?;
                 Ok(Cow::Owned(values))
             }
@@ -370,7 +413,11 @@ impl Parameters {
                     .iter()
                     .zip(&table.specs)
                     .map(|(values, spec)| {
-                        Ok(Tensor::from_slice(values, spec.shape.as_slice(), device)?)
+                        Ok(Tensor::from_slice(
+                            &**values,
+                            spec.shape.as_slice(),
+                            device,
+                        )?)
                     })
                     .collect::<Result<Vec<_>>>()?;
                 Ok(Cow::Owned(tensors))

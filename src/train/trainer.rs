@@ -13,7 +13,7 @@ use super::schedule::Schedule;
 use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::model::{Frozen, Gradients, Parameters, TrainingPass};
+use crate::model::{Gradients, Parameters, TrainingPass, Values};
 use crate::ops::Buffers;
 use crate::random::Dropout;
 use crate::{hf, log, threads};
@@ -141,7 +141,7 @@ struct State {
     gradients: Gradients,
     /// Memory of the passes.
     buffers: Buffers,
-    /// Memory for the next set of values; empty where there is none.
+    /// Memory for the next values of what isn't frozen; empty where there is none.
     spare: Vec<Vec<f32>>,
     /// Whole epochs done.
     epochs_done: u32,
@@ -189,6 +189,21 @@ struct Best {
     loss: f64,
     step: u64,
     parameters: Arc<Parameters>,
+}
+
+/// The memory of values that nobody uses any more, for the next values of what has a gradient.
+fn unshared(values: Vec<Values>, gradients: &Gradients) -> Vec<Vec<f32>> {
+    values
+        .into_iter()
+        .zip(gradients)
+        .map(|(values, gradient)| {
+            if gradient.is_empty() {
+                return Vec::new();
+            }
+            // Another model may share them.
+            Arc::try_unwrap(values).unwrap_or_else(|shared| vec![0f32; shared.len()])
+        })
+        .collect()
 }
 
 impl Trainer {
@@ -465,7 +480,7 @@ impl Trainer {
         let learning_rate = options.learning_rate * self.schedule.factor(state.step);
         // The memory of the set before the present one, where nobody uses that any more.
         let mut updated = match std::mem::take(&mut state.spare) {
-            values if values.is_empty() => model.zero_gradients(Frozen::default()),
+            values if values.is_empty() => model.zero_gradients(options.frozen),
             values => values,
         };
         let State {
@@ -516,7 +531,7 @@ impl Trainer {
                 learning_rate,
                 scale,
             );
-            let updated = Parameters::from_host(updated, &model.table, &model.device)?;
+            let updated = parameters.with_updated(updated, &model.table)?;
             Ok((sums, norm, Some(updated)))
         })??;
         let loss = sums.loss / weight;
@@ -532,7 +547,7 @@ impl Trainer {
         let before = self.classifier.publish(Arc::new(updated));
         drop(parameters);
         if let Ok(Parameters::Host(values)) = Arc::try_unwrap(before) {
-            state.spare = values;
+            state.spare = unshared(values, &state.gradients);
         }
         state.step += 1;
         let report = StepReport {
