@@ -8,6 +8,7 @@ use super::{LoadOptions, assemble, config, config_json};
 use crate::classifier::Classifier;
 use crate::device;
 use crate::error::{Error, Result};
+use crate::model::ParameterSpec;
 use crate::text::Tokenizer;
 
 /// The keys of the metadata.
@@ -26,15 +27,15 @@ pub fn save_buffer(classifier: &Classifier) -> Result<Vec<u8>> {
     );
     let max_length = classifier.max_length(0)?.to_string();
     metadata.insert(MAX_LENGTH_KEY.into(), json!(max_length));
-    let model = classifier.model();
-    let mut bytes = header(model, metadata);
-    let numbers = 4 * model.table.parameter_count();
+    let specs = classifier.model().table.base_specs();
+    let mut bytes = header(specs, metadata);
+    let numbers = 4 * specs.iter().map(ParameterSpec::len).sum::<usize>();
     bytes.try_reserve_exact(numbers).map_err(|_| {
         Error::OutOfMemory(format!(
             "The system has no {numbers} bytes of memory for the saved model; save it to a directory instead."
         ))
     })?;
-    write_values(&classifier.parameters().host()?, |piece| {
+    write_values(&classifier.merged_values()?, |piece| {
         bytes.extend_from_slice(piece);
         Ok(())
     })?;

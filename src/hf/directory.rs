@@ -42,15 +42,17 @@ const OURS: [&str; 6] = [
 
 /// An open directory: all files come from the one that was there at the beginning, also where a save puts another in its
 /// place meanwhile.
-struct Directory<'a> {
+pub struct Directory<'a> {
     open: File,
-    path: &'a Path,
+    /// Where it was opened.
+    pub path: &'a Path,
     /// Where PyTorch's file would be.
     state_dict: PathBuf,
 }
 
 impl<'a> Directory<'a> {
-    fn open(path: &'a Path) -> Result<Directory<'a>> {
+    /// Opens it; what isn't a directory is refused.
+    pub fn open(path: &'a Path) -> Result<Directory<'a>> {
         let open = File::open(path).map_err(|error| Error::io("open the model", path, &error))?;
         if !open.metadata().is_ok_and(|m| m.is_dir()) {
             return Err(Error::Io(format!(
@@ -75,7 +77,7 @@ impl<'a> Directory<'a> {
     }
 
     /// A regular file, or `None` where there is none of that name.
-    fn file(&self, name: &str) -> Result<Option<File>> {
+    pub fn file(&self, name: &str) -> Result<Option<File>> {
         let path = self.path.join(name);
         // Not blocking: opening a pipe would wait for its other end.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
@@ -94,16 +96,17 @@ impl<'a> Directory<'a> {
     }
 
     /// A small file's bytes, or `None`.
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         match self.file(name)? {
             Some(file) => read_open_file(file, &self.path.join(name), MAX_JSON_BYTES).map(Some),
             None => Ok(None),
         }
     }
 
-    fn missing(&self, what: &str) -> Error {
+    /// The error that says that it lacks something.
+    pub fn missing(&self, what: &str) -> Error {
         Error::Io(format!(
-            "The model directory '{}' has no {what}.",
+            "The directory '{}' has no {what}.",
             self.path.display()
         ))
     }
@@ -212,9 +215,16 @@ impl<'a> Directory<'a> {
 /// Reads a model directory: one that [`save_directory`] wrote, or a published BERT's.
 pub fn load_directory(path: &Path, options: &LoadOptions) -> Result<Classifier> {
     let device = device::from_name(&options.device)?;
+    read_directory(path, |directory| {
+        load_open_directory(directory, &device, options)
+    })
+}
+
+/// Reads a directory as it was at one moment.
+pub fn read_directory<T>(path: &Path, read: impl Fn(&Directory<'_>) -> Result<T>) -> Result<T> {
     for _ in 0..MAX_ATTEMPTS {
         let directory = Directory::open(path)?;
-        let loaded = load_open_directory(&directory, &device, options);
+        let loaded = read(&directory);
         // A save that put another directory in this one's place meanwhile has removed this one's files.
         if loaded.is_ok() || !directory.was_replaced() {
             return loaded;
@@ -242,15 +252,46 @@ fn load_open_directory(
     Ok(classifier.with_max_length(max_length))
 }
 
+/// What a directory of ours holds.
+pub struct Kind {
+    /// Every file that a save writes; others in the directory are the user's.
+    pub files: &'static [&'static str],
+    /// "a model", for messages.
+    pub name: &'static str,
+    /// Whether a directory is one that a save of this kind wrote.
+    pub is_ours: fn(&Path) -> bool,
+}
+
+/// Models.
+const MODEL: Kind = Kind {
+    files: &OURS,
+    name: "a model",
+    is_ours: |path| {
+        let json = read_file(&path.join(CONFIG), MAX_JSON_BYTES).unwrap_or_default();
+        serde_json::from_slice::<serde_json::Value>(&json)
+            .is_ok_and(|value| value.get(config::VERSION_KEY).is_some())
+    },
+};
+
 /// Writes a model directory. The target may be absent, an empty directory, or a model of ours, which is replaced;
 /// files in it that aren't ours stay. Anything else is refused. A symbolic link is followed.
 pub fn save_directory(classifier: &Classifier, path: &Path) -> Result<()> {
-    let target = check_save(path)?;
+    save_directory_of(&MODEL, path, |into| write_files(classifier, into))
+}
+
+/// Writes a directory of some kind likewise. `write` makes the directory that it is given and fills it with flushed
+/// files.
+pub fn save_directory_of(
+    kind: &Kind,
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let target = check_place(path, kind)?;
     let parent = parent(&target);
     let beside = beside(&target);
-    let result = write_files(classifier, &beside)
+    let result = write(&beside)
         .and_then(|()| sync_directory(&beside))
-        .and_then(|()| put_in_place(&beside, &target))
+        .and_then(|()| put_in_place(&beside, &target, kind))
         .and_then(|()| sync_directory(&parent));
     // After an exchange the older model lies beside; after a failure, what was written of the new one.
     let _ = fs::remove_dir_all(&beside);
@@ -260,6 +301,11 @@ pub fn save_directory(classifier: &Classifier, path: &Path) -> Result<()> {
 /// Whether a model could be saved to that path as things stand, and the directory that is meant: it is absent and its
 /// parent is there, or it is empty, or a model of ours.
 pub fn check_save(path: &Path) -> Result<PathBuf> {
+    check_place(path, &MODEL)
+}
+
+/// The same for a directory of some kind.
+fn check_place(path: &Path, kind: &Kind) -> Result<PathBuf> {
     let target = resolve(path)?;
     if std::env::current_dir().is_ok_and(|here| here == target) {
         return Err(Error::Io(
@@ -268,7 +314,7 @@ pub fn check_save(path: &Path) -> Result<PathBuf> {
                 .into(),
         ));
     }
-    check_target(&target)?;
+    check_target(&target, kind)?;
     let parent = parent(&target);
     match fs::metadata(&parent) {
         Ok(metadata) if metadata.is_dir() => Ok(target),
@@ -317,22 +363,18 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 }
 
 /// Whether there is something to replace; refuses what isn't ours.
-fn check_target(target: &Path) -> Result<bool> {
+fn check_target(target: &Path, kind: &Kind) -> Result<bool> {
     let mut entries = match fs::read_dir(target) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Error::io("save to", target, &error)),
     };
-    let is_ours = || {
-        let json = read_file(&target.join(CONFIG), MAX_JSON_BYTES).ok()?;
-        let value: serde_json::Value = serde_json::from_slice(&json).ok()?;
-        value.get(config::VERSION_KEY).map(|_| ())
-    };
-    if entries.next().is_some() && is_ours().is_none() {
+    if entries.next().is_some() && !(kind.is_ours)(target) {
         return Err(Error::Io(format!(
-            "'{}' holds files and is not a model that this library saved; nothing was written. Save to a new or empty \
+            "'{}' holds files and is not {} that this library saved; nothing was written. Save to a new or empty \
              directory.",
-            target.display()
+            target.display(),
+            kind.name
         )));
     }
     Ok(true)
@@ -353,10 +395,10 @@ fn write_files(classifier: &Classifier, into: &Path) -> Result<()> {
     fs::create_dir(into).map_err(|error| Error::io("create the directory", into, &error))?;
     let mut metadata = serde_json::Map::new();
     metadata.insert("format".into(), json!("pt"));
-    let parameters = classifier.parameters();
+    let values = classifier.merged_values()?;
     create_file(&into.join(WEIGHTS), |file| {
-        file.write(&header(classifier.model(), metadata))?;
-        write_values(&parameters.host()?, |piece| file.write(piece))
+        file.write(&header(classifier.model().table.base_specs(), metadata))?;
+        write_values(&values, |piece| file.write(piece))
     })?;
     let tokenizer = classifier.tokenizer();
     let write =
@@ -419,7 +461,7 @@ fn tokenizer_config(classifier: &Classifier) -> String {
 /// Brings the user's own files from the older directory into the new one, as links to the same data where the file
 /// system can, else as copies; and the older one's permissions. Directories among them are refused, since they can't be
 /// in both places at once.
-fn carry_over(old: &Path, new: &Path) -> Result<()> {
+fn carry_over(old: &Path, new: &Path, kind: &Kind) -> Result<()> {
     let fail = |action: &'static str, path: &Path| {
         let path = path.to_path_buf();
         move |error: std::io::Error| Error::io(action, &path, &error)
@@ -435,7 +477,7 @@ fn carry_over(old: &Path, new: &Path) -> Result<()> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             metadata => metadata.map_err(fail("read", &from))?,
         };
-        if OURS.iter().any(|ours| name == *ours) {
+        if kind.files.iter().any(|ours| name == *ours) {
             if to.exists() && metadata.is_file() {
                 fs::set_permissions(&to, metadata.permissions())
                     .map_err(fail("set the permissions of", &to))?;
@@ -462,17 +504,17 @@ fn carry_over(old: &Path, new: &Path) -> Result<()> {
 const MAX_ATTEMPTS: usize = 100;
 
 /// Gives the new directory the target's name. Another save may do the same at the same time: the last one stays.
-fn put_in_place(new: &Path, target: &Path) -> Result<()> {
+fn put_in_place(new: &Path, target: &Path, kind: &Kind) -> Result<()> {
     let fail = |error: std::io::Error| Error::io("put the model in place at", target, &error);
     for _ in 0..MAX_ATTEMPTS {
-        if !check_target(target)? {
+        if !check_target(target, kind)? {
             match fs::rename(new, target) {
                 Ok(()) => return Ok(()),
                 Err(error) if is_in_between(&error) => continue,
                 Err(error) => return Err(fail(error)),
             }
         }
-        match carry_over(target, new) {
+        match carry_over(target, new, kind) {
             Ok(()) => {}
             // The older model was replaced while its files were gone through.
             Err(_) if !target.exists() => continue,

@@ -4,6 +4,7 @@
 //! Others (the classifier on the bare [CLS] or mean state, a layer norm after the last block) carry a `model_type` of
 //! our own, so that transformers refuses them instead of inventing a pooler.
 
+mod adapter;
 mod buffer;
 mod checkpoint;
 mod config;
@@ -13,6 +14,8 @@ mod pickle;
 mod weights;
 mod zip;
 
+pub(crate) use adapter::check_pooler;
+pub use adapter::{load_adapter, save_adapter};
 pub use buffer::{load_buffer, save_buffer};
 pub use checkpoint::Origins;
 pub use directory::{check_save, load_directory, save_directory};

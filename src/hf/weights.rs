@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::files::read_at;
 use crate::error::{Error, Result};
-use crate::model::{Model, Values};
+use crate::model::{ParameterSpec, Values};
 
 /// A header larger than this isn't one (the format's own limit).
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -167,12 +167,12 @@ fn to_float32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
     }
 }
 
-/// The beginning of a safetensors file of a model's parameters as float32; their numbers follow, see [`write_values`].
-pub fn header(model: &Model, metadata: Map<String, Value>) -> Vec<u8> {
+/// The beginning of a safetensors file of these parameters as float32; their numbers follow, see [`write_values`].
+pub fn header(specs: &[ParameterSpec], metadata: Map<String, Value>) -> Vec<u8> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), Value::Object(metadata));
     let mut offset = 0;
-    for spec in &model.table.specs {
+    for spec in specs {
         let end = offset + 4 * spec.len();
         header.insert(
             spec.name.clone(),

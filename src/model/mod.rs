@@ -6,7 +6,9 @@ mod embeddings;
 mod encoder;
 mod feed_forward;
 mod heads;
+pub mod lora;
 mod packed;
+mod packed_lora;
 pub mod parameters;
 pub mod plain;
 
@@ -15,6 +17,7 @@ use std::sync::{Mutex, MutexGuard};
 use candle_core::{Device, Tensor, Var};
 
 pub use config::{BertConfig, HiddenAct, Pooling, Preset};
+pub use lora::{LoraConfig, Projection, Projections};
 pub use parameters::{Frozen, ParameterKind, ParameterSpec, ParameterTable, Parameters, Values};
 
 use crate::data::{Batch, cut_into_batches};
@@ -29,7 +32,8 @@ pub struct TrainingPass<'a> {
     pub batch: &'a Batch,
     /// Their dropouts; `None` leaves dropout out.
     pub dropout: Option<Dropout>,
-    /// What gets no gradient: no backward pass goes below the lowest part that isn't frozen.
+    /// What gets no gradient: no backward pass goes below the lowest part that isn't frozen. Of a model with adapters
+    /// only they and the head get one.
     pub frozen: Frozen,
 }
 
@@ -78,6 +82,16 @@ impl Model {
             config,
             device,
             buffers: Mutex::default(),
+        })
+    }
+
+    /// The same with adapters that [`LoraConfig::validate`] accepts.
+    pub fn with_lora(config: BertConfig, lora: LoraConfig, device: Device) -> Result<Model> {
+        let model = Model::new(config, device)?;
+        lora.validate(&model.config)?;
+        Ok(Model {
+            table: ParameterTable::with_lora(&model.config, lora),
+            ..model
         })
     }
 
@@ -180,9 +194,14 @@ impl Model {
         loss: impl FnOnce(&[f32]) -> Vec<f32>,
         gradients: &mut Gradients,
     ) -> Result<Vec<f32>> {
+        // Of what has no gradient nothing is recorded.
         let variables = tensors
             .iter()
-            .map(|tensor| Ok(Var::from_tensor(tensor)?.into_inner()))
+            .zip(&*gradients)
+            .map(|(tensor, sum)| match sum.is_empty() {
+                true => Ok(tensor.detach()),
+                false => Ok(Var::from_tensor(tensor)?.into_inner()),
+            })
             .collect::<Result<Vec<Tensor>>>()?;
         let logits = self.plain(&variables, batch, dropout).logits()?;
         let values: Vec<f32> = logits.flatten_all()?.to_vec1()?;

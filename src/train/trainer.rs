@@ -237,11 +237,17 @@ impl Trainer {
             .map(|dataset| EncodedDataset::new(&classifier, dataset, options.max_length))
             .transpose()?;
         let model = classifier.model();
-        let moments = model.table.parameter_count().saturating_mul(4 * 5);
+        let groups = options.groups(&model.table);
+        let trained: usize = (groups.iter().zip(&model.table.specs))
+            .filter(|(group, _)| !group.is_frozen)
+            .map(|(_, spec)| spec.len())
+            .sum();
+        // All values; of what is trained another set, gradients and two moments too.
+        let bytes = (4 * model.table.parameter_count()).saturating_add(4 * 4 * trained);
         let memory = crate::memory::physical_bytes();
-        if moments > memory {
+        if bytes > memory {
             return Err(Error::OutOfMemory(format!(
-                "Training this model needs at least {moments} bytes for weights, gradients and moments; this machine \
+                "Training this model needs at least {bytes} bytes for weights, gradients and moments; this machine \
                  has {memory}."
             )));
         }
@@ -259,7 +265,7 @@ impl Trainer {
         Ok(Trainer {
             lengths: data.sequences.ranges().map(|range| range.len()).collect(),
             state: Mutex::new(State {
-                optimizer: AdamW::new(options.adamw, &model.table, options.groups(&model.table)),
+                optimizer: AdamW::new(options.adamw, &model.table, groups),
                 gradients: model.zero_gradients(options.frozen),
                 buffers: Buffers::default(),
                 spare: Vec::new(),
