@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use crate::data::{Dataset, Labels};
 use crate::error::{Error, Result};
 use crate::hf::{LoadOptions, Origins};
-use crate::model::{BertConfig, LoraConfig, Model, Parameters, Preset, Values, lora};
+use crate::model::{BertConfig, LoraConfig, Model, Parameters, Preset};
 use crate::text::{Tokenizer, TokenizerOptions};
 use crate::{device, hf, threads};
 
@@ -198,7 +198,7 @@ impl Classifier {
             ));
         }
         let model = Model::new(self.model.config.clone(), self.model.device.clone())?;
-        let mut parameters = Parameters::Host(self.merged_values()?);
+        let mut parameters = Parameters::Host(self.model.merged_values(&self.parameters())?);
         if !model.device.is_cpu() {
             let tensors = parameters.tensors(&model.table, &model.device)?;
             parameters = Parameters::Device(tensors.into_owned());
@@ -218,17 +218,6 @@ impl Classifier {
     /// A classifier of this one's parameters and the adapters and head of a PEFT directory.
     pub fn load_adapter(&self, path: &Path) -> Result<Classifier> {
         hf::load_adapter(self, path)
-    }
-
-    /// The present values in host memory, with adapters merged: those of the table's
-    /// [`base_specs`](crate::model::ParameterTable::base_specs).
-    pub(crate) fn merged_values(&self) -> Result<Vec<Values>> {
-        let parameters = self.parameters();
-        let values = parameters.host()?;
-        if self.model.table.lora.is_none() {
-            return Ok(values.into_owned());
-        }
-        threads::run(|| lora::merge(&self.model.table, &self.model.config, &values))
     }
 
     /// Another model with this one's tokenizer.

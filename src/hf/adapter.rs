@@ -5,15 +5,14 @@
 //! for which PEFT has no place, are in the safetensors metadata.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::FORMAT_VERSION;
 use super::config::{Reader, VERSION_KEY};
-use super::directory::{Directory, Kind, read_directory, save_directory_of};
-use super::files::create_file;
+use super::directory::{Directory, read_directory};
+use super::staging::{Kind, Staging};
 use super::weights::{Source, Weights, header, write_values};
 use crate::classifier::Classifier;
 use crate::data::Labels;
@@ -32,15 +31,10 @@ const LABELS_KEY: &str = "libbert_labels";
 /// The pooler's weight, by whose origin a pooler that the base lacks is known.
 const POOLER: &str = "bert.pooler.dense.weight";
 
-/// An adapter directory of ours is known by the metadata of its tensors: PEFT would warn of a key in its configuration.
+/// An adapter directory.
 const ADAPTER: Kind = Kind {
-    files: &[CONFIG, WEIGHTS],
+    marker: CONFIG,
     name: "an adapter",
-    is_ours: |path| {
-        Directory::open(path)
-            .and_then(|directory| weights(&directory))
-            .is_ok_and(|weights| weights.metadata(VERSION_KEY).is_some())
-    },
 };
 
 /// Refuses adapters that would not hold all that the base lacks.
@@ -100,14 +94,13 @@ pub fn save_adapter(classifier: &Classifier, path: &Path) -> Result<()> {
     let labels = json!(classifier.labels().names()).to_string();
     metadata.insert(LABELS_KEY.into(), json!(labels));
     let config = config_json(&lora, &classifier.model().config);
-    save_directory_of(&ADAPTER, path, |into| {
-        fs::create_dir(into).map_err(|error| Error::io("create the directory", into, &error))?;
-        create_file(&into.join(WEIGHTS), |file| {
-            file.write(&header(&specs, metadata))?;
-            write_values(&values, |piece| file.write(piece))
-        })?;
-        create_file(&into.join(CONFIG), |file| file.write(config.as_bytes()))
-    })
+    let mut staging = Staging::create_kind(path, ADAPTER)?;
+    staging.file(WEIGHTS, |file| {
+        file.write(&header(&specs, metadata))?;
+        write_values(&values, |piece| file.write(piece))
+    })?;
+    staging.file(CONFIG, |file| file.write(config.as_bytes()))?;
+    staging.commit()
 }
 
 /// adapter_config.json.
@@ -169,18 +162,6 @@ fn is_target(list: &[&str], module: &str) -> bool {
             .strip_suffix(target)
             .is_some_and(|before| before.is_empty() || before.ends_with('.'))
     })
-}
-
-fn weights(directory: &Directory<'_>) -> Result<Weights<'static>> {
-    let Some(file) = directory.file(WEIGHTS)? else {
-        return Err(directory.missing(WEIGHTS));
-    };
-    let path = directory.path.join(WEIGHTS);
-    let length = file
-        .metadata()
-        .map_err(|error| Error::io("read", &path, &error))?
-        .len();
-    Weights::open(Source::File { file, length, path })
 }
 
 /// A model of `base` with the adapters in the directory at `path`, and with the classifier and pooler that are there.
@@ -258,13 +239,16 @@ impl Tensors<'_> {
     }
 }
 
-fn load_open_adapter(base: &Classifier, directory: &Directory<'_>) -> Result<Classifier> {
+fn load_open_adapter(base: &Classifier, directory: &Directory) -> Result<Classifier> {
     let json = directory
         .read(CONFIG)?
         .ok_or_else(|| directory.missing(CONFIG))?;
-    let path = directory.path.join(CONFIG).display().to_string();
+    let path = directory.path().join(CONFIG).display().to_string();
     let description = Description::read(&json, &path)?;
-    let mut tensors = Tensors::new(weights(directory)?)?;
+    let file = directory
+        .file(WEIGHTS)?
+        .ok_or_else(|| directory.missing(WEIGHTS))?;
+    let mut tensors = Tensors::new(Weights::open(Source::File(file))?)?;
     if let Some(version) = tensors.weights.metadata(VERSION_KEY)
         && version.parse::<u64>().is_ok_and(|v| v > FORMAT_VERSION)
     {
@@ -377,6 +361,7 @@ fn load_open_adapter(base: &Classifier, directory: &Directory<'_>) -> Result<Cla
             tensors.weights.name()
         )));
     }
+    tensors.weights.finish()?;
     let parameters = base
         .parameters()
         .with_adapter_values(adapters, table, &model.device)?

@@ -35,10 +35,13 @@ pub fn save_buffer(classifier: &Classifier) -> Result<Vec<u8>> {
             "The system has no {numbers} bytes of memory for the saved model; save it to a directory instead."
         ))
     })?;
-    write_values(&classifier.merged_values()?, |piece| {
-        bytes.extend_from_slice(piece);
-        Ok(())
-    })?;
+    write_values(
+        &classifier.model().merged_values(&classifier.parameters())?,
+        |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        },
+    )?;
     Ok(bytes)
 }
 

@@ -6,11 +6,15 @@
 
 mod adapter;
 mod buffer;
+mod checked_file;
 mod checkpoint;
 mod config;
 mod directory;
 mod files;
+mod manifest;
 mod pickle;
+mod save;
+mod staging;
 mod weights;
 mod zip;
 
@@ -18,8 +22,10 @@ pub(crate) use adapter::check_pooler;
 pub use adapter::{load_adapter, save_adapter};
 pub use buffer::{load_buffer, save_buffer};
 pub use checkpoint::Origins;
-pub use directory::{check_save, load_directory, save_directory};
-pub use files::{MAX_JSON_BYTES, read_file};
+pub use directory::load_directory;
+pub use files::{MAX_JSON_BYTES, Sink, read_file};
+pub use save::{save_directory, save_directory_with};
+pub use staging::{Staging, check_save};
 
 use candle_core::Device;
 

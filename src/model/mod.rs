@@ -24,6 +24,7 @@ use crate::data::{Batch, cut_into_batches};
 use crate::error::Result;
 use crate::ops::Buffers;
 use crate::random::Dropout;
+use crate::threads;
 
 /// What one training pass is about.
 #[derive(Debug, Clone, Copy)]
@@ -229,6 +230,16 @@ impl Model {
             }
         }
         Ok(values)
+    }
+
+    /// The values in host memory of the model without adapters that computes the same: those of the table's
+    /// [`base_specs`](ParameterTable::base_specs).
+    pub fn merged_values(&self, parameters: &Parameters) -> Result<Vec<Values>> {
+        let values = parameters.host()?;
+        if self.table.lora.is_none() {
+            return Ok(values.into_owned());
+        }
+        threads::run(|| lora::merge(&self.table, &self.config, &values))
     }
 
     /// Gradients of zero for every parameter that isn't frozen.
