@@ -4,7 +4,7 @@
 //! States are [tokens, hidden_size], the sequences' tokens one after another: nothing is computed on padding.
 
 use super::config::{BertConfig, Pooling};
-use super::lora::Projection;
+use super::lora::{LoraConfig, Projection};
 use super::parameters::{Frozen, LayerIndex, LinearIndex, NormIndex, ParameterTable, Part, Values};
 use super::plain::{dropout_site, probability_dropout};
 use super::{Gradients, ParameterKind};
@@ -35,7 +35,7 @@ struct Normalised {
     inverse_deviations: Vec<f32>,
 }
 
-/// What a block's backward pass needs.
+/// What a block's backward pass needs; what only a frozen projection's gradient would need is empty.
 struct LayerTape {
     input: Vec<f32>,
     query: Vec<f32>,
@@ -396,6 +396,17 @@ impl Packed<'_> {
         };
         let (output, output_norm) =
             self.add_and_norm(buffers, layer.output_norm, Some(before), output)?;
+        let (mut input, mut context, mut middle) = (input, context, middle);
+        for (buffer, readers) in [
+            (&mut input, &Projection::ALL[..3]),
+            (&mut context, &[Projection::AttentionOutput][..]),
+            (&mut middle, &[Projection::Intermediate][..]),
+        ] {
+            let is_read = |lora: LoraConfig| readers.iter().any(|&p| lora.targets.contains(p));
+            if !self.table.lora.is_none_or(is_read) {
+                buffers.give(std::mem::take(buffer));
+            }
+        }
         let tape = LayerTape {
             input,
             query,
