@@ -60,19 +60,21 @@ static bert_train_options train_options;
 
 /* The others. What is negative wasn't given. */
 static struct {
-    const char *train, *valid, *test, *model, *output, *device;
-    double split, warmup_epochs, warmup_ratio, dropout;
+    const char *train, *valid, *test, *model, *output, *adapter_output, *device;
+    double split, warmup_epochs, warmup_ratio, dropout, lora_alpha, lora_dropout;
     int64_t warmup_steps, seed;
-    int32_t preset, intermediate, threads;
+    int32_t preset, intermediate, threads, lora_rank, lora_targets;
 } settings = {.device = "cpu",
               .split = -1,
               .warmup_epochs = -1,
               .warmup_ratio = -1,
               .dropout = -1,
+              .lora_alpha = -1,
               .warmup_steps = -1,
               .seed = 42,
               .preset = BERT_PRESET_COMPACT,
-              .intermediate = -1};
+              .intermediate = -1,
+              .lora_targets = BERT_LORA_QUERY | BERT_LORA_VALUE};
 
 struct choice {
     const char *name;
@@ -99,6 +101,12 @@ static const struct choice metrics[] = {{"loss", BERT_METRIC_LOSS},
                                         {"f1-weighted", BERT_METRIC_F1_WEIGHTED},
                                         {"matthews", BERT_METRIC_MATTHEWS},
                                         {NULL, 0}};
+static const struct choice lora_targets[] = {
+    {"query-value", BERT_LORA_QUERY | BERT_LORA_VALUE},
+    {"attention", BERT_LORA_QUERY | BERT_LORA_KEY | BERT_LORA_VALUE | BERT_LORA_ATTENTION_OUTPUT},
+    {"all", BERT_LORA_QUERY | BERT_LORA_KEY | BERT_LORA_VALUE | BERT_LORA_ATTENTION_OUTPUT | BERT_LORA_INTERMEDIATE |
+                BERT_LORA_OUTPUT},
+    {NULL, 0}};
 /* A switch is a choice of one, with no value on the command line. */
 static const struct choice header_present[] = {{"", BERT_HEADER_PRESENT}};
 static const struct choice header_absent[] = {{"", BERT_HEADER_ABSENT}};
@@ -163,6 +171,12 @@ static const struct option table[] = {
     {SWITCH, 0, "--freeze-embeddings", NULL, "leave the embeddings as they are", &train_options.freeze_embeddings, yes},
     {INT32, 0, "--freeze-layers", "N", "leave the embeddings and the first N layers as they are",
      &train_options.freeze_layers, NULL},
+    {INT32, 0, "--lora-rank", "N", "train LoRA adapters of this rank and the head, and nothing else", &settings.lora_rank,
+     NULL},
+    {REAL, 0, "--lora-alpha", "X", "what the adapters are scaled with, times the rank; without it, twice the rank",
+     &settings.lora_alpha, NULL},
+    {REAL, 0, "--lora-dropout", "P", "dropout on what the adapters read", &settings.lora_dropout, NULL},
+    {CHOICE, 0, "--lora-targets", "NAME", "which projections get one", &settings.lora_targets, lora_targets},
     {REAL, 0, "--label-smoothing", "X", "share of each target that is spread over all labels",
      &train_options.label_smoothing, NULL},
     {REAL, 0, "--clip", "X", "largest norm of the gradient; 0 turns clipping off", &train_options.max_grad_norm, NULL},
@@ -175,7 +189,8 @@ static const struct option table[] = {
      &train_options.restore_best, no},
 
     {HEADING, 0, "other", NULL, NULL, NULL, NULL},
-    {TEXT, 0, "--output", "DIR", "save the model here", &settings.output, NULL},
+    {TEXT, 0, "--output", "DIR", "save the model here, LoRA adapters merged", &settings.output, NULL},
+    {TEXT, 0, "--adapter-output", "DIR", "save the LoRA adapters here, in PEFT's format", &settings.adapter_output, NULL},
     {TEXT, 0, "--history", "FILE", "write a line of JSON for each step and evaluation", &train_options.history_path,
      NULL},
     {INT32, 0, "--threads", "N", "threads to compute with; 0: as many as there are processors", &settings.threads,
@@ -287,6 +302,9 @@ static void read_arguments(int argc, char **argv) {
     }
     if (settings.valid != NULL && settings.split >= 0) {
         wrong_usage("--valid and --split are two ways to the validation data: give one of them");
+    }
+    if (settings.lora_rank == 0 && settings.adapter_output != NULL) {
+        wrong_usage("--adapter-output needs --lora-rank");
     }
     if ((settings.warmup_ratio >= 0) + (settings.warmup_steps >= 0) + (settings.warmup_epochs >= 0) > 1) {
         wrong_usage("--warmup-ratio, --warmup-steps and --warmup-epochs are three ways to say the same: give one");
@@ -491,6 +509,24 @@ static bert_model *make_or_load(const bert_dataset *train) {
     return model;
 }
 
+/* The model that is trained instead: `model` with adapters, if they were asked for. */
+static bert_model *with_lora(bert_model *model) {
+    if (settings.lora_rank == 0) {
+        return model;
+    }
+    bert_lora_options options;
+    check(bert_lora_options_init(&options, sizeof options), "bert_lora_options_init");
+    options.rank = settings.lora_rank;
+    options.alpha = settings.lora_alpha >= 0 ? settings.lora_alpha : 2.0 * settings.lora_rank;
+    options.dropout = settings.lora_dropout;
+    options.targets = (uint32_t)settings.lora_targets;
+    options.seed = (uint64_t)settings.seed;
+    bert_model *adapted;
+    check(bert_add_lora(model, &options, &adapted), "--lora-rank");
+    bert_free(model); /* the adapted one shares its weights */
+    return adapted;
+}
+
 static void print_model(const bert_model *model) {
     bert_info info;
     int32_t threads;
@@ -501,6 +537,9 @@ static void print_model(const bert_model *model) {
            "%d threads\n",
            info.num_hidden_layers, info.hidden_size, info.num_attention_heads, info.max_position_embeddings,
            info.vocab_size, info.num_labels, (long long)info.parameter_count, info.device, threads);
+    if (info.lora_rank > 0) {
+        printf("LoRA adapters: rank %d, %lld parameters\n", info.lora_rank, (long long)info.lora_parameter_count);
+    }
 }
 
 /* Trains; gives 1 if it was cancelled. */
@@ -572,7 +611,7 @@ int main(int argc, char **argv) {
     set_warmup(examples);
     printf("data: %lu examples to train on\n", (unsigned long)examples);
 
-    bert_model *model = make_or_load(data);
+    bert_model *model = with_lora(make_or_load(data));
     print_model(model);
     fflush(stdout);
     int cancelled = train(model, data, validation);
@@ -581,6 +620,10 @@ int main(int argc, char **argv) {
     if (settings.output != NULL) {
         check(bert_save(model, settings.output), "--output");
         printf("saved to %s\n", settings.output);
+    }
+    if (settings.adapter_output != NULL) {
+        check(bert_save_adapter(model, settings.adapter_output), "--adapter-output");
+        printf("saved the adapters to %s\n", settings.adapter_output);
     }
     fflush(stdout);
     if (validation == NULL && test == NULL) {

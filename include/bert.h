@@ -556,6 +556,14 @@ typedef struct {
    * "cpu" or "cuda:N", NUL-terminated.
    */
   char device[16];
+  /**
+   * The rank of the LoRA adapters; 0: there are none.
+   */
+  int32_t lora_rank;
+  /**
+   * Numbers in the LoRA adapters, which parameter_count includes.
+   */
+  int64_t lora_parameter_count;
 } bert_info;
 
 /**
@@ -1547,7 +1555,7 @@ bert_status bert_load_from_buffer(const uint8_t *bytes,
 
 /**
  * Writes the model as a Hugging Face model directory: config.json, model.safetensors, tokenizer.json and the small
- * files that go with it. The directory at `path` (NUL-terminated) may be absent, empty, or a model that this library
+ * files that go with it. LoRA adapters are merged into the weights. The directory at `path` (NUL-terminated) may be absent, empty, or a model that this library
  * saved, which is replaced in one step once the new one is whole and flushed; files of yours in it stay. Anything else
  * is refused. A symbolic link is followed. Allowed while the model is trained and inside callbacks. Any thread.
  *
@@ -1557,7 +1565,8 @@ bert_status bert_load_from_buffer(const uint8_t *bytes,
  * Pointers:
  * `path` ends with a NUL.
  */
-bert_status bert_save(const bert_model *model, const char *path);
+bert_status bert_save(const bert_model *model,
+                      const char *path);
 
 /**
  * Tells whether bert_save could write to `path` (NUL-terminated) as things stand, so that a mistake shows before a long
@@ -1573,14 +1582,16 @@ bert_status bert_check_save(const char *path);
 
 /**
  * Writes the model into memory that the library allocates: give it back with bert_buffer_free. The bytes are one
- * safetensors file, with the configuration and the tokenizer in its metadata. Any thread.
+ * safetensors file, with the configuration and the tokenizer in its metadata. LoRA adapters are merged into the weights. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * `bytes` and `length` are writable.
  */
-bert_status bert_save_to_buffer(const bert_model *model, uint8_t **bytes, size_t *length);
+bert_status bert_save_to_buffer(const bert_model *model,
+                                uint8_t **bytes,
+                                size_t *length);
 
 /**
  * Frees what bert_save_to_buffer gave: its pointer and its length. NULL is allowed. Any thread, once.

@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use crate::data::{Dataset, Labels};
 use crate::error::{Error, Result};
 use crate::hf::{LoadOptions, Origins};
-use crate::model::{BertConfig, Model, Parameters, Preset};
+use crate::model::{BertConfig, LoraConfig, Model, Parameters, Preset};
 use crate::text::{Tokenizer, TokenizerOptions};
 use crate::{device, hf, threads};
 
@@ -167,6 +167,77 @@ impl Classifier {
     /// Writes a Hugging Face model directory, in place of an older one of ours in one step.
     pub fn save(&self, path: &Path) -> Result<()> {
         hf::save_directory(self, path)
+    }
+
+    /// A classifier of this one's parameters with adapters of initial values behind them: it computes the same until it
+    /// is trained. What the adapters leave as it is is shared.
+    pub fn add_lora(&self, lora: LoraConfig, seed: u64) -> Result<Classifier> {
+        if self.model.table.lora.is_some() {
+            return Err(Error::InvalidArgument(
+                "This model has LoRA adapters already; merge them first.".into(),
+            ));
+        }
+        let model = Model::with_lora(self.model.config.clone(), lora, self.model.device.clone())?;
+        hf::check_pooler(self, &lora)?;
+        let parameters = threads::run(|| {
+            self.parameters()
+                .with_adapters(&model.config, &model.table, seed, &model.device)
+        })??;
+        let mut origins = self.origins.clone();
+        let adapters = &model.table.specs[model.table.base_specs().len()..];
+        origins
+            .initialised
+            .extend(adapters.iter().map(|spec| spec.name.clone()));
+        Ok(self.with_model(model, self.labels.clone(), parameters, origins))
+    }
+
+    /// A classifier without adapters that computes what this one with them does.
+    pub fn merge_lora(&self) -> Result<Classifier> {
+        if self.model.table.lora.is_none() {
+            return Err(Error::InvalidArgument(
+                "This model has no LoRA adapters to merge.".into(),
+            ));
+        }
+        let model = Model::new(self.model.config.clone(), self.model.device.clone())?;
+        let mut parameters = Parameters::Host(self.model.merged_values(&self.parameters())?);
+        if !model.device.is_cpu() {
+            let tensors = parameters.tensors(&model.table, &model.device)?;
+            parameters = Parameters::Device(tensors.into_owned());
+        }
+        let mut origins = self.origins.clone();
+        let is_own = |name: &String| model.table.specs.iter().any(|spec| spec.name == *name);
+        origins.loaded.retain(is_own);
+        origins.initialised.retain(is_own);
+        Ok(self.with_model(model, self.labels.clone(), parameters, origins))
+    }
+
+    /// Writes the adapters, and the head that is trained with them, as a PEFT directory.
+    pub fn save_adapter(&self, path: &Path) -> Result<()> {
+        hf::save_adapter(self, path)
+    }
+
+    /// A classifier of this one's parameters and the adapters and head of a PEFT directory.
+    pub fn load_adapter(&self, path: &Path) -> Result<Classifier> {
+        hf::load_adapter(self, path)
+    }
+
+    /// Another model with this one's tokenizer.
+    pub(crate) fn with_model(
+        &self,
+        model: Model,
+        labels: Labels,
+        parameters: Parameters,
+        origins: Origins,
+    ) -> Classifier {
+        Classifier {
+            model,
+            tokenizer: self.tokenizer.clone(),
+            labels,
+            max_length: self.max_length,
+            origins,
+            parameters: RwLock::new(Arc::new(parameters)),
+            is_training: AtomicBool::new(false),
+        }
     }
 
     /// One safetensors file that holds everything.

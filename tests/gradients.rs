@@ -3,7 +3,8 @@
 use bert::data::Batch;
 use bert::model::plain::Pass;
 use bert::model::{
-    BertConfig, Frozen, HiddenAct, Model, ParameterKind, Parameters, Pooling, TrainingPass,
+    BertConfig, Frozen, HiddenAct, LoraConfig, Model, ParameterKind, Parameters, Pooling,
+    Projection, Projections, TrainingPass,
 };
 use bert::ops::Buffers;
 use bert::random::Dropout;
@@ -78,7 +79,10 @@ fn parameters(model: &Model) -> Vec<Tensor> {
 }
 
 fn check(config: BertConfig, dropout: Option<Dropout>) {
-    let model = Model::new(config, Device::Cpu).unwrap();
+    check_model(Model::new(config, Device::Cpu).unwrap(), dropout);
+}
+
+fn check_model(model: Model, dropout: Option<Dropout>) {
     let tensors = parameters(&model);
     let variables: Vec<Tensor> = tensors
         .iter()
@@ -157,6 +161,108 @@ fn every_parameter_gets_its_gradient_with_every_dropout_acting() {
         ..config(Pooling::Pooler, HiddenAct::Gelu, false)
     };
     check(config, Some(Dropout::new(3, 5)));
+}
+
+/// Every dropout of the model, and that of adapters on `targets`.
+fn lora_model(pooling: Pooling, targets: Projections) -> Model {
+    let config = BertConfig {
+        hidden_dropout_prob: 0.3,
+        attention_probs_dropout_prob: 0.2,
+        classifier_dropout: Some(0.4),
+        ..config(pooling, HiddenAct::Gelu, pooling == Pooling::Mean)
+    };
+    let lora = LoraConfig {
+        rank: 3,
+        alpha: 5.0,
+        dropout: 0.25,
+        targets,
+        ..LoraConfig::default()
+    };
+    Model::with_lora(config, lora, Device::Cpu).unwrap()
+}
+
+#[test]
+fn every_parameter_gets_its_gradient_with_adapters_and_their_dropout() {
+    let all: Projections = Projection::ALL.into_iter().collect();
+    check_model(lora_model(Pooling::Pooler, all), Some(Dropout::new(3, 5)));
+}
+
+/// The CPU's kernels and the plain definition with adapters: the same logits, the same gradients of the adapters and the
+/// head, none of anything else; for each projection alone and for all, with and without frozen layers.
+#[test]
+fn both_ways_through_a_model_with_adapters_agree() {
+    let one = |projection: Projection| -> Projections { [projection].into_iter().collect() };
+    let all: Projections = Projection::ALL.into_iter().collect();
+    for targets in Projection::ALL.map(one).into_iter().chain([all]) {
+        for (pooling, layers) in [(Pooling::Pooler, 0), (Pooling::Mean, 0), (Pooling::Cls, 1)] {
+            for dropout in [None, Some(Dropout::new(3, 5))] {
+                let model = lora_model(pooling, targets);
+                // B of no zeros.
+                let values = parameters(&model)
+                    .iter()
+                    .map(|tensor| {
+                        let values: Vec<f64> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+                        values.into_iter().map(|v| v as f32).collect()
+                    })
+                    .collect();
+                let parameters = Parameters::from_host(values, &model.table, &Device::Cpu).unwrap();
+                let batch = batch();
+                let loss = |logits: &[f32]| -> Vec<f32> {
+                    (0..logits.len())
+                        .map(|i| (0.7 * i as f32 + 0.3).sin())
+                        .collect()
+                };
+                let frozen = Frozen {
+                    embeddings: false,
+                    layers,
+                };
+                let pass = TrainingPass {
+                    batch: &batch,
+                    dropout,
+                    frozen,
+                };
+                let mut buffers = Buffers::default();
+                let mut packed = model.zero_gradients(frozen);
+                // Twice, the second time on used memory.
+                for _ in 0..2 {
+                    packed = model.zero_gradients(frozen);
+                    model
+                        .logits_and_gradients(&parameters, pass, loss, &mut packed, &mut buffers)
+                        .unwrap();
+                }
+                let mut again = model.zero_gradients(frozen);
+                let packed_logits = model
+                    .logits_and_gradients(&parameters, pass, loss, &mut again, &mut buffers)
+                    .unwrap();
+                let mut plain = model.zero_gradients(frozen);
+                let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
+                let plain_logits = model
+                    .plain_logits_and_gradients(&tensors, &batch, dropout, loss, &mut plain)
+                    .unwrap();
+                for (a, b) in packed_logits.iter().zip(&plain_logits) {
+                    assert!((a - b).abs() < 2e-5, "logits {a} {b}");
+                }
+                if dropout.is_none() {
+                    assert_eq!(model.logits(&parameters, &batch).unwrap(), packed_logits);
+                }
+                let mut trained = 0;
+                for ((a, b), spec) in packed.iter().zip(&plain).zip(&model.table.specs) {
+                    let is_trained = spec.name.starts_with("classifier.")
+                        || spec.name.starts_with("bert.pooler.")
+                        || (spec.name.contains(".lora_")
+                            && !(layers == 1 && spec.name.contains("layer.0.")));
+                    assert_eq!(a.is_empty(), !is_trained, "{}", spec.name);
+                    trained += usize::from(is_trained);
+                    let scale = b.iter().fold(1f32, |m, v| m.max(v.abs()));
+                    for (a, b) in a.iter().zip(b) {
+                        assert!((a - b).abs() < 3e-5 * scale, "{}: {a} {b}", spec.name);
+                    }
+                }
+                let head = if pooling == Pooling::Pooler { 4 } else { 2 };
+                assert_eq!(trained, head + 2 * (2 - layers) * targets.len());
+            }
+        }
+    }
 }
 
 /// What the trainer sees: gradients of the padding token's row are zero, of tokens and positions that a batch lacks too.

@@ -7,6 +7,7 @@
 // The names are C's.
 #![allow(non_camel_case_types)]
 
+mod adapter;
 mod arguments;
 mod boundary;
 mod dataset;
@@ -18,6 +19,7 @@ mod sized;
 mod status;
 mod trainer;
 
+pub use adapter::*;
 pub use dataset::*;
 pub use global::*;
 pub use handles::{bert_dataset, bert_model, bert_trainer};

@@ -246,6 +246,10 @@ pub struct bert_info {
     pub final_layer_norm: i32,
     /// "cpu" or "cuda:N", NUL-terminated.
     pub device: [c_char; 16],
+    /// The rank of the LoRA adapters; 0: there are none.
+    pub lora_rank: i32,
+    /// Numbers in the LoRA adapters, which parameter_count includes.
+    pub lora_parameter_count: i64,
 }
 
 sized_struct!(bert_info, || bert_info {
@@ -264,6 +268,8 @@ sized_struct!(bert_info, || bert_info {
     pooling: 0,
     final_layer_norm: 0,
     device: [0; 16],
+    lora_rank: 0,
+    lora_parameter_count: 0,
 });
 
 /// Sets every option from a preset. `struct_size` is sizeof(bert_model_options); `preset` is one of BERT_PRESET_….
@@ -313,7 +319,7 @@ pub unsafe extern "C" fn bert_info_init(info: *mut bert_info, struct_size: usize
 }
 
 /// Hands a new model to the caller.
-fn give(out: &mut *mut bert_model, classifier: Classifier) {
+pub(super) fn give(out: &mut *mut bert_model, classifier: Classifier) {
     let borrowed = |names: &[String]| -> Vec<Box<[u8]>> {
         names
             .iter()
@@ -520,7 +526,7 @@ pub unsafe extern "C" fn bert_load_from_buffer(
 }
 
 /// Writes the model as a Hugging Face model directory: config.json, model.safetensors, tokenizer.json and the small
-/// files that go with it. The directory at `path` (NUL-terminated) may be absent, empty, or a model that this library
+/// files that go with it. LoRA adapters are merged into the weights. The directory at `path` (NUL-terminated) may be absent, empty, or a model that this library
 /// saved, which is replaced in one step once the new one is whole and flushed; files of yours in it stay. Anything else
 /// is refused. A symbolic link is followed. Allowed while the model is trained and inside callbacks. Any thread.
 ///
@@ -556,7 +562,7 @@ pub unsafe extern "C" fn bert_check_save(path: *const c_char) -> bert_status {
 }
 
 /// Writes the model into memory that the library allocates: give it back with bert_buffer_free. The bytes are one
-/// safetensors file, with the configuration and the tokenizer in its metadata. Any thread.
+/// safetensors file, with the configuration and the tokenizer in its metadata. LoRA adapters are merged into the weights. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
@@ -628,6 +634,8 @@ pub unsafe extern "C" fn bert_get_info(
             hidden_act: number_of(&ACTIVATIONS, &config.hidden_act),
             pooling: number_of(&POOLINGS, &config.pooling),
             final_layer_norm: i32::from(config.final_layer_norm),
+            lora_rank: model.table.lora.map_or(0, |lora| lora.rank as i32),
+            lora_parameter_count: model.table.adapter_parameter_count() as i64,
             ..bert_info::default()
         };
         let name = device::name(&model.device);

@@ -10,6 +10,7 @@ use super::{LoadOptions, assemble, config, config_json};
 use crate::classifier::Classifier;
 use crate::device;
 use crate::error::{Error, Result};
+use crate::model::ParameterSpec;
 use crate::text::Tokenizer;
 
 /// The keys of the metadata.
@@ -68,15 +69,16 @@ pub fn save_buffer(classifier: &Classifier) -> Result<Vec<u8>> {
     let max_length = classifier.max_length(0)?.to_string();
     metadata.insert(MAX_LENGTH_KEY.into(), json!(max_length));
     metadata.insert(CHECKED_KEY.into(), json!("1"));
-    let model = classifier.model();
-    let mut bytes = header(model, metadata);
-    let numbers = 4 * model.table.parameter_count();
+    let specs = classifier.model().table.base_specs();
+    let mut bytes = header(specs, metadata);
+    let numbers = 4 * specs.iter().map(ParameterSpec::len).sum::<usize>();
     bytes.try_reserve_exact(numbers).map_err(|_| {
         Error::OutOfMemory(format!(
             "The system has no {numbers} bytes of memory for the saved model; save it to a directory instead."
         ))
     })?;
-    write_values(&classifier.parameters().host()?, |piece| {
+    let values = classifier.model().merged_values(&classifier.parameters())?;
+    write_values(values.iter().map(|values| values.as_slice()), |piece| {
         bytes.extend_from_slice(piece);
         Ok(())
     })?;

@@ -72,13 +72,16 @@ pub fn write(config: &BertConfig, labels: &Labels) -> Result<String> {
 }
 
 /// Reads keys of one type with a default, and says what a key holds instead.
-struct Reader<'a> {
-    object: &'a Map<String, Value>,
-    name: &'a str,
+pub struct Reader<'a> {
+    /// The file's object.
+    pub object: &'a Map<String, Value>,
+    /// The file's name, for messages.
+    pub name: &'a str,
 }
 
 impl Reader<'_> {
-    fn wrong(&self, key: &str, value: &Value, expected: &str) -> Error {
+    /// An error that tells what a key holds and what it should.
+    pub fn wrong(&self, key: &str, value: &Value, expected: &str) -> Error {
         let mut found = value.to_string();
         if found.chars().count() > 60 {
             found = found.chars().take(60).collect::<String>() + "…";
@@ -90,11 +93,12 @@ impl Reader<'_> {
     }
 
     /// The value; `null` counts as absent, as in transformers.
-    fn get(&self, key: &str) -> Option<&Value> {
+    pub fn get(&self, key: &str) -> Option<&Value> {
         self.object.get(key).filter(|value| !value.is_null())
     }
 
-    fn size(&self, key: &str, default: usize) -> Result<usize> {
+    /// A whole number.
+    pub fn size(&self, key: &str, default: usize) -> Result<usize> {
         let Some(value) = self.get(key) else {
             return Ok(default);
         };
@@ -104,7 +108,8 @@ impl Reader<'_> {
             .ok_or_else(|| self.wrong(key, value, "a whole number"))
     }
 
-    fn real(&self, key: &str, default: f64) -> Result<f64> {
+    /// A number.
+    pub fn real(&self, key: &str, default: f64) -> Result<f64> {
         let Some(value) = self.get(key) else {
             return Ok(default);
         };
@@ -113,7 +118,8 @@ impl Reader<'_> {
             .ok_or_else(|| self.wrong(key, value, "a number"))
     }
 
-    fn flag(&self, key: &str) -> Result<bool> {
+    /// True or false; false where it is missing.
+    pub fn flag(&self, key: &str) -> Result<bool> {
         let Some(value) = self.get(key) else {
             return Ok(false);
         };

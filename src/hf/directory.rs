@@ -170,9 +170,15 @@ impl Directory {
         names.find_map(|name| whole(name).err()).unwrap_or(error)
     }
 
-    fn missing(&self, what: &str) -> Error {
+    /// Where it is, as the caller names it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The error that says that it lacks something.
+    pub(crate) fn missing(&self, what: &str) -> Error {
         Error::Io(format!(
-            "The model directory '{}' has no {what}.",
+            "The directory '{}' has no {what}.",
             self.path.display()
         ))
     }
@@ -310,11 +316,18 @@ pub(crate) fn load_directory_with<T>(
     more: impl Fn(&Directory) -> Result<T>,
 ) -> Result<(Classifier, T)> {
     let device = device::from_name(&options.device)?;
+    read_directory(path, |directory| {
+        let classifier = load_open_directory(directory, &device, options)?;
+        Ok((classifier, more(directory)?))
+    })
+}
+
+/// What `read` makes of a directory, all of it of one save.
+pub(crate) fn read_directory<T>(path: &Path, read: impl Fn(&Directory) -> Result<T>) -> Result<T> {
     for _ in 0..MAX_ATTEMPTS {
         let directory = Directory::open(path)?;
-        let loaded = load_open_directory(&directory, &device, options)
-            .and_then(|classifier| Ok((classifier, more(&directory)?)))
-            .and_then(|loaded| directory.check_the_others().map(|()| loaded));
+        let loaded =
+            read(&directory).and_then(|loaded| directory.check_the_others().map(|()| loaded));
         // A save that put another directory in this one's place meanwhile has removed this one's files. What agrees with
         // a manifest was read before.
         match loaded {

@@ -4,6 +4,7 @@
 //! Others (the classifier on the bare [CLS] or mean state, a layer norm after the last block) carry a `model_type` of
 //! our own, so that transformers refuses them instead of inventing a pooler.
 
+mod adapter;
 mod buffer;
 mod checked_file;
 mod checkpoint;
@@ -17,6 +18,8 @@ mod staging;
 mod weights;
 mod zip;
 
+pub(crate) use adapter::check_pooler;
+pub use adapter::{load_adapter, save_adapter};
 pub use buffer::{load_buffer, save_buffer};
 pub use checkpoint::Origins;
 pub use directory::load_directory;

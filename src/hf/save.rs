@@ -28,7 +28,8 @@ pub const MODEL_FILES: [&str; 6] = [
 /// What a training checkpoint has beside a model's files: the run's description, and its moments.
 pub const CHECKPOINT_FILES: [&str; 2] = ["trainer.json", "trainer.safetensors"];
 
-/// Writes a model directory. The target may be absent, an empty directory, or a model of ours, which is replaced in one
+/// Writes a model directory, with LoRA adapters merged into the weights. The target may be absent, an empty directory, or
+/// a model of ours, which is replaced in one
 /// step; files in it that aren't ours stay. Anything else is refused. A symbolic link is followed.
 pub fn save_directory(classifier: &Classifier, path: &Path) -> Result<()> {
     save_directory_with(classifier, &classifier.parameters(), path, |_| Ok(()))
@@ -55,9 +56,12 @@ fn write_model(
 ) -> Result<()> {
     let mut metadata = serde_json::Map::new();
     metadata.insert("format".into(), json!("pt"));
+    let values = classifier.model().merged_values(parameters)?;
     staging.file(WEIGHTS, |file| {
-        file.write(&header(classifier.model(), metadata))?;
-        write_values(&parameters.host()?, |piece| file.write(piece))
+        file.write(&header(classifier.model().table.base_specs(), metadata))?;
+        write_values(values.iter().map(|values| values.as_slice()), |piece| {
+            file.write(piece)
+        })
     })?;
     let tokenizer = classifier.tokenizer();
     let mut write = |name: &str, text: &str| staging.file(name, |file| file.write(text.as_bytes()));

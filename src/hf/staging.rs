@@ -16,7 +16,7 @@
 //! removed but what a save wrote and what the target has as well.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -45,9 +45,25 @@ const OLD: &str = "old-";
 /// How often a save or a load starts anew because another save came in between.
 pub const MAX_ATTEMPTS: usize = 100;
 
+/// What a directory of ours is.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// The file that every save of this kind writes, and no other.
+    pub marker: &'static str,
+    /// "a model", for messages.
+    pub name: &'static str,
+}
+
+/// A model directory.
+pub const MODEL: Kind = Kind {
+    marker: save::CONFIG,
+    name: "a model",
+};
+
 /// A directory that is being written, to be put in the target's place as a whole. Dropped without
 /// [`commit`](Staging::commit) it leaves the target as it was and nothing beside it.
 pub struct Staging {
+    kind: Kind,
     target: PathBuf,
     /// Beside the target.
     directory: PathBuf,
@@ -61,10 +77,16 @@ pub struct Staging {
 impl Staging {
     /// Begins to write a directory that shall be at `target`: see [`check_save`] for what may be there.
     pub fn create(target: &Path) -> Result<Staging> {
-        let target = check_save(target)?;
+        Staging::create_kind(target, MODEL)
+    }
+
+    /// As [`create`](Staging::create), for a directory of another kind, which replaces none but its own.
+    pub fn create_kind(target: &Path, kind: Kind) -> Result<Staging> {
+        let target = check_place(target, kind)?;
         recover(&target);
         let (directory, lock) = create_beside(&target)?;
         let staging = Staging {
+            kind,
             target,
             directory,
             _lock: lock,
@@ -133,7 +155,7 @@ impl Staging {
         let target = &self.target;
         let fail = |error: io::Error| Error::io("put the model in place at", target, &error);
         for attempt in 0..MAX_ATTEMPTS {
-            if !check_target(target)? {
+            if !check_target(target, self.kind)? {
                 if attempt + 1 < MAX_ATTEMPTS && is_in_between(target) {
                     // Another save's second rename is to come.
                     std::thread::sleep(Duration::from_millis(1));
@@ -187,6 +209,10 @@ fn not_removed(directory: &Path, error: &io::Error) -> String {
 /// Whether a directory could be saved to that path as things stand, and the one that is meant, symbolic links followed:
 /// it is absent and its parent is there, or it is empty, or a save of ours.
 pub fn check_save(path: &Path) -> Result<PathBuf> {
+    check_place(path, MODEL)
+}
+
+fn check_place(path: &Path, kind: Kind) -> Result<PathBuf> {
     let target = resolve(path)?;
     if std::env::current_dir().is_ok_and(|here| here == target) {
         return Err(Error::Io(
@@ -195,7 +221,7 @@ pub fn check_save(path: &Path) -> Result<PathBuf> {
                 .into(),
         ));
     }
-    check_target(&target)?;
+    check_target(&target, kind)?;
     let parent = parent(&target);
     match fs::metadata(&parent) {
         Ok(metadata) if metadata.is_dir() => Ok(target),
@@ -261,7 +287,7 @@ fn follow(path: &Path) -> PathBuf {
 }
 
 /// Whether there is something to replace; refuses what isn't ours.
-fn check_target(target: &Path) -> Result<bool> {
+fn check_target(target: &Path, kind: Kind) -> Result<bool> {
     let mut entries = match fs::read_dir(target) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -271,11 +297,14 @@ fn check_target(target: &Path) -> Result<bool> {
     let is_empty = first
         .map_err(|error| Error::io("read", target, &error))?
         .is_none();
-    if !is_empty && written_names(target).is_none() {
+    let is_ours =
+        || written_names(target).is_some_and(|names| names.contains(OsStr::new(kind.marker)));
+    if !is_empty && !is_ours() {
         return Err(Error::Io(format!(
-            "'{}' holds files and is not a model that this library saved; nothing was written. Save to a new or empty \
+            "'{}' holds files and is not {} that this library saved; nothing was written. Save to a new or empty \
              directory.",
-            target.display()
+            target.display(),
+            kind.name
         )));
     }
     match faccessat(

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::checked_file::CheckedFile;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::ParameterSpec;
 
 /// A header larger than this isn't one (the format's own limit).
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -124,6 +124,11 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// Whether there is a tensor of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.metadata.info(name).is_some()
+    }
+
     /// The numbers of a tensor that must be there, of this shape and finite, as float32.
     pub fn read_shaped(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let wrong = |file: String, what: String| {
@@ -188,13 +193,12 @@ fn to_float32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
     }
 }
 
-/// The beginning of a safetensors file of a model's parameters as float32; their numbers follow, see [`write_values`].
-pub fn header(model: &Model, metadata: Map<String, Value>) -> Vec<u8> {
-    let specs = model.table.specs.iter();
-    tensors_header(
-        specs.map(|spec| (spec.name.clone(), spec.shape.as_slice())),
-        metadata,
-    )
+/// The beginning of a safetensors file of these parameters as float32; their numbers follow, see [`write_values`].
+pub fn header(specs: &[ParameterSpec], metadata: Map<String, Value>) -> Vec<u8> {
+    let tensors = specs
+        .iter()
+        .map(|spec| (spec.name.clone(), spec.shape.as_slice()));
+    tensors_header(tensors, metadata)
 }
 
 /// As [`header`], of any tensors, by name and shape in the order of their numbers.
@@ -222,10 +226,13 @@ pub fn tensors_header<'a>(
 }
 
 /// Gives the bytes of all values to `write`, a piece at a time: no second copy of the model is in memory.
-pub fn write_values(values: &[Vec<f32>], mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+pub fn write_values<'a>(
+    values: impl IntoIterator<Item = &'a [f32]>,
+    mut write: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     const PIECE: usize = 16_384;
     let mut bytes = Vec::with_capacity(4 * PIECE);
-    for piece in values.iter().flat_map(|values| values.chunks(PIECE)) {
+    for piece in values.into_iter().flat_map(|values| values.chunks(PIECE)) {
         bytes.clear();
         bytes.extend(piece.iter().flat_map(|x| x.to_le_bytes()));
         write(&bytes)?;

@@ -8,6 +8,7 @@ pub mod loss;
 pub mod optimizer;
 mod options;
 mod plan;
+mod resume;
 pub mod schedule;
 mod trainer;
 

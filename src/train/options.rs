@@ -10,7 +10,7 @@ use super::optimizer::{AdamWOptions, Group};
 use super::schedule::{Schedule, ScheduleKind};
 use crate::error::{Error, Result};
 use crate::model::parameters::Part;
-use crate::model::{BertConfig, Frozen, ParameterTable};
+use crate::model::{BertConfig, Frozen, Model, ParameterTable};
 
 /// What decides which of two evaluations is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,7 +241,7 @@ impl TrainOptions {
     }
 
     /// What of the options and of the model decides the numbers that a run computes, by name, as text.
-    pub fn plan(&self, config: &BertConfig, total_steps: u64) -> BTreeMap<String, String> {
+    pub fn plan(&self, model: &Model, total_steps: u64) -> BTreeMap<String, String> {
         // Every field is named, so that a new one isn't forgotten.
         let TrainOptions {
             seed,
@@ -289,10 +289,10 @@ impl TrainOptions {
             pooling,
             // The others are in the shapes of the parameters.
             ..
-        } = config;
+        } = &model.config;
         let warmup_steps = self.schedule(total_steps).warmup_steps;
         let classifier_dropout = classifier_dropout.unwrap_or(*hidden_dropout_prob);
-        let plan: [(&str, &dyn std::fmt::Debug); 32] = [
+        let plan: [(&str, &dyn std::fmt::Debug); 33] = [
             ("seed", seed),
             ("epochs", epochs),
             ("total_steps", &total_steps),
@@ -318,6 +318,7 @@ impl TrainOptions {
             ("metric", metric),
             ("restore_best", restore_best),
             ("early_stopping_patience", early_stopping_patience),
+            ("lora", &model.table.lora),
             ("num_attention_heads", num_attention_heads),
             ("hidden_act", hidden_act),
             (

@@ -1,6 +1,5 @@
 //! The training loop: steps, epochs, and the whole plan with evaluation, best checkpoint and early stopping.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -8,21 +7,19 @@ use std::time::Instant;
 use once_cell::sync::OnceCell;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{
-    BestScore, DESCRIPTION, Environment, Fingerprint, Position, Record, RunIdentity, TENSORS,
-    Totals, exact,
-};
+use super::checkpoint::{BestScore, Fingerprint, Position, Totals, exact};
 use super::checkpoint_folder::CheckpointFolder;
 use super::evaluate::{EncodedDataset, Evaluation, evaluate};
 use super::history::History;
 use super::optimizer::{AdamW, clip_factor, global_norm};
 use super::options::TrainOptions;
 use super::plan::epoch_batches;
+use super::resume::Saver;
 use super::schedule::Schedule;
 use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::model::{Frozen, Gradients, Parameters, TrainingPass};
+use crate::model::{Gradients, Parameters, TrainingPass, Values};
 use crate::ops::Buffers;
 use crate::random::Dropout;
 use crate::{hf, log, threads};
@@ -154,36 +151,36 @@ pub type OnProgress<'a> = &'a mut dyn FnMut(&Progress<'_>) -> bool;
 /// Trains one classifier on one data set. Its calls take `&self` and may come from any thread; a second one while one
 /// trains answers [`Error::Busy`].
 pub struct Trainer {
-    classifier: Arc<Classifier>,
-    options: TrainOptions,
-    data: EncodedDataset,
-    lengths: Vec<usize>,
-    validation: Option<EncodedDataset>,
-    schedule: Schedule,
-    cancelled: Arc<AtomicBool>,
+    pub(super) classifier: Arc<Classifier>,
+    pub(super) options: TrainOptions,
+    pub(super) data: EncodedDataset,
+    pub(super) lengths: Vec<usize>,
+    pub(super) validation: Option<EncodedDataset>,
+    pub(super) schedule: Schedule,
+    pub(super) cancelled: Arc<AtomicBool>,
     /// Held for one step at a time, never during a callback: whoever wants to save the run waits for a step at most.
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// What the run is, as far as the data goes: computed when it is first asked for.
-    fingerprints: OnceCell<(Fingerprint, Option<Fingerprint>)>,
-    checkpoints: Option<CheckpointFolder>,
+    pub(super) fingerprints: OnceCell<(Fingerprint, Option<Fingerprint>)>,
+    pub(super) checkpoints: Option<CheckpointFolder>,
     /// Who waits for `state`: without a queue the training call, which takes it again at once, would starve the others.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
 }
 
 /// What a run changes as it goes.
-struct State {
-    optimizer: AdamW,
-    gradients: Gradients,
+pub(super) struct State {
+    pub(super) optimizer: AdamW,
+    pub(super) gradients: Gradients,
     /// Memory of the passes.
-    buffers: Buffers,
-    /// Memory for the next set of values; empty where there is none.
-    spare: Vec<Vec<f32>>,
+    pub(super) buffers: Buffers,
+    /// Memory for the next values of what isn't frozen; empty where there is none.
+    pub(super) spare: Vec<Vec<f32>>,
     /// Where the run stands.
-    position: Position,
+    pub(super) position: Position,
     /// The running epoch's batches; empty between epochs.
-    batches: Vec<Vec<usize>>,
-    history: Option<History>,
-    best: Option<Best>,
+    pub(super) batches: Vec<Vec<usize>>,
+    pub(super) history: Option<History>,
+    pub(super) best: Option<Best>,
 }
 
 impl State {
@@ -204,79 +201,24 @@ struct Standing {
 }
 
 /// The best evaluation so far, and the weights that it was made with.
-struct Best {
-    score: BestScore,
-    parameters: Arc<Parameters>,
+pub(super) struct Best {
+    pub(super) score: BestScore,
+    pub(super) parameters: Arc<Parameters>,
 }
 
-/// The prefixes of the names in `trainer.safetensors`; torch's names for the moments.
-const FIRST_MOMENTS: &str = "exp_avg.";
-const SECOND_MOMENTS: &str = "exp_avg_sq.";
-const BEST: &str = "best.";
-
-/// A checkpoint that was read and checked.
-struct LoadedCheckpoint {
-    path: PathBuf,
-    record: Record,
-    parameters: Arc<Parameters>,
-    first_moments: Vec<Vec<f32>>,
-    second_moments: Vec<Vec<f32>>,
-    best: Option<Best>,
-    /// What makes it another run than this one.
-    others: Vec<String>,
-    /// What only the last bits may follow.
-    environment: Vec<String>,
-}
-
-/// Makes the checkpoints of one call of `train`, where they are asked for.
-struct Saver<'a> {
-    trainer: &'a Trainer,
-    /// Tokens trained on.
-    tokens: usize,
-    last_time: Instant,
-    /// What the newest checkpoint holds: nothing is written twice.
-    saved: Option<Position>,
-}
-
-impl Saver<'_> {
-    fn new(trainer: &Trainer, start: Position, is_saved: bool) -> Saver<'_> {
-        Saver {
-            trainer,
-            tokens: 0,
-            last_time: Instant::now(),
-            // A run that hasn't begun, and one that was finished before, has nothing to save.
-            saved: (is_saved || start.step == 0 || start.epochs_done >= trainer.options.epochs)
-                .then_some(start),
-        }
-    }
-
-    /// Whether the options ask for one after this step.
-    fn is_due(&self, step: u64, ends_epoch: bool) -> bool {
-        let Some(options) = &self.trainer.options.checkpoints else {
-            return false;
-        };
-        let minutes = self.last_time.elapsed().as_secs_f64() / 60.0;
-        match (options.steps, options.minutes) {
-            (0, 0.0) => ends_epoch,
-            (every, after) => (every > 0 && step % every == 0) || (after > 0.0 && minutes >= after),
-        }
-    }
-
-    /// Makes one, unless the newest is of this position or none is asked for.
-    fn save(&mut self, state: &State) -> Result<()> {
-        let Some(folder) = &self.trainer.checkpoints else {
-            return Ok(());
-        };
-        if self.saved == Some(state.position) {
-            return Ok(());
-        }
-        let step = state.position.step;
-        self.trainer.save_state(state, &folder.path_of(step))?;
-        folder.prune(step);
-        self.saved = Some(state.position);
-        self.last_time = Instant::now();
-        Ok(())
-    }
+/// The memory of values that nobody uses any more, for the next values of what has a gradient.
+fn unshared(values: Vec<Values>, gradients: &Gradients) -> Vec<Vec<f32>> {
+    values
+        .into_iter()
+        .zip(gradients)
+        .map(|(values, gradient)| {
+            if gradient.is_empty() {
+                return Vec::new();
+            }
+            // Another model may share them.
+            Arc::try_unwrap(values).unwrap_or_else(|shared| vec![0f32; shared.len()])
+        })
+        .collect()
 }
 
 impl Trainer {
@@ -310,11 +252,17 @@ impl Trainer {
             .map(|dataset| EncodedDataset::new(&classifier, dataset, options.max_length))
             .transpose()?;
         let model = classifier.model();
-        let moments = model.table.parameter_count().saturating_mul(4 * 5);
+        let groups = options.groups(&model.table);
+        let trained: usize = (groups.iter().zip(&model.table.specs))
+            .filter(|(group, _)| !group.is_frozen)
+            .map(|(_, spec)| spec.len())
+            .sum();
+        // All values; of what is trained another set, gradients and two moments too.
+        let bytes = (4 * model.table.parameter_count()).saturating_add(4 * 4 * trained);
         let memory = crate::memory::physical_bytes();
-        if moments > memory {
+        if bytes > memory {
             return Err(Error::OutOfMemory(format!(
-                "Training this model needs at least {moments} bytes for weights, gradients and moments; this machine \
+                "Training this model needs at least {bytes} bytes for weights, gradients and moments; this machine \
                  has {memory}."
             )));
         }
@@ -332,7 +280,7 @@ impl Trainer {
         Ok(Trainer {
             lengths: data.sequences.ranges().map(|range| range.len()).collect(),
             state: Mutex::new(State {
-                optimizer: AdamW::new(options.adamw, &model.table, options.groups(&model.table)),
+                optimizer: AdamW::new(options.adamw, &model.table, groups),
                 gradients: model.zero_gradients(options.frozen),
                 buffers: Buffers::default(),
                 spare: Vec::new(),
@@ -495,237 +443,8 @@ impl Trainer {
         }
     }
 
-    /// Writes a checkpoint: the model's directory, as [`Classifier::save`] does, with all that the run needs to go on as
-    /// if it had never stopped. Any thread, also while the run trains: it has the end of a step then.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let state = self.state()?;
-        self.save_state(&state, path)
-    }
-
-    fn save_state(&self, state: &State, path: &Path) -> Result<()> {
-        let model = self.classifier.model();
-        let specs = &model.table.specs;
-        let parameters = self.classifier.parameters();
-        let (first, second) = state.optimizer.moments();
-        let best = state.best.as_ref();
-        let best_is_current = best.is_some_and(|best| Arc::ptr_eq(&best.parameters, &parameters));
-        let best_values = match best {
-            Some(best) if !best_is_current => Some(best.parameters.host()?),
-            _ => None,
-        };
-        let record = Record::new(
-            state.position,
-            best.map(|best| best.score),
-            best_is_current,
-            self.identity()?,
-            state.history.as_ref().map(History::length),
-        )
-        .to_json()?;
-        let sets = [
-            (FIRST_MOMENTS, Some(first)),
-            (SECOND_MOMENTS, Some(second)),
-            (BEST, best_values.as_deref()),
-        ];
-        let tensors = sets.iter().flat_map(|(prefix, set)| {
-            let pairs = specs.iter().zip(set.unwrap_or_default());
-            pairs
-                .filter(|(_, values)| !values.is_empty())
-                .map(move |(spec, _)| (format!("{prefix}{}", spec.name), spec.shape.as_slice()))
-        });
-        let header = hf::tensors_header(tensors, Default::default());
-        hf::save_directory_with(&self.classifier, &parameters, path, |staging| {
-            staging.file(TENSORS, |file| {
-                file.write(&header)?;
-                for (_, set) in &sets {
-                    hf::write_values(set.unwrap_or_default(), |piece| file.write(piece))?;
-                }
-                Ok(())
-            })?;
-            staging.file(DESCRIPTION, |file| file.write(record.as_bytes()))
-        })
-    }
-
-    /// Takes a run up where [`save`](Trainer::save) left it: the model's weights and everything else become those of
-    /// then. This trainer's own options, data and threads go on; where they aren't those of then, the outcome says so.
-    pub fn resume(&self, path: &Path) -> Result<Resumed> {
-        let _training = self.classifier.begin_training()?;
-        let loaded = self.read_checkpoint(path)?;
-        self.take_up(loaded)
-    }
-
-    /// Goes on from the folder's newest whole checkpoint, which must be of this very run.
-    fn resume_newest(&self, folder: &CheckpointFolder) -> Result<Option<Resumed>> {
-        let newest = folder.newest(|path| {
-            let loaded = self.read_checkpoint(path)?;
-            if !loaded.others.is_empty() {
-                return Err(Error::InvalidArgument(format!(
-                    "The checkpoint '{}' is of another run: {}. Train with what it was made with, or give another \
-                     checkpoint_path.",
-                    path.display(),
-                    loaded.others.join(", ")
-                )));
-            }
-            Ok(loaded)
-        })?;
-        newest.map(|loaded| self.take_up(loaded)).transpose()
-    }
-
-    /// Reads and checks a checkpoint; the run stays as it is.
-    fn read_checkpoint(&self, path: &Path) -> Result<LoadedCheckpoint> {
-        let model = self.classifier.model();
-        let specs = &model.table.specs;
-        let frozen: Vec<bool> = (0..specs.len())
-            .map(|index| model.table.is_frozen(index, self.options.frozen))
-            .collect();
-        let options = hf::LoadOptions {
-            device: crate::device::name(&model.device),
-            ..hf::LoadOptions::default()
-        };
-        let (loaded, (record, first, second, best)) = hf::load_directory_with(
-            path,
-            &options,
-            |directory| {
-                let missing = |name: &str| {
-                    Error::Format(format!(
-                        "'{}' has no {name}: it is no training checkpoint. To go on from a model that was only saved, \
-                         load it and make a new trainer.",
-                        path.display()
-                    ))
-                };
-                let json = directory
-                    .read(DESCRIPTION)?
-                    .ok_or_else(|| missing(DESCRIPTION))?;
-                let name = format!("'{}'", path.join(DESCRIPTION).display());
-                let record = Record::from_json(&json, &name)?;
-                let file = directory.file(TENSORS)?.ok_or_else(|| missing(TENSORS))?;
-                let mut file = hf::Weights::open(hf::Source::File(file))?;
-                let mut read = |prefix: &str, is_left_out: &dyn Fn(usize) -> bool| {
-                    let sets = specs.iter().enumerate().map(|(index, spec)| {
-                        if is_left_out(index) {
-                            return Ok(Vec::new());
-                        }
-                        file.read_shaped(&format!("{prefix}{}", spec.name), &spec.shape)
-                    });
-                    sets.collect::<Result<Vec<Vec<f32>>>>()
-                };
-                let first = read(FIRST_MOMENTS, &|index| frozen[index])?;
-                let second = read(SECOND_MOMENTS, &|index| frozen[index])?;
-                if second.iter().flatten().any(|&v| v < 0.0) {
-                    return Err(Error::Format(format!(
-                        "'{}' holds a negative second moment.",
-                        path.join(TENSORS).display()
-                    )));
-                }
-                let best = match record.best {
-                    Some(_) if !record.best_is_current => Some(read(BEST, &|_| false)?),
-                    _ => None,
-                };
-                file.finish()?;
-                Ok((record, first, second, best))
-            },
-        )?;
-        if loaded.model().table.specs != *specs {
-            return Err(Error::InvalidArgument(format!(
-                "The checkpoint '{}' is of a model with other parameters than the trainer's; make the trainer with the \
-                 model that the checkpoint began with, or with the checkpoint itself, loaded as a model.",
-                path.display()
-            )));
-        }
-        let parameters = loaded.parameters();
-        let best = match (record.best, best) {
-            (Some(score), Some(values)) => {
-                let values = Parameters::from_host(values, &model.table, &model.device)?;
-                Some(Best {
-                    score,
-                    parameters: Arc::new(values),
-                })
-            }
-            (Some(score), None) => Some(Best {
-                score,
-                parameters: parameters.clone(),
-            }),
-            (None, _) => None,
-        };
-        let (others, environment) = record.differences(&self.identity()?);
-        Ok(LoadedCheckpoint {
-            path: path.to_path_buf(),
-            record,
-            parameters,
-            first_moments: first,
-            second_moments: second,
-            best,
-            others,
-            environment,
-        })
-    }
-
-    /// The run becomes the checkpoint's.
-    fn take_up(&self, loaded: LoadedCheckpoint) -> Result<Resumed> {
-        let mut state = self.state()?;
-        let mut position = loaded.record.position;
-        let batches = if position.next_batch > 0 {
-            self.epoch_batches(position.epochs_done)
-        } else {
-            Vec::new()
-        };
-        // With other data the epoch may be shorter.
-        let is_over = position.next_batch >= batches.len();
-        if position.next_batch > 0 && is_over {
-            position.epochs_done += 1;
-            position.next_batch = 0;
-        }
-        if let Some(history) = &mut state.history {
-            history.resume(loaded.record.history_bytes.unwrap_or(0))?;
-        }
-        state.batches = if is_over { Vec::new() } else { batches };
-        state.position = position;
-        state
-            .optimizer
-            .resume(position.step, loaded.first_moments, loaded.second_moments);
-        state.best = loaded.best;
-        self.classifier.publish(loaded.parameters);
-        let mut differences = loaded.others;
-        differences.extend(loaded.environment);
-        let name = loaded.path.display();
-        if differences.is_empty() {
-            log::info(|| format!("The run goes on from '{name}', step {}.", position.step));
-        } else {
-            log::warning(|| {
-                format!(
-                    "The run goes on from '{name}', step {}; that it ends with the same weights, bit for bit, as one \
-                     that never stopped is not promised with other conditions: {}.",
-                    position.step,
-                    differences.join(", ")
-                )
-            });
-        }
-        Ok(Resumed {
-            step: position.step,
-            epochs_done: position.epochs_done,
-            total_steps: self.schedule.total_steps,
-            differences,
-        })
-    }
-
-    /// What makes this run the same as another.
-    fn identity(&self) -> Result<RunIdentity> {
-        let (train, validation) = self.fingerprints.get_or_init(|| {
-            (
-                Fingerprint::of(&self.data),
-                self.validation.as_ref().map(Fingerprint::of),
-            )
-        });
-        let model = self.classifier.model();
-        Ok(RunIdentity {
-            plan: self.options.plan(&model.config, self.schedule.total_steps),
-            train: train.clone(),
-            validation: validation.clone(),
-            environment: Environment::now(model)?,
-        })
-    }
-
     /// The batches of epoch number `epoch`, from 0.
-    fn epoch_batches(&self, epoch: u32) -> Vec<Vec<usize>> {
+    pub(super) fn epoch_batches(&self, epoch: u32) -> Vec<Vec<usize>> {
         epoch_batches(
             &self.lengths,
             self.options.batch_size,
@@ -736,7 +455,7 @@ impl Trainer {
     }
 
     /// The run's state, as of the end of a step.
-    fn state(&self) -> Result<MutexGuard<'_, State>> {
+    pub(super) fn state(&self) -> Result<MutexGuard<'_, State>> {
         let _turn = self.turn.lock().unwrap_or_else(|p| p.into_inner());
         self.state.lock().map_err(|_| {
             Error::Poisoned("An earlier call on this trainer failed; create a new one.".into())
@@ -829,7 +548,7 @@ impl Trainer {
         let learning_rate = options.learning_rate * self.schedule.factor(state.position.step);
         // The memory of the set before the present one, where nobody uses that any more.
         let mut updated = match std::mem::take(&mut state.spare) {
-            values if values.is_empty() => model.zero_gradients(Frozen::default()),
+            values if values.is_empty() => model.zero_gradients(options.frozen),
             values => values,
         };
         let State {
@@ -880,7 +599,7 @@ impl Trainer {
                 learning_rate,
                 scale,
             );
-            let updated = Parameters::from_host(updated, &model.table, &model.device)?;
+            let updated = parameters.with_updated(updated, &model.table)?;
             Ok((sums, norm, Some(updated)))
         })??;
         let loss = sums.loss / weight;
@@ -896,7 +615,7 @@ impl Trainer {
         let before = self.classifier.publish(Arc::new(updated));
         drop(parameters);
         if let Ok(Parameters::Host(values)) = Arc::try_unwrap(before) {
-            state.spare = values;
+            state.spare = unshared(values, &state.gradients);
         }
         state.position.step += 1;
         let report = StepReport {

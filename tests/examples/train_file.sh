@@ -47,6 +47,16 @@ train_file --train train.csv --model model --text-column text --label-column lab
 grep -q 'training data: 144 examples' out.txt || fail "a training without validation data"
 grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$(cat out.txt)"
 
+# Adapters on the saved model, written apart and merged.
+train_file --train train.csv --model model --text-column text --label-column label --epochs 1 --lr 1e-3 \
+    --lora-rank 4 --lora-dropout 0.1 --lora-targets attention --adapter-output adapter --output merged \
+    >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
+grep -q 'LoRA adapters: rank 4' out.txt || fail "$(cat out.txt)"
+grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$(cat out.txt)"
+grep -q '"r": 4' adapter/adapter_config.json || fail "--adapter-output"
+test -f adapter/adapter_model.safetensors || fail "--adapter-output"
+test "$(wc -c <merged/model.safetensors)" -eq "$(wc -c <model/model.safetensors)" || fail "--output isn't merged"
+
 # Pairs, other tokenizers and heads, early stopping.
 awk -F '\t' '{ split($1, w, " "); print w[2] "\t" w[4] " " w[5] "\t" ($2 == 1 ? "good" : "bad") }' train.tsv >pairs.tsv
 for tokenizer in wordpiece bpe; do
@@ -95,6 +105,8 @@ expect 2 "can't go with --model" --train train.tsv --model model --hidden 64
 expect 2 'give one of them' --train train.tsv --split 0.1 --valid test.tsv
 expect 2 'give one' --train train.tsv --warmup-steps 3 --warmup-epochs 1
 expect 2 BERT_ERR_INVALID_ARGUMENT --train train.tsv --hidden 64 --heads 5
+expect 2 'needs --lora-rank' --train train.tsv --adapter-output adapter
+expect 2 'rank is 5000' --train train.tsv --lora-rank 5000
 expect 1 BERT_ERR_IO --train no-such-file.tsv
 expect 1 BERT_ERR_IO --train train.tsv --model no-such-directory
 expect 1 BERT_ERR_IO --train train.tsv --output no/such/parent
