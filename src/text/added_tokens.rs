@@ -13,7 +13,7 @@ use crate::error::Result;
 use super::pipeline::unexpected;
 
 /// How many bytes of a text are searched at a time, at least.
-const WINDOW: usize = 32 * 1024;
+const WINDOW: usize = if cfg!(test) { 4 } else { 32 * 1024 };
 
 /// Added tokens that are looked for in one form of the text.
 pub(super) struct AddedTokens {
@@ -43,7 +43,7 @@ enum Search {
     Token {
         start: usize,
         stop: usize,
-        id: u32,
+        id: Option<u32>,
         search: usize,
     },
     /// Up to `clear` there is none; go on searching at `search` with more text.
@@ -173,7 +173,8 @@ impl AddedTokens {
             return Search::Token {
                 start: taken.0,
                 stop: taken.1,
-                id: token.id,
+                // In the whitespace that the token before took, nothing may be left of this one.
+                id: (taken.0 < taken.1).then_some(token.id),
                 search: end,
             };
         }
@@ -192,7 +193,7 @@ pub(super) struct TextSource<'a> {
     given: usize,
     clear: usize,
     /// The token behind that, and where the text goes on.
-    token: Option<(u32, usize)>,
+    token: Option<(Option<u32>, usize)>,
     ended: bool,
 }
 
@@ -265,7 +266,7 @@ impl Source for TextSource<'_> {
                 return true;
             }
             if let Some((id, stop)) = self.token.take() {
-                out.push(ADDED | id);
+                out.extend(id.map(|id| ADDED | id));
                 // It may go back, where a token stands in the whitespace that the one before took.
                 (self.given, self.clear) = (stop, stop);
                 if out.len() >= BLOCK {
@@ -299,7 +300,7 @@ pub(super) struct FindAdded {
     search: usize,
     given: usize,
     clear: usize,
-    token: Option<(u32, usize)>,
+    token: Option<(Option<u32>, usize)>,
 }
 
 impl FindAdded {
@@ -328,7 +329,7 @@ impl FindAdded {
                 }
             }
             if let Some((id, stop)) = self.token.take() {
-                out.push(ADDED | id);
+                out.extend(id.map(|id| ADDED | id));
                 (self.given, self.clear) = (stop, stop);
                 if out.len() >= BLOCK {
                     return false;

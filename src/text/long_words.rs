@@ -159,7 +159,7 @@ pub(super) struct LongWord {
 }
 
 /// How often it is looked for what is settled, at most: in symbols.
-const SETTLE: usize = 1024;
+const SETTLE: usize = if cfg!(test) { 2 } else { 1024 };
 
 impl LongWord {
     /// Takes one more symbol; appends to `ids` what is settled.
@@ -167,7 +167,7 @@ impl LongWord {
         self.symbols.push(symbol);
         let token = self.last_token(merges, symbol);
         self.last.push(token);
-        if self.symbols.len() >= self.settle_at.max(SETTLE + 4 * merges.longest) {
+        if self.symbols.len() >= self.settle_at.max(SETTLE + merges.longest) {
             self.settle(merges, ids);
         }
     }

@@ -23,6 +23,8 @@ mod normalization;
 mod pair_merges;
 mod pipeline;
 mod splitting;
+#[cfg(test)]
+mod stream_tests;
 mod symbols;
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,9 @@ pub(super) const END: u32 = 0x11_0000;
 /// With an id: an added token.
 pub(super) const ADDED: u32 = 0x8000_0000;
 
-/// About how many symbols there are in a block.
-pub(super) const BLOCK: usize = 4096;
+/// About how many symbols there are in a block. In the unit tests blocks, and all else that is done in parts, are small,
+/// so that short texts have many.
+pub(super) const BLOCK: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// The character that a symbol is, or `None` for a mark.
 #[inline]

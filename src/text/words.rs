@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 use super::pipeline::unexpected;
 
 /// Words of BPE with more characters are encoded bit by bit.
-const LONG: usize = 256;
+const LONG: usize = if cfg!(test) { 6 } else { 256 };
 
 /// With merges for which that can't be done, words may have so many characters.
-const MOST_CHARACTERS: usize = 1 << 16;
+pub(super) const MOST_CHARACTERS: usize = 1 << 16;
 
 /// Vocabularies with more characters are asked piece by piece.
 const MOST_TRIE_CHARACTERS: usize = 8 << 20;
