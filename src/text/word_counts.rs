@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::pipeline::{Pipeline, SPECIAL_TOKENS};
-use crate::error::Result;
 
 /// Longer words, in characters, are no words: they are left out, so that a text that is one unbroken run of
 /// characters doesn't end up in the vocabulary.
@@ -16,29 +15,28 @@ const TEXTS_A_TASK: usize = 512;
 
 /// The words of `texts`, cut by the pipeline that will encode, with their counts and in order of first appearance.
 /// Runs on rayon's current pool; the result doesn't depend on its size.
-pub(super) fn count_words(texts: &[&str], pipeline: &Pipeline) -> Result<Vec<(String, u64)>> {
+pub(super) fn count_words(texts: &[&str], pipeline: &Pipeline) -> Vec<(String, u64)> {
     let parts: Vec<Counts> = texts
         .par_chunks(TEXTS_A_TASK)
         .map(|texts| {
             let mut counts = Counts::default();
             for text in texts {
-                pipeline.each_word(text, |word| {
-                    if word.chars().nth(MAX_WORD_CHARS).is_none() && !SPECIAL_TOKENS.contains(&word)
-                    {
+                pipeline.each_word(text, MAX_WORD_CHARS, |word| {
+                    if !SPECIAL_TOKENS.contains(&word) {
                         counts.add(word, 1);
                     }
-                })?;
+                });
             }
-            Ok(counts)
+            counts
         })
-        .collect::<Result<_>>()?;
+        .collect();
     let mut all = Counts::default();
     for part in parts {
         for (word, count) in part.words {
             all.add(&word, count);
         }
     }
-    Ok(all.words)
+    all.words
 }
 
 /// Words in order of first appearance.
