@@ -146,7 +146,7 @@ pub struct Description {
 
 /// Reads config.json; `name` is the file's, for messages. A missing key takes `BertConfig`'s default.
 pub fn read(json: &[u8], name: &str) -> Result<Description> {
-    let value: Value = serde_json::from_slice(json).map_err(|error| {
+    let value: Value = super::json::from_slice(json).map_err(|error| {
         Error::Format(format!(
             "'{name}' is not valid JSON (line {}, column {}).",
             error.line(),

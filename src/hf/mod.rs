@@ -9,6 +9,7 @@ mod checkpoint;
 mod config;
 mod directory;
 mod files;
+mod json;
 mod pickle;
 mod weights;
 mod zip;
