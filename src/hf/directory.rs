@@ -79,7 +79,14 @@ impl<'a> Directory<'a> {
         let path = self.path.join(name);
         // Not blocking: opening a pipe would wait for its other end.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let file = match openat(&self.open, name, flags, Mode::empty()) {
+        let opened = loop {
+            match openat(&self.open, name, flags, Mode::empty()) {
+                // A signal of the host's came in between.
+                Err(nix::Error::EINTR) => {}
+                opened => break opened,
+            }
+        };
+        let file = match opened {
             Ok(file) => File::from(file),
             Err(nix::Error::ENOENT) => return Ok(None),
             Err(errno) => return Err(Error::io("read", &path, &errno.into())),

