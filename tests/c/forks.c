@@ -3,13 +3,12 @@
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE
 
-#include <ctype.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "header.h"
 
 /* ---- What each function is called with: live handles and sound arguments, so that nothing but the fork can be wrong. -- */
 
@@ -223,50 +222,21 @@ static const function functions[] = {
     {"bert_dataset_free", NULL, frees_a_dataset},
 };
 
-static int is_in_the_table(const char *name, size_t length)
+static void is_in_the_table(const char *name)
 {
     for (size_t i = 0; i < COUNT_OF(functions); i++) {
-        if (strlen(functions[i].name) == length && strncmp(functions[i].name, name, length) == 0) {
-            return 1;
+        if (strcmp(functions[i].name, name) == 0) {
+            return;
         }
     }
-    return 0;
+    fprintf(stderr, "%s is not in the table\n", name);
+    exit(1);
 }
 
 /* A function that the header declares and the table lacks is a failure. */
 static void the_table_has_every_function(void)
 {
-    char path[4096];
-    const char *end = strstr(__FILE__, "tests/c/");
-    CHECK(end != NULL);
-    snprintf(path, sizeof(path), "%.*sinclude/bert.h", (int)(end - __FILE__), __FILE__);
-    char *header = read_bytes(path, NULL);
-    CHECK(header != NULL);
-    size_t found = 0;
-    for (char *line = strtok(header, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-        /* Declarations begin at the margin; comments and later parameters don't. */
-        if (!isalpha((unsigned char)line[0])) {
-            continue;
-        }
-        char *open = strchr(line, '(');
-        if (open == NULL || strncmp(line, "typedef", 7) == 0 || strncmp(line, "extern", 6) == 0) {
-            continue;
-        }
-        char *name = open;
-        while (name > line && (isalnum((unsigned char)name[-1]) || name[-1] == '_')) {
-            name--;
-        }
-        if (strncmp(name, "bert_", 5) != 0) {
-            continue;
-        }
-        if (!is_in_the_table(name, (size_t)(open - name))) {
-            fprintf(stderr, "%.*s is not in the table\n", (int)(open - name), name);
-            exit(1);
-        }
-        found++;
-    }
-    CHECK_EQUAL(found, COUNT_OF(functions));
-    free(header);
+    CHECK_EQUAL(each_function(is_in_the_table), COUNT_OF(functions));
 }
 
 /* ---- Children -------------------------------------------------------------------------------------------------------- */
@@ -293,7 +263,7 @@ static pid_t fork_with_time_limit(void)
     return child;
 }
 
-/* Calls every function but the first `from`, in a child that may not use the library. */
+/* Calls every function in a child that may not use the library. */
 static void all_are_refused(void)
 {
     for (size_t i = 0; i < COUNT_OF(functions); i++) {
@@ -314,7 +284,7 @@ static void all_are_refused(void)
     }
 }
 
-/* Also what was set up before the fork, such as a function that runs at the end, works. */
+/* The child of a callback is refused too. */
 static int32_t forks_inside(const bert_progress *progress, void *user_data)
 {
     (void)user_data;

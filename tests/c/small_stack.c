@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "header.h"
 
 enum { DEFAULT_KIBIBYTES = 128, PAINT = 0xa5, TEXTS = 6 };
 
@@ -88,7 +88,9 @@ static void saves_and_loads(void)
     CHECK_OK(bert_check_save("stack-model"));
     CHECK_OK(bert_save(model, "stack-model"));
     CHECK_OK(bert_save(model, "stack-model"));
-    CHECK_OK(bert_load("stack-model", NULL, &loaded));
+    bert_load_options options;
+    CHECK_OK(bert_load_options_init(&options, sizeof(options)));
+    CHECK_OK(bert_load("stack-model", &options, &loaded));
     CHECK(are_equal(model, loaded));
     bert_free(loaded);
     saved bytes = save(model);
@@ -419,8 +421,31 @@ static void does_nothing(void)
 {
 }
 
+/* The text of this file and of what it shares with others: a function that the header declares must be called there. */
+static char *source, *shared;
+
+static void is_called(const char *name)
+{
+    char call[100];
+    snprintf(call, sizeof(call), "%s(", name);
+    if (strstr(source, call) == NULL && strstr(shared, call) == NULL) {
+        fprintf(stderr, "%s is not called on a small stack\n", name);
+        exit(1);
+    }
+}
+
+static void every_function_is_called(void)
+{
+    source = project_file("tests/c/small_stack.c");
+    shared = project_file("tests/c/check.h");
+    each_function(is_called);
+    free(source);
+    free(shared);
+}
+
 int main(int argc, char **argv)
 {
+    every_function_is_called();
     static const test tests[] = {
         {"nothing", does_nothing},
         {"the library", asks_about_the_library},
