@@ -186,6 +186,26 @@ static void trains(void)
     bert_dataset_free(validation);
 }
 
+/* A published model, where there is one: weights with all their names, a vocabulary of thirty thousand words. */
+static void loads_a_published_model(void)
+{
+    const char *path = getenv("BERT_TEST_MODEL");
+    if (path == NULL) {
+        puts("skipped: needs BERT_TEST_MODEL");
+        return;
+    }
+    bert_model *loaded = NULL;
+    float vector[1024];
+    bert_info info;
+    CHECK_OK(bert_load(path, NULL, &loaded));
+    CHECK_OK(bert_info_init(&info, sizeof(info)));
+    CHECK_OK(bert_get_info(loaded, &info));
+    CHECK(info.hidden_size <= 1024);
+    CHECK_OK(bert_embed(loaded, 1, texts, NULL, NULL, NULL, NULL, vector, (size_t)info.hidden_size));
+    CHECK_OK(bert_save(loaded, "stack-published"));
+    bert_free(loaded);
+}
+
 /* ---- Files that nest deeply ------------------------------------------------------------------------------------------ */
 
 /* before, then open depth times, middle, close depth times, after; for free(). */
@@ -454,6 +474,7 @@ int main(int argc, char **argv)
         {"save and load", saves_and_loads},
         {"predict", predicts},
         {"train", trains},
+        {"published model", loads_a_published_model},
         {"deep JSON Lines", reads_deep_json_lines},
         {"deep JSON", reads_deep_json_files},
         {"deep safetensors", reads_deep_safetensors},
