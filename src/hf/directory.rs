@@ -120,14 +120,7 @@ impl<'a> Directory<'a> {
         let Some(bytes) = self.read(name)? else {
             return Ok(None);
         };
-        super::json::from_slice(&bytes).map(Some).map_err(|error| {
-            Error::Format(format!(
-                "'{}' is not valid JSON (line {}, column {}).",
-                self.path.join(name).display(),
-                error.line(),
-                error.column()
-            ))
-        })
+        super::json::from_slice(&bytes, self.path.join(name).display()).map(Some)
     }
 
     /// The opened weights: one file, the shards of an index, or PyTorch's file.
@@ -332,7 +325,7 @@ fn check_target(target: &Path) -> Result<bool> {
     };
     let is_ours = || {
         let json = read_file(&target.join(CONFIG), MAX_JSON_BYTES).ok()?;
-        let value: serde_json::Value = super::json::from_slice(&json).ok()?;
+        let value: serde_json::Value = super::json::from_slice(&json, CONFIG).ok()?;
         value.get(config::VERSION_KEY).map(|_| ())
     };
     if entries.next().is_some() && is_ours().is_none() {

@@ -1,18 +1,28 @@
 //! JSON from outside. The parser goes down one call for each level of nesting, on whatever stack the caller's thread has.
 
-use serde::de::{DeserializeOwned, Error};
+use std::fmt::Display;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
 
 /// A model's files nest 3 levels deep.
 const MAX_DEPTH: usize = 32;
 
-/// Reads a file's JSON; one that nests too deeply is refused before it is parsed.
-pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+/// Reads a file's JSON; `name` is the file's, for messages. One that nests too deeply is refused before it is parsed.
+pub fn from_slice<T: DeserializeOwned>(json: &[u8], name: impl Display) -> Result<T> {
     if depth(json) > MAX_DEPTH {
-        return Err(serde_json::Error::custom(format!(
-            "nested more than {MAX_DEPTH} levels deep"
+        return Err(Error::Format(format!(
+            "'{name}' has values in each other more than {MAX_DEPTH} levels deep; no model's file has."
         )));
     }
-    serde_json::from_slice(json)
+    serde_json::from_slice(json).map_err(|error| {
+        Error::Format(format!(
+            "'{name}' is not valid JSON (line {}, column {}).",
+            error.line(),
+            error.column()
+        ))
+    })
 }
 
 /// How deep arrays and objects lie in each other, if this is JSON; else something.
@@ -59,10 +69,14 @@ mod tests {
     #[test]
     fn what_nests_too_deeply_is_refused() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(from_slice::<Value>(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(from_slice::<Value>(nested(MAX_DEPTH).as_bytes(), "a file").is_ok());
         for depth in [MAX_DEPTH + 1, 1_000_000] {
-            let error = from_slice::<Value>(nested(depth).as_bytes()).unwrap_err();
-            assert!(error.to_string().contains("levels deep"), "{error}");
+            let error = from_slice::<Value>(nested(depth).as_bytes(), "a file").unwrap_err();
+            assert!(
+                error
+                    .message()
+                    .contains("'a file' has values in each other more than 32 levels deep")
+            );
         }
     }
 }
