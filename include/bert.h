@@ -10,6 +10,9 @@
  * Each function lists the statuses that say something of that call. Two more can come from any that takes a handle:
  * BERT_ERR_INTERNAL, a defect of the library that was caught, and from then on BERT_ERR_POISONED for that handle.
  *
+ * A calling thread needs 128 KB of stack. Its floating-point state (rounding, flush-to-zero, unmasked exceptions) changes
+ * no result; it is as it was after each call and inside callbacks.
+ *
  * Texts are UTF-8 with a length in bytes, or BERT_NUL_TERMINATED. Paths are NUL-terminated. Every struct is prepared by
  * its _init function with its sizeof; then set the fields that you want.
  *
@@ -1255,7 +1258,8 @@ typedef struct {
 #define BERT_ERR_POISONED 18
 
 /**
- * The process was forked after the library had started its threads; use it in one process only, or exec.
+ * The process was forked after the library had started its threads, or while a call was inside it; use it in one process
+ * only, or exec.
  */
 #define BERT_ERR_FORKED 19
 

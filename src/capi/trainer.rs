@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use super::arguments::{self, array, choice, flag, optional_path, output, result, size, steps};
-use super::boundary::{call, free};
+use super::boundary::{call, free, outside};
 use super::dataset::contents;
 use super::handles::{self, Object, TrainerHandle, bert_dataset, bert_model, bert_trainer};
 use super::sized::{self, Sized_, sized_struct};
@@ -528,7 +528,7 @@ impl Callback {
         let mut on_progress = |progress: &Progress<'_>| -> bool {
             let value = c_progress(progress);
             // SAFETY: the caller of bert_trainer_create vouches for the function and what it is given.
-            unsafe { function(&value, self.user_data) == 0 }
+            outside(|| unsafe { function(&value, self.user_data) == 0 })
         };
         train(Some(&mut on_progress))
     }

@@ -379,7 +379,7 @@ fn labels(base: &Classifier, tensors: &Tensors<'_>) -> Result<Labels> {
     };
     let count = shape.first().copied().unwrap_or_default();
     let labels = match tensors.weights.metadata(LABELS_KEY) {
-        Some(text) => serde_json::from_str(text)
+        Some(text) => super::json::from_slice(text.as_bytes(), LABELS_KEY)
             .ok()
             .and_then(|names| Labels::from_names(names).ok())
             .ok_or_else(|| {
@@ -438,13 +438,7 @@ const READ: [&str; 10] = [
 
 impl Description {
     fn read(json: &[u8], name: &str) -> Result<Description> {
-        let value: Value = serde_json::from_slice(json).map_err(|error| {
-            Error::Format(format!(
-                "'{name}' is not valid JSON (line {}, column {}).",
-                error.line(),
-                error.column()
-            ))
-        })?;
+        let value: Value = super::json::from_slice(json, name)?;
         let Value::Object(object) = &value else {
             return Err(Error::Format(format!("'{name}' is not a JSON object.")));
         };

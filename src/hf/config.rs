@@ -152,13 +152,7 @@ pub struct Description {
 
 /// Reads config.json; `name` is the file's, for messages. A missing key takes `BertConfig`'s default.
 pub fn read(json: &[u8], name: &str) -> Result<Description> {
-    let value: Value = serde_json::from_slice(json).map_err(|error| {
-        Error::Format(format!(
-            "'{name}' is not valid JSON (line {}, column {}).",
-            error.line(),
-            error.column()
-        ))
-    })?;
+    let value: Value = super::json::from_slice(json, name)?;
     let Value::Object(object) = &value else {
         return Err(Error::Format(format!("'{name}' is not a JSON object.")));
     };

@@ -188,14 +188,7 @@ impl Directory {
         let Some(bytes) = self.read(name)? else {
             return Ok(None);
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            Error::Format(format!(
-                "'{}' is not valid JSON (line {}, column {}).",
-                self.path.join(name).display(),
-                error.line(),
-                error.column()
-            ))
-        })
+        super::json::from_slice(&bytes, self.path.join(name).display()).map(Some)
     }
 
     /// The opened weights: one file, the shards of an index, or PyTorch's file.

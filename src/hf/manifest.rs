@@ -120,7 +120,8 @@ impl Manifest {
         if before.is_none() {
             return Err(damaged());
         }
-        let value: Value = serde_json::from_str(text).map_err(|_| damaged())?;
+        let value: Value =
+            super::json::from_slice(text.as_bytes(), path.display()).map_err(|_| damaged())?;
         match value
             .get("libbert_manifest_version")
             .and_then(Value::as_u64)

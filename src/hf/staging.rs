@@ -328,7 +328,7 @@ fn written_names(directory: &Path) -> Option<BTreeSet<OsString>> {
         .ok();
     let is_model = || {
         let json = read_file(&directory.join(save::CONFIG), MAX_JSON_BYTES).ok()?;
-        let value: serde_json::Value = serde_json::from_slice(&json).ok()?;
+        let value: serde_json::Value = super::json::from_slice(&json, save::CONFIG).ok()?;
         value.get(config::VERSION_KEY).map(|_| ())
     };
     let mut names: BTreeSet<OsString> = match &manifest {

@@ -77,7 +77,7 @@ impl<'a> Weights<'a> {
             ));
         }
         let header = source.read(8, length)?;
-        let metadata: Metadata = serde_json::from_slice(&header)
+        let metadata: Metadata = super::json::from_slice(&header, source.name())
             .map_err(|_| damaged(source.name(), "its header can't be read"))?;
         let data_start = 8 + length;
         if metadata.data_len() as u64 != total - data_start {

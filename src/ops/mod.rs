@@ -8,6 +8,7 @@
 pub mod activation;
 pub mod attention;
 mod buffers;
+pub mod float_state;
 pub mod layer_norm;
 mod math;
 mod matmul;

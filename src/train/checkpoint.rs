@@ -220,9 +220,9 @@ impl Record {
 
     /// Reads it back; `name` is for messages.
     pub fn from_json(json: &[u8], name: &str) -> Result<Record> {
-        let version = serde_json::from_slice::<serde_json::Value>(json)
-            .ok()
-            .and_then(|value| value.get("libbert_checkpoint_version")?.as_u64());
+        // First as any JSON that doesn't nest too deeply.
+        let value = hf::json_from_slice::<serde_json::Value>(json, name).ok();
+        let version = value.and_then(|value| value.get("libbert_checkpoint_version")?.as_u64());
         match version {
             Some(version) if version == u64::from(VERSION) => {}
             Some(version) if version > u64::from(VERSION) => {
