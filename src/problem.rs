@@ -3,9 +3,10 @@
 use std::fmt;
 
 /// The problem types of `transformers.BertForSequenceClassification`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ProblemType {
     /// Each text has exactly one of the classes: softmax, cross entropy.
+    #[default]
     SingleLabel,
     /// Each text has any number of the labels, none included: a sigmoid for each, binary cross entropy.
     MultiLabel,

@@ -21,7 +21,7 @@ mod toy;
 pub use batch::{Batch, cut_into_batches};
 pub use dataset::{Dataset, Example, Label};
 pub use labels::{Labels, MAX_CLASSES};
-pub use read::{FileFormat, Header, ReadOptions};
+pub use read::{DEFAULT_SEPARATOR, FileFormat, Header, ReadOptions};
 pub use targets::Targets;
 
 /// `text` as a message quotes it: on one line, short, whatever was in the file.
