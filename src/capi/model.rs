@@ -200,8 +200,8 @@ pub struct bert_load_options {
     pub label_names: *const *const c_char,
     /// How many.
     pub num_label_names: usize,
-    /// A data set that the model shall be trained on: where it has a label that the saved model lacks, the model gets
-    /// the data set's classes, as bert_create would take them from it. NULL (default): none. With label_names it isn't
+    /// A data set that the model shall be trained on: where it has a label that the saved model lacks (or another number
+    /// of regression targets), the model gets the data set's, as bert_create would take them from it. NULL (default): none. With label_names it isn't
     /// used.
     pub labels_from: *const bert_dataset,
     /// Decides the initial values of what the saved model lacks. Default 42.
