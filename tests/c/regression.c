@@ -16,7 +16,7 @@ static void text_of(int i, char text[64])
 
 static float target_of(int i, int target)
 {
-    return target == 0 ? values[i % 3] : 10 * values[i / 3];
+    return target == 0 ? values[i % 3] : 2 * values[i / 3];
 }
 
 static bert_dataset *numbers(size_t width)
@@ -130,8 +130,7 @@ static void a_model_learns_the_numbers(const bert_model *model, const bert_datas
     options.epochs = 200;
     options.batch_size = EXAMPLES;
     options.learning_rate = 1e-2;
-    /* Targets of up to 20 lie far from a new head's answers: a rate of its own brings it there. */
-    options.head_learning_rate = width > 1 ? 0.2 : 0.02;
+    options.head_learning_rate = 0.02;
     options.max_grad_norm = 0;
     options.progress = see;
     options.progress_user_data = &last;
@@ -149,12 +148,13 @@ static void a_model_learns_the_numbers(const bert_model *model, const bert_datas
     /* The best evaluation is the one with the lowest error, and it is kept. */
     bert_evaluation e = evaluate(model, dataset);
     CHECK(report.best_metric <= last && report.best_metric == e.mse);
-    CHECK(e.mse < 0.02 && e.pearson > 0.99 && e.spearman > 0.9);
+    /* Ranks that are tied in the targets and not in the answers keep Spearman's below 1. */
+    CHECK(e.mse < 1e-3 && e.pearson > 0.999 && e.spearman > 0.94);
     float answers[EXAMPLES * 2];
     predict(model, width, answers);
     for (int i = 0; i < EXAMPLES; i++) {
         for (size_t t = 0; t < width; t++) {
-            CHECK_NEAR(answers[(size_t)i * width + t], target_of(i, (int)t), 0.5);
+            CHECK_NEAR(answers[(size_t)i * width + t], target_of(i, (int)t), 0.1);
         }
     }
     char *history = read_bytes("numbers.jsonl", NULL);

@@ -1,5 +1,6 @@
 //! JSON Lines: one object a line.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -84,8 +85,9 @@ fn label(object: &Object, key: &str, options: &ReadOptions) -> std::result::Resu
         }
         Some(value) => value,
     };
-    if let Scalar::List(items) = value
-        && items.len() > MAX_CLASSES
+    if let Scalar::List {
+        is_whole: false, ..
+    } = value
     {
         return Err(format!(
             "the label {} is a list of more than {MAX_CLASSES}, which is the limit",
@@ -95,7 +97,7 @@ fn label(object: &Object, key: &str, options: &ReadOptions) -> std::result::Resu
     match options.problem_type {
         ProblemType::SingleLabel => class(value, key, options.labels_are_ids),
         ProblemType::MultiLabel => match value {
-            Scalar::List(items) => names(items).map(Label::Names).ok_or_else(|| {
+            Scalar::List { items, .. } => names(items).map(Label::Names).ok_or_else(|| {
                 format!(
                     "the label {} holds what is no name; expected strings that aren't empty, whole numbers, true or \
                      false",
@@ -109,7 +111,7 @@ fn label(object: &Object, key: &str, options: &ReadOptions) -> std::result::Resu
         },
         ProblemType::Regression => {
             let values = match value {
-                Scalar::List(items) => items.iter().map(number).collect(),
+                Scalar::List { items, .. } => items.iter().map(number).collect(),
                 other => number(other).map(|value| vec![value]),
             };
             values.map(Label::Targets).ok_or_else(|| {
@@ -261,8 +263,12 @@ enum Scalar {
     Real(f64),
     Bool(bool),
     Null,
-    /// What it holds, up to one more than a label may have; a list inside it is empty.
-    List(Vec<Scalar>),
+    /// As many of its items as there is room for in the object; none of a list in a list.
+    List {
+        items: Vec<Scalar>,
+        /// Whether they are all.
+        is_whole: bool,
+    },
     Object,
 }
 
@@ -274,7 +280,7 @@ impl fmt::Display for Scalar {
             Scalar::Real(_) => f.write_str("a number that isn't whole or is too large"),
             Scalar::Bool(value) => write!(f, "{value}"),
             Scalar::Null => f.write_str("null"),
-            Scalar::List(_) => f.write_str("a list"),
+            Scalar::List { .. } => f.write_str("a list"),
             Scalar::Object => f.write_str("an object"),
         }
     }
@@ -282,7 +288,11 @@ impl fmt::Display for Scalar {
 
 fn parse(json: &str, wanted: &dyn Fn(&str) -> bool) -> serde_json::Result<Object> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let object = ObjectSeed { wanted }.deserialize(&mut deserializer)?;
+    let seed = ObjectSeed {
+        wanted,
+        room: Cell::new(MAX_CLASSES),
+    };
+    let object = seed.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(object)
 }
@@ -299,6 +309,8 @@ fn describe(error: &serde_json::Error, before: usize) -> String {
 
 struct ObjectSeed<'w> {
     wanted: &'w dyn Fn(&str) -> bool,
+    /// How many more items of lists are kept.
+    room: Cell<usize>,
 }
 
 impl<'de> DeserializeSeed<'de> for ObjectSeed<'_> {
@@ -324,7 +336,9 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
         while let Some(key) = map.next_key::<String>()? {
             object.saw(&key);
             if (self.wanted)(&key) {
-                let value = map.next_value_seed(ScalarSeed { keeps_lists: true })?;
+                let value = map.next_value_seed(ScalarSeed {
+                    room: Some(&self.room),
+                })?;
                 object.set(key, value);
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -334,11 +348,12 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
     }
 }
 
-struct ScalarSeed {
-    keeps_lists: bool,
+struct ScalarSeed<'r> {
+    /// How many more items of lists are kept; `None` inside a list.
+    room: Option<&'r Cell<usize>>,
 }
 
-impl<'de> DeserializeSeed<'de> for ScalarSeed {
+impl<'de> DeserializeSeed<'de> for ScalarSeed<'_> {
     type Value = Scalar;
 
     fn deserialize<D: Deserializer<'de>>(
@@ -349,7 +364,7 @@ impl<'de> DeserializeSeed<'de> for ScalarSeed {
     }
 }
 
-impl<'de> Visitor<'de> for ScalarSeed {
+impl<'de> Visitor<'de> for ScalarSeed<'_> {
     type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -382,16 +397,19 @@ impl<'de> Visitor<'de> for ScalarSeed {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Scalar, A::Error> {
         let mut items = Vec::new();
-        if self.keeps_lists {
-            let item = || ScalarSeed { keeps_lists: false };
-            while items.len() <= MAX_CLASSES
-                && let Some(value) = seq.next_element_seed(item())?
+        if let Some(room) = self.room {
+            while room.get() > 0
+                && let Some(value) = seq.next_element_seed(ScalarSeed { room: None })?
             {
                 items.push(value);
+                room.set(room.get() - 1);
             }
         }
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::List(items))
+        let mut is_whole = true;
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            is_whole = false;
+        }
+        Ok(Scalar::List { items, is_whole })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Scalar, A::Error> {

@@ -22,7 +22,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::problem::ProblemType;
 
-use super::{Dataset, Example, Label, quoted};
+use super::{Dataset, Example, Label, MAX_CLASSES, quoted};
 use lines::Lines;
 
 /// How a file holds its records.
@@ -193,6 +193,11 @@ fn data_error(source: &str, line: u64, what: &str) -> Error {
 fn label_from(field: &str, options: &ReadOptions) -> std::result::Result<Label, String> {
     let field = field.trim();
     let parts = || field.split(options.separator()).map(str::trim);
+    if options.problem_type != ProblemType::SingleLabel && parts().nth(MAX_CLASSES).is_some() {
+        return Err(format!(
+            "the label has more than {MAX_CLASSES} parts, which is the limit"
+        ));
+    }
     match options.problem_type {
         ProblemType::SingleLabel => class_from(field, options.labels_are_ids),
         ProblemType::MultiLabel if field.is_empty() => Ok(Label::Names(Vec::new())),

@@ -515,6 +515,14 @@ fn lists_and_numbers_that_are_wrong() {
     for options in [&multi, &regression, &ReadOptions::default()] {
         assert!(json(&endless, options).contains("a list of more than 100000"));
     }
+    for options in [&multi, &regression] {
+        let m = message(read_with(
+            Tsv,
+            format!("y\t{}1\n", "1|".repeat(100_000)),
+            options,
+        ));
+        assert!(m.contains("more than 100000 parts"), "{m}");
+    }
     let refused = |options: &ReadOptions| match read_with(Tsv, "x\t1\n", options) {
         Err(Error::InvalidArgument(m)) => m,
         other => panic!("{other:?}"),
