@@ -1,14 +1,11 @@
 //! Parameters in the safetensors format: a header in JSON, then the numbers, little endian.
 
-use std::fs::File;
-use std::path::PathBuf;
-
 use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde_json::{Map, Value, json};
 
-use super::files::read_at;
+use super::checked_file::CheckedFile;
 use crate::error::{Error, Result};
 use crate::model::Model;
 
@@ -17,15 +14,8 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// Where a safetensors file's bytes are.
 pub enum Source<'a> {
-    /// An open file of `length` bytes, read piece by piece and never mapped.
-    File {
-        /// The file.
-        file: File,
-        /// Its length when it was opened.
-        length: u64,
-        /// For messages.
-        path: PathBuf,
-    },
+    /// An open file, read piece by piece and never mapped.
+    File(CheckedFile),
     /// Bytes in memory.
     Bytes(&'a [u8]),
 }
@@ -33,14 +23,14 @@ pub enum Source<'a> {
 impl Source<'_> {
     fn length(&self) -> u64 {
         match self {
-            Source::File { length, .. } => *length,
+            Source::File(file) => file.length(),
             Source::Bytes(bytes) => bytes.len() as u64,
         }
     }
 
     fn name(&self) -> String {
         match self {
-            Source::File { path, .. } => format!("'{}'", path.display()),
+            Source::File(file) => file.name(),
             Source::Bytes(_) => "The buffer".into(),
         }
     }
@@ -48,7 +38,7 @@ impl Source<'_> {
     /// `length` bytes from `offset`; the caller has held both against [`Source::length`].
     fn read(&mut self, offset: u64, length: u64) -> Result<Vec<u8>> {
         match self {
-            Source::File { file, path, .. } => read_at(file, path, offset, length),
+            Source::File(file) => file.read(offset, length),
             Source::Bytes(bytes) => {
                 let (start, end) = (offset as usize, (offset + length) as usize);
                 Ok(bytes.get(start..end).unwrap_or_default().to_vec())
@@ -125,6 +115,37 @@ impl<'a> Weights<'a> {
         self.source.name()
     }
 
+    /// Says if anything in the file isn't as it was saved, where that is known. To be called when all that is needed was
+    /// read.
+    pub fn finish(&mut self) -> Result<()> {
+        match &mut self.source {
+            Source::File(file) => file.finish(),
+            Source::Bytes(_) => Ok(()),
+        }
+    }
+
+    /// The numbers of a tensor that must be there, of this shape and finite, as float32.
+    pub fn read_shaped(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let wrong = |file: String, what: String| {
+            Err(Error::Format(format!(
+                "In {file} the tensor '{name}' {what}."
+            )))
+        };
+        match self.metadata.info(name) {
+            None => return wrong(self.name(), "is missing".into()),
+            Some(info) if info.shape != shape => {
+                let what = format!("has the shape {:?} and must have {shape:?}", info.shape);
+                return wrong(self.name(), what);
+            }
+            Some(_) => {}
+        }
+        let numbers = self.read_float32(name)?;
+        if !numbers.iter().all(|x| x.is_finite()) {
+            return wrong(self.name(), "holds a value that is NaN or infinite".into());
+        }
+        Ok(numbers)
+    }
+
     /// One tensor's numbers as float32.
     pub fn read_float32(&mut self, name: &str) -> Result<Vec<f32>> {
         let file = self.source.name();
@@ -169,14 +190,26 @@ fn to_float32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
 
 /// The beginning of a safetensors file of a model's parameters as float32; their numbers follow, see [`write_values`].
 pub fn header(model: &Model, metadata: Map<String, Value>) -> Vec<u8> {
+    let specs = model.table.specs.iter();
+    tensors_header(
+        specs.map(|spec| (spec.name.clone(), spec.shape.as_slice())),
+        metadata,
+    )
+}
+
+/// As [`header`], of any tensors, by name and shape in the order of their numbers.
+pub fn tensors_header<'a>(
+    tensors: impl IntoIterator<Item = (String, &'a [usize])>,
+    metadata: Map<String, Value>,
+) -> Vec<u8> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), Value::Object(metadata));
     let mut offset = 0;
-    for spec in &model.table.specs {
-        let end = offset + 4 * spec.len();
+    for (name, shape) in tensors {
+        let end = offset + 4 * shape.iter().product::<usize>();
         header.insert(
-            spec.name.clone(),
-            json!({"dtype": "F32", "shape": spec.shape, "data_offsets": [offset, end]}),
+            name,
+            json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}),
         );
         offset = end;
     }
