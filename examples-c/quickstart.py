@@ -113,6 +113,10 @@ class TrainOptions(ctypes.Structure):
         ("layer_learning_rate_decay", c_double),
         ("freeze_embeddings", c_int32),
         ("freeze_layers", c_int32),
+        ("checkpoint_path", c_char_p),
+        ("checkpoint_steps", c_int64),
+        ("checkpoint_minutes", c_double),
+        ("checkpoint_keep", c_int32),
         ("class_weights", POINTER(c_double)),
         ("num_class_weights", c_size_t),
         ("label_smoothing", c_double),
@@ -133,6 +137,7 @@ class TrainReport(ctypes.Structure):
         ("best_metric", c_double),
         ("best_step", c_int64),
         ("restored_best", c_int32),
+        ("resumed_step", c_int64),
         ("tokens", c_int64),
         ("seconds", c_double),
     ]

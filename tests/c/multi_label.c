@@ -554,6 +554,7 @@ int main(void)
     a_model_learns_the_lists(model, dataset);
     metrics_are_those_of_the_answers(model, dataset, 0.5);
     saved_and_loaded(model, dataset);
+    check_resumed_run(dataset, "run");
     windows(model);
     wrong_data_is_refused();
     wrong_options_are_refused(model, dataset);

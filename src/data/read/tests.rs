@@ -743,7 +743,7 @@ fn a_reader_that_fails_is_an_io_error() {
     assert_eq!(
         result,
         Err(Error::Io(
-            "Could not read 'pipe': the system reported error 5.".into()
+            "Could not read 'pipe': the device reported an input/output error.".into()
         ))
     );
 }
