@@ -64,6 +64,26 @@
 #define BERT_LOG_WARNING 2
 
 /**
+ * The problem that the data is for.
+ */
+#define BERT_PROBLEM_AUTO 0
+
+/**
+ * Each text has exactly one of the classes: softmax, cross entropy.
+ */
+#define BERT_PROBLEM_SINGLE_LABEL 1
+
+/**
+ * Each text has any number of the labels, none included: a sigmoid for each label, binary cross entropy.
+ */
+#define BERT_PROBLEM_MULTI_LABEL 2
+
+/**
+ * Each text has one number or several, the targets: the model's scores as they are, mean squared error.
+ */
+#define BERT_PROBLEM_REGRESSION 3
+
+/**
  * The file's format goes by its name's ending: .tsv, .csv, .jsonl, .ndjson.
  */
 #define BERT_FORMAT_AUTO 0
@@ -220,29 +240,57 @@
 #define BERT_SCHEDULE_COSINE 2
 
 /**
+ * BERT_METRIC_ACCURACY for single-label classification, BERT_METRIC_F1_MICRO for multi-label, BERT_METRIC_MSE for
+ * regression.
+ */
+#define BERT_METRIC_AUTO -1
+
+/**
  * The evaluation with the lowest loss is the best.
  */
 #define BERT_METRIC_LOSS 0
 
 /**
- * The evaluation with the highest accuracy is the best.
+ * The evaluation with the highest accuracy is the best; of multi-label examples, the share with all labels right and no
+ * other. Not for regression; so the two that follow.
  */
 #define BERT_METRIC_ACCURACY 1
 
 /**
- * The evaluation with the highest F1, averaged over classes, is the best.
+ * The evaluation with the highest F1, averaged over classes or labels, is the best.
  */
 #define BERT_METRIC_F1_MACRO 2
 
 /**
- * The evaluation with the highest F1, averaged over examples, is the best.
+ * The evaluation with the highest F1, averaged over classes or labels by their examples, is the best.
  */
 #define BERT_METRIC_F1_WEIGHTED 3
 
 /**
- * The evaluation with the highest Matthews correlation is the best.
+ * The evaluation with the highest Matthews correlation is the best. For single-label classification alone.
  */
 #define BERT_METRIC_MATTHEWS 4
+
+/**
+ * The evaluation with the highest F1 of all decisions counted together is the best; with classes that is the accuracy.
+ * Not for regression.
+ */
+#define BERT_METRIC_F1_MICRO 5
+
+/**
+ * The evaluation with the lowest mean squared error is the best. For regression alone; so the two that follow.
+ */
+#define BERT_METRIC_MSE 6
+
+/**
+ * The evaluation with the highest Pearson correlation is the best.
+ */
+#define BERT_METRIC_PEARSON 7
+
+/**
+ * The evaluation with the highest Spearman correlation is the best.
+ */
+#define BERT_METRIC_SPEARMAN 8
 
 /**
  * A progress callback is told of a step.
@@ -275,17 +323,19 @@
 #define BERT_LONG_TEXT_WINDOWS 1
 
 /**
- * The mean of the windows' logits.
+ * The mean of the windows' logits; for regression, of their values.
  */
 #define BERT_COMBINE_MEAN_LOGITS 0
 
 /**
- * The mean of the windows' probabilities; the logits given are their logarithms.
+ * The mean of the windows' probabilities; the logits given are their logarithms, of a label's probability p
+ * ln(p / (1 - p)). Not for regression.
  */
 #define BERT_COMBINE_MEAN_PROBABILITIES 1
 
 /**
- * The window that is surest decides.
+ * The window that is surest decides; for a multi-label model, for each label the window where it is most probable. Not
+ * for regression.
  */
 #define BERT_COMBINE_MOST_CONFIDENT 2
 
@@ -352,9 +402,22 @@ typedef struct {
    */
   const char *label_column;
   /**
-   * 1 if labels are class ids 0, 1, 2, …; 0 (default) if they are names, which digits can be too.
+   * 1 if labels are class ids 0, 1, 2, …; 0 (default) if they are names, which digits can be too. For single-label data
+   * alone.
    */
   int32_t labels_are_ids;
+  /**
+   * What the labels are. BERT_PROBLEM_SINGLE_LABEL (default): a class in each record. BERT_PROBLEM_MULTI_LABEL: a list
+   * of labels' names, which may be empty: in JSON Lines an array of strings, in TSV and CSV names with label_separator
+   * between them. BERT_PROBLEM_REGRESSION: a finite number, or as many in each record: in JSON Lines a number or an
+   * array of numbers, in TSV and CSV numbers with label_separator between them.
+   */
+  int32_t problem_type;
+  /**
+   * What stands between the names or numbers of one field; NULL (default): "|". White space around it is of no
+   * account. For single-label data it is refused; JSON Lines don't use it.
+   */
+  const char *label_separator;
 } bert_read_options;
 
 /**
@@ -444,8 +507,9 @@ typedef struct {
    */
   double layer_norm_eps;
   /**
-   * The classes in the order of their ids, `num_label_names` NUL-terminated texts; NULL (default) takes them from the
-   * training data: names in alphabetical order (as numbers if all are), ids as LABEL_0, LABEL_1, …
+   * The classes (labels, regression targets) in the order of their ids, `num_label_names` NUL-terminated texts; NULL
+   * (default) takes them from the training data: names in alphabetical order (as numbers if all are), ids and
+   * regression targets as LABEL_0, LABEL_1, …
    */
   const char *const *label_names;
   /**
@@ -460,6 +524,10 @@ typedef struct {
    * "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
    */
   const char *device;
+  /**
+   * BERT_PROBLEM_AUTO (default): the problem that the training data is for; or the one that it must be for.
+   */
+  int32_t problem_type;
 } bert_model_options;
 
 /**
@@ -484,8 +552,8 @@ typedef struct {
    */
   size_t num_label_names;
   /**
-   * A data set that the model shall be trained on: where it has a label that the saved model lacks, the model gets
-   * the data set's classes, as bert_create would take them from it. NULL (default): none. With label_names it isn't
+   * A data set that the model shall be trained on: where it has a label that the saved model lacks (or another number
+   * of regression targets), the model gets the data set's, as bert_create would take them from it. NULL (default): none. With label_names it isn't
    * used.
    */
   const bert_dataset *labels_from;
@@ -493,6 +561,12 @@ typedef struct {
    * Decides the initial values of what the saved model lacks. Default 42.
    */
   uint64_t seed;
+  /**
+   * The problem that the model shall solve. BERT_PROBLEM_AUTO (default): the one that labels_from is for; without it
+   * the saved model's (where its config.json names none, regression with one label, else single-label
+   * classification). Where it isn't the one that config.json names, the classifier is new and has to be trained.
+   */
+  int32_t problem_type;
 } bert_load_options;
 
 /**
@@ -508,7 +582,7 @@ typedef struct {
    */
   int64_t parameter_count;
   /**
-   * Classes.
+   * Classes, labels or regression targets.
    */
   int32_t num_labels;
   /**
@@ -614,7 +688,8 @@ typedef struct {
    */
   double tokens_per_second;
   /**
-   * At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so the four that follow.
+   * At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so those that follow, which are NaN too where
+   * the problem doesn't have them (see bert_evaluation).
    */
   double eval_loss;
   /**
@@ -622,17 +697,33 @@ typedef struct {
    */
   double eval_accuracy;
   /**
-   * F1, averaged over classes.
+   * F1, averaged over classes or labels.
    */
   double eval_f1_macro;
   /**
-   * F1, averaged over examples.
+   * F1, averaged over classes or labels by their examples.
    */
   double eval_f1_weighted;
   /**
    * Matthews correlation.
    */
   double eval_matthews;
+  /**
+   * F1 of all decisions counted together.
+   */
+  double eval_f1_micro;
+  /**
+   * Mean squared error.
+   */
+  double eval_mse;
+  /**
+   * Pearson's correlation.
+   */
+  double eval_pearson;
+  /**
+   * Spearman's correlation.
+   */
+  double eval_spearman;
 } bert_progress;
 
 /**
@@ -717,7 +808,8 @@ typedef struct {
    */
   int64_t eval_steps;
   /**
-   * BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. Default BERT_METRIC_ACCURACY.
+   * BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. It must be one that the model's
+   * problem has. Default BERT_METRIC_AUTO.
    */
   int32_t metric;
   /**
@@ -777,7 +869,7 @@ typedef struct {
   int32_t checkpoint_keep;
   /**
    * How much an example of each class weighs in the training loss, in the order of the class ids, as PyTorch's
-   * cross_entropy has it; NULL (default): all the same.
+   * cross_entropy has it; NULL (default): all the same. For single-label classification alone.
    */
   const double *class_weights;
   /**
@@ -785,9 +877,14 @@ typedef struct {
    */
   size_t num_class_weights;
   /**
-   * The share of each target that is spread over all classes, 0 to 1. Default 0.
+   * The share of each target that is spread over all classes, 0 to 1. Default 0. For single-label classification alone.
    */
   double label_smoothing;
+  /**
+   * The probability, 0 to 1, from which on a label counts as predicted in evaluations and in the training accuracy of a
+   * multi-label model. Default 0.5.
+   */
+  double threshold;
   /**
    * Called after each step and evaluation; NULL (default): nothing is.
    */
@@ -873,7 +970,8 @@ typedef struct {
    */
   double loss;
   /**
-   * Share of examples that were right at that moment, with dropout acting.
+   * Share of examples that were right at that moment, with dropout acting: of multi-label examples, of those with all
+   * labels right and no other; NaN for regression.
    */
   double accuracy;
   /**
@@ -911,7 +1009,7 @@ typedef struct {
    */
   double loss;
   /**
-   * The last epoch's training accuracy, with dropout acting.
+   * The last epoch's training accuracy, with dropout acting; NaN for regression.
    */
   double accuracy;
   /**
@@ -968,8 +1066,9 @@ typedef struct {
 } bert_resume_report;
 
 /**
- * How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn defines it. Call
- * bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted.
+ * How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn and scipy define it. Call
+ * bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted. A metric that the model's
+ * problem doesn't have is NaN; none is NaN else.
  */
 typedef struct {
   /**
@@ -981,28 +1080,30 @@ typedef struct {
    */
   int64_t examples;
   /**
-   * Mean cross entropy.
+   * Mean cross entropy; for multi-label classification mean binary cross entropy over all examples and labels; for
+   * regression the mean squared error.
    */
   double loss;
   /**
-   * Share of right answers.
+   * Share of right answers; for multi-label classification the share of examples with all labels right and no other
+   * (subset accuracy). Regression has none; so the two that follow.
    */
   double accuracy;
   /**
-   * F1, averaged over classes.
+   * F1, averaged over classes or labels.
    */
   double f1_macro;
   /**
-   * F1, averaged over examples.
+   * F1, averaged over classes or labels by their examples.
    */
   double f1_weighted;
   /**
-   * Matthews correlation.
+   * Matthews correlation, of single-label classification alone; 0 where it is undefined.
    */
   double matthews;
   /**
    * The caller's array for the confusion matrix, num_labels * num_labels: row by row the true class, along a row how
-   * often each class was predicted.
+   * often each class was predicted. For single-label classification alone.
    */
   uint64_t *confusion;
   /**
@@ -1010,7 +1111,8 @@ typedef struct {
    */
   size_t confusion_capacity;
   /**
-   * The caller's array for each class's precision: num_labels; so the three that follow.
+   * The caller's array for each class's or label's precision: num_labels; so the three that follow. Not for
+   * regression.
    */
   double *precision;
   /**
@@ -1029,6 +1131,28 @@ typedef struct {
    * The capacity in elements of each of these four.
    */
   size_t class_capacity;
+  /**
+   * Set before the call: the probability, 0 to 1, from which on a label counts as predicted by a multi-label model.
+   * Default 0.5.
+   */
+  double threshold;
+  /**
+   * F1 of all decisions counted together; with classes that is the accuracy. Regression has none.
+   */
+  double f1_micro;
+  /**
+   * Mean squared error over all examples and targets, of regression alone; so the two that follow.
+   */
+  double mse;
+  /**
+   * Pearson's correlation of targets and answers; of several targets the mean. It counts as 0 where it is undefined:
+   * with fewer than two examples, and where all targets or all answers are the same.
+   */
+  double pearson;
+  /**
+   * Spearman's rank correlation, likewise.
+   */
+  double spearman;
 } bert_evaluation;
 
 /**
@@ -1056,9 +1180,13 @@ typedef struct {
    */
   int32_t combine;
   /**
-   * How many of the best classes go to top_label_ids and top_probabilities; 0 (default) none.
+   * How many of the best classes or labels go to top_label_ids and top_probabilities; 0 (default) none.
    */
   int32_t top_k;
+  /**
+   * The probability, 0 to 1, from which on a multi-label model's has_label is 1. Default 0.5.
+   */
+  double threshold;
 } bert_predict_options;
 
 /**
@@ -1070,11 +1198,11 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * The most probable class.
+   * The most probable class, or label of a multi-label model, however improbable; 0 for regression.
    */
   int32_t label_id;
   /**
-   * Its probability.
+   * Its probability; NaN for regression.
    */
   float probability;
   /**
@@ -1085,11 +1213,16 @@ typedef struct {
    * The name's length in bytes.
    */
   size_t label_length;
+  /**
+   * The answer of a regression model with one target; NaN for classification.
+   */
+  float value;
 } bert_prediction;
 
 /**
  * Where the answers for n texts go: arrays of the caller's, each with its capacity in elements. What is NULL isn't
- * wanted. Call bert_predictions_init first, then set them.
+ * wanted; an array for something that the model's problem doesn't have is refused. For single-label classification take
+ * label_ids and probabilities, for multi-label classification has_label and probabilities, for regression values. Call bert_predictions_init first, then set them.
  */
 typedef struct {
   /**
@@ -1097,7 +1230,7 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * The most probable class of each text: n.
+   * The most probable class of each text, or label of a multi-label model: n. Not for regression.
    */
   int32_t *label_ids;
   /**
@@ -1105,7 +1238,7 @@ typedef struct {
    */
   size_t label_ids_capacity;
   /**
-   * Scores before the softmax, text by text: n * num_labels.
+   * The model's scores, before softmax or sigmoid, text by text: n * num_labels.
    */
   float *logits;
   /**
@@ -1113,7 +1246,8 @@ typedef struct {
    */
   size_t logits_capacity;
   /**
-   * Probabilities, text by text: n * num_labels.
+   * Probabilities, text by text: n * num_labels. Those of a text's classes sum to 1; a multi-label model's are each by
+   * itself. Not for regression.
    */
   float *probabilities;
   /**
@@ -1121,7 +1255,7 @@ typedef struct {
    */
   size_t probabilities_capacity;
   /**
-   * The top_k best classes of each text, the best first: n * top_k.
+   * The top_k best classes or labels of each text, the best first: n * top_k. Not for regression.
    */
   int32_t *top_label_ids;
   /**
@@ -1136,6 +1270,23 @@ typedef struct {
    * Its capacity.
    */
   size_t top_probabilities_capacity;
+  /**
+   * 1 for each label whose probability is at least the threshold, else 0, text by text: n * num_labels. For multi-label
+   * models alone.
+   */
+  uint8_t *has_label;
+  /**
+   * Its capacity.
+   */
+  size_t has_label_capacity;
+  /**
+   * The values of the targets, text by text: n * num_labels. For regression alone.
+   */
+  float *values;
+  /**
+   * Its capacity.
+   */
+  size_t values_capacity;
 } bert_predictions;
 
 /**
@@ -1358,8 +1509,8 @@ void bert_dataset_free(bert_dataset *dataset);
 
 /**
  * Adds one example: a text, a second text (`pair` NULL: there is none), and the name of its class. Lengths are in
- * bytes, or BERT_NUL_TERMINATED. The texts are copied. A data set has class names or class ids, and pairs or single
- * texts, throughout. Any thread.
+ * bytes, or BERT_NUL_TERMINATED. The texts are copied. A data set has one kind of label (class names, class ids, lists
+ * of labels, targets), and pairs or single texts, throughout. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA
  * (it doesn't go with the examples that are there), BERT_ERR_FORKED.
@@ -1428,6 +1579,84 @@ bert_status bert_dataset_add_class_ids(bert_dataset *dataset,
                                        const int64_t *class_ids);
 
 /**
+ * As bert_dataset_add_class, with any number of labels (multi-label): `num_labels` names, none included, one that is
+ * there twice counting once. `label_name_lengths` may be NULL: the names end with a NUL.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (an
+ * empty name, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `label_names` and `label_name_lengths` have `num_labels` elements; each text is readable for its length.
+ */
+bert_status bert_dataset_add_labels(bert_dataset *dataset,
+                                    const char *text,
+                                    size_t text_length,
+                                    const char *pair,
+                                    size_t pair_length,
+                                    const char *const *label_names,
+                                    const size_t *label_name_lengths,
+                                    size_t num_labels);
+
+/**
+ * Adds `count` examples with lists of labels (multi-label), all or none of them. Texts are given as to
+ * bert_dataset_add_classes. The names of all lists stand one after another in `label_names`: example i has those from
+ * `label_offsets[i]` up to, not including, `label_offsets[i + 1]`; the offsets are `count` + 1, from 0 on, and none is
+ * below the one before. `label_name_lengths` may be NULL: the names end with a NUL. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, offsets out of order),
+ * BERT_ERR_UTF8, BERT_ERR_DATA (an empty name, or they don't go with the examples that are there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `label_offsets` has `count` + 1 elements, `label_names` and `label_name_lengths` as many as the last of them says, the
+ * other arrays `count`; each text is readable for its length.
+ */
+bert_status bert_dataset_add_label_lists(bert_dataset *dataset,
+                                         size_t count,
+                                         const char *const *texts,
+                                         const size_t *lengths,
+                                         const char *const *pairs,
+                                         const size_t *pair_lengths,
+                                         const char *const *label_names,
+                                         const size_t *label_name_lengths,
+                                         const size_t *label_offsets);
+
+/**
+ * As bert_dataset_add_class, with `num_targets` finite numbers instead of a class (regression), as many as the other
+ * examples have.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (a
+ * target that is NaN or infinite, none, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `targets` has `num_targets` elements; each text is readable for its length.
+ */
+bert_status bert_dataset_add_target(bert_dataset *dataset,
+                                    const char *text,
+                                    size_t text_length,
+                                    const char *pair,
+                                    size_t pair_length,
+                                    const float *targets,
+                                    size_t num_targets);
+
+/**
+ * Adds `count` examples with `num_targets` finite numbers each (regression), all or none of them. Texts are given as to
+ * bert_dataset_add_classes; `targets` has the numbers example by example. Any thread.
+ *
+ * Returns as bert_dataset_add_target.
+ *
+ * Pointers:
+ * `targets` has `count` * `num_targets` elements, the other arrays `count`; each text is readable for its length.
+ */
+bert_status bert_dataset_add_targets(bert_dataset *dataset,
+                                     size_t count,
+                                     const char *const *texts,
+                                     const size_t *lengths,
+                                     const char *const *pairs,
+                                     const size_t *pair_lengths,
+                                     const float *targets,
+                                     size_t num_targets);
+
+/**
  * Reads a data file into a new data set; free it with bert_dataset_free. `path` is NUL-terminated. `options` may be
  * NULL for the defaults. CRLF line ends and a byte-order mark are fine. Any thread.
  *
@@ -1453,7 +1682,7 @@ bert_status bert_dataset_read(const char *path,
 bert_status bert_dataset_toy(int32_t part, bert_dataset **dataset);
 
 /**
- * Splits a data set in two, each class in the same proportion: about `fraction` (above 0, below 1) of the examples go
+ * Splits a data set in two, each class (each label, of lists, as nearly as can be) in the same proportion: about `fraction` (above 0, below 1) of the examples go
  * to `validation`, the others to `train`. The same seed gives the same parts. `dataset` stays as it is; free all three
  * with bert_dataset_free. Any thread.
  *
@@ -1509,11 +1738,13 @@ bert_status bert_load_options_init(bert_load_options *options, size_t struct_siz
 bert_status bert_info_init(bert_info *info, size_t struct_size);
 
 /**
- * Makes a new model with random weights. The tokenizer's vocabulary and the labels come from the data set `train`.
+ * Makes a new model with random weights. The tokenizer's vocabulary, the labels and the problem come from the data set
+ * `train`.
  * `options` may be NULL for the compact preset. Free the model with bert_free. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (sizes that make no model), BERT_ERR_STRUCT_SIZE,
- * BERT_ERR_UTF8 (an option), BERT_ERR_DATA (no examples, or of one class only), BERT_ERR_UNKNOWN_LABEL (a label that label_names lacks),
+ * BERT_ERR_UTF8 (an option), BERT_ERR_DATA (no examples, or of one class only, or for another problem_type), BERT_ERR_UNKNOWN_LABEL (a
+ * label that label_names lacks),
  * BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_IO, BERT_ERR_FORMAT, BERT_ERR_UNSUPPORTED (tokenizer_path),
  * BERT_ERR_FORKED.
  *
@@ -1748,7 +1979,7 @@ bert_status bert_evaluation_init(bert_evaluation *evaluation, size_t struct_size
  * pointers point to is copied, but for progress_user_data. Free the trainer with bert_trainer_free. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
- * BERT_ERR_DATA (no examples, or all of one class), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
+ * BERT_ERR_DATA (no examples, or all of one class, or labels for another problem), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
  * BERT_ERR_IO (history_path, best_model_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
@@ -1858,8 +2089,9 @@ void bert_trainer_cancel(const bert_trainer *trainer);
  * Evaluates a model on labelled examples, with texts cut at `max_length` tokens (0: what the model allows). Prepare
  * `evaluation` with bert_evaluation_init and set the arrays that you want. Any thread, also while the model is trained.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples),
- * BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE,
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples,
+ * or labels for another problem), BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written),
+ * BERT_ERR_UNSUPPORTED (an array for something that the model's problem doesn't have), BERT_ERR_NOT_FINITE,
  * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
@@ -1902,11 +2134,14 @@ bert_status bert_predictions_init(bert_predictions *predictions, size_t struct_s
 
 /**
  * Classifies one text, or a pair of texts (`pair` NULL: there is none). An empty text is valid. Lengths are in bytes,
- * or BERT_NUL_TERMINATED. `options` may be NULL; top_k isn't used here. Prepare `prediction` with bert_prediction_init.
+ * or BERT_NUL_TERMINATED. `options` may be NULL; top_k and threshold aren't used here. Of a multi-label model this tells
+ * the most probable label alone: bert_predict_batch tells which ones a text has. Prepare `prediction` with
+ * bert_prediction_init.
  * Any number of threads may predict with one model at once, also while it is trained.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
- * BERT_ERR_NOT_FINITE (weights too large to compute with), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * BERT_ERR_UNSUPPORTED (regression with several targets), BERT_ERR_NOT_FINITE (weights too large to compute with),
+ * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * The texts are readable for their lengths, `options` is NULL or set by bert_predict_options_init, `prediction` is set
@@ -1926,7 +2161,8 @@ bert_status bert_predict(const bert_model *model,
  * Prepare `predictions` with bert_predictions_init and set the arrays that you want. Any thread, as bert_predict.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
- * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (an array for something that the model's problem
+ * doesn't have), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
@@ -1944,10 +2180,11 @@ bert_status bert_predict_batch(const bert_model *model,
 /**
  * Classifies `count` token sequences as they are, [CLS] and [SEP] included, such as bert_tokenize gives: one after
  * another in `ids` and `token_type_ids` (NULL: all 0), sequence i with `lengths[i]` tokens. Of `options` (may be NULL)
- * only top_k is used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
+ * only top_k and threshold are used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
- * vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (as
+ * bert_predict_batch), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * `lengths` has `count` elements; `ids` and `token_type_ids` have as many as their sum; `options` is NULL or set by

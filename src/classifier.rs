@@ -8,13 +8,15 @@ use crate::data::{Dataset, Labels};
 use crate::error::{Error, Result};
 use crate::hf::{LoadOptions, Origins};
 use crate::model::{BertConfig, LoraConfig, Model, Parameters, Preset};
+use crate::problem::ProblemType;
 use crate::text::{Tokenizer, TokenizerOptions};
 use crate::{device, hf, threads};
 
 /// How a new classifier is made.
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
-    /// The model's sizes; vocab_size, pad_token_id and num_labels are set from the tokenizer and the labels.
+    /// The model's sizes; vocab_size, pad_token_id, num_labels and problem_type are set from the tokenizer and the
+    /// data.
     pub config: BertConfig,
     /// How the tokenizer is learned from the training texts.
     pub tokenizer: TokenizerOptions,
@@ -22,6 +24,8 @@ pub struct CreateOptions {
     pub tokenizer_path: Option<PathBuf>,
     /// The classes in the order of their ids; `None` takes them from the training data.
     pub label_names: Option<Vec<String>>,
+    /// The problem that the training data must be for; `None` takes the one that it is for.
+    pub problem_type: Option<ProblemType>,
     /// Decides the initial values.
     pub seed: u64,
     /// `cpu`, `cuda`, `cuda:N` or `auto`.
@@ -36,6 +40,7 @@ impl CreateOptions {
             tokenizer: TokenizerOptions::default(),
             tokenizer_path: None,
             label_names: None,
+            problem_type: None,
             seed: 42,
             device: "cpu".into(),
         }
@@ -69,20 +74,18 @@ impl Drop for Training<'_> {
 impl Classifier {
     /// A new model with initial values: the tokenizer's vocabulary and the labels come from `train` alone.
     pub fn create(options: &CreateOptions, train: &Dataset) -> Result<Classifier> {
-        let labels = match &options.label_names {
-            Some(names) => {
-                let labels = Labels::from_names(names.clone())?;
-                // Each example's label must be among the names.
-                labels.classes_of(train)?;
-                labels
-            }
-            None => Labels::from_dataset(train)?,
-        };
-        if train.is_empty() {
+        let Some(of_data) = train.problem_type() else {
             return Err(Error::Data(
                 "The data set is empty; the tokenizer and the labels are taken from it.".into(),
             ));
-        }
+        };
+        let problem_type = options.problem_type.unwrap_or(of_data);
+        let labels = match &options.label_names {
+            Some(names) => Labels::from_names(names.clone())?,
+            None => Labels::from_dataset(train)?,
+        };
+        // Each example's label must be among them, and of that problem.
+        labels.targets_of(train, problem_type)?;
         let device = device::from_name(&options.device)?;
         // The sizes are checked before the vocabulary is learned; its own size is limited by its option.
         options.config.validate()?;
@@ -95,6 +98,7 @@ impl Classifier {
             vocab_size: tokenizer.vocab_size(),
             pad_token_id: tokenizer.pad_token_id(),
             num_labels: labels.len(),
+            problem_type,
             ..options.config.clone()
         };
         let model = Model::new(config, device)?;
@@ -255,7 +259,7 @@ impl Classifier {
         &self.tokenizer
     }
 
-    /// Its classes.
+    /// Its classes, labels or regression targets.
     pub fn labels(&self) -> &Labels {
         &self.labels
     }

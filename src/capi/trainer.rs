@@ -10,7 +10,9 @@ use super::handles::{self, Object, TrainerHandle, bert_dataset, bert_model, bert
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
 use crate::error::{Error, Result};
+use crate::metrics::{Metrics, Scores};
 use crate::model::Frozen;
+use crate::problem::ProblemType;
 use crate::train::loss::CrossEntropy;
 use crate::train::optimizer::AdamWOptions;
 use crate::train::{
@@ -25,16 +27,29 @@ pub const BERT_SCHEDULE_LINEAR: i32 = 1;
 /// The learning rate falls to zero along half a cosine.
 pub const BERT_SCHEDULE_COSINE: i32 = 2;
 
+/// BERT_METRIC_ACCURACY for single-label classification, BERT_METRIC_F1_MICRO for multi-label, BERT_METRIC_MSE for
+/// regression.
+pub const BERT_METRIC_AUTO: i32 = -1;
 /// The evaluation with the lowest loss is the best.
 pub const BERT_METRIC_LOSS: i32 = 0;
-/// The evaluation with the highest accuracy is the best.
+/// The evaluation with the highest accuracy is the best; of multi-label examples, the share with all labels right and no
+/// other. Not for regression; so the two that follow.
 pub const BERT_METRIC_ACCURACY: i32 = 1;
-/// The evaluation with the highest F1, averaged over classes, is the best.
+/// The evaluation with the highest F1, averaged over classes or labels, is the best.
 pub const BERT_METRIC_F1_MACRO: i32 = 2;
-/// The evaluation with the highest F1, averaged over examples, is the best.
+/// The evaluation with the highest F1, averaged over classes or labels by their examples, is the best.
 pub const BERT_METRIC_F1_WEIGHTED: i32 = 3;
-/// The evaluation with the highest Matthews correlation is the best.
+/// The evaluation with the highest Matthews correlation is the best. For single-label classification alone.
 pub const BERT_METRIC_MATTHEWS: i32 = 4;
+/// The evaluation with the highest F1 of all decisions counted together is the best; with classes that is the accuracy.
+/// Not for regression.
+pub const BERT_METRIC_F1_MICRO: i32 = 5;
+/// The evaluation with the lowest mean squared error is the best. For regression alone; so the two that follow.
+pub const BERT_METRIC_MSE: i32 = 6;
+/// The evaluation with the highest Pearson correlation is the best.
+pub const BERT_METRIC_PEARSON: i32 = 7;
+/// The evaluation with the highest Spearman correlation is the best.
+pub const BERT_METRIC_SPEARMAN: i32 = 8;
 
 /// A progress callback is told of a step.
 pub const BERT_EVENT_STEP: i32 = 0;
@@ -70,16 +85,25 @@ pub struct bert_progress {
     pub grad_norm: f64,
     /// Tokens a second over the epoch so far.
     pub tokens_per_second: f64,
-    /// At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so the four that follow.
+    /// At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so those that follow, which are NaN too where
+    /// the problem doesn't have them (see bert_evaluation).
     pub eval_loss: f64,
     /// Accuracy.
     pub eval_accuracy: f64,
-    /// F1, averaged over classes.
+    /// F1, averaged over classes or labels.
     pub eval_f1_macro: f64,
-    /// F1, averaged over examples.
+    /// F1, averaged over classes or labels by their examples.
     pub eval_f1_weighted: f64,
     /// Matthews correlation.
     pub eval_matthews: f64,
+    /// F1 of all decisions counted together.
+    pub eval_f1_micro: f64,
+    /// Mean squared error.
+    pub eval_mse: f64,
+    /// Pearson's correlation.
+    pub eval_pearson: f64,
+    /// Spearman's correlation.
+    pub eval_spearman: f64,
 }
 
 /// Called after each step and evaluation, on the thread that trains, with what was set as progress_user_data. Returns 0
@@ -128,7 +152,8 @@ pub struct bert_train_options {
     pub warmup_ratio: f64,
     /// bert_train evaluates every so many steps too; 0 (default): after each epoch only.
     pub eval_steps: i64,
-    /// BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. Default BERT_METRIC_ACCURACY.
+    /// BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. It must be one that the model's
+    /// problem has. Default BERT_METRIC_AUTO.
     pub metric: i32,
     /// 1 (default): bert_train ends with the weights of the best evaluation; 0: with those of the last step.
     pub restore_best: i32,
@@ -162,12 +187,15 @@ pub struct bert_train_options {
     /// How many checkpoints are kept, the newest; at least 1. Default 2.
     pub checkpoint_keep: i32,
     /// How much an example of each class weighs in the training loss, in the order of the class ids, as PyTorch's
-    /// cross_entropy has it; NULL (default): all the same.
+    /// cross_entropy has it; NULL (default): all the same. For single-label classification alone.
     pub class_weights: *const f64,
     /// How many: the model's number of classes.
     pub num_class_weights: usize,
-    /// The share of each target that is spread over all classes, 0 to 1. Default 0.
+    /// The share of each target that is spread over all classes, 0 to 1. Default 0. For single-label classification alone.
     pub label_smoothing: f64,
+    /// The probability, 0 to 1, from which on a label counts as predicted in evaluations and in the training accuracy of a
+    /// multi-label model. Default 0.5.
+    pub threshold: f64,
     /// Called after each step and evaluation; NULL (default): nothing is.
     pub progress: bert_progress_callback,
     /// Given to it.
@@ -194,7 +222,7 @@ sized_struct!(bert_train_options, || {
         warmup_steps: options.warmup_steps as i64,
         warmup_ratio: options.warmup_ratio,
         eval_steps: options.eval_steps as i64,
-        metric: BERT_METRIC_ACCURACY,
+        metric: BERT_METRIC_AUTO,
         restore_best: i32::from(options.restore_best),
         early_stopping_patience: options.early_stopping_patience as i32,
         best_model_path: std::ptr::null(),
@@ -210,6 +238,7 @@ sized_struct!(bert_train_options, || {
         class_weights: std::ptr::null(),
         num_class_weights: 0,
         label_smoothing: options.cross_entropy.label_smoothing,
+        threshold: options.threshold,
         progress: None,
         progress_user_data: std::ptr::null_mut(),
     }
@@ -270,7 +299,8 @@ pub struct bert_epoch_report {
     pub tokens: i64,
     /// Mean loss, each example's as it was when its step was made.
     pub loss: f64,
-    /// Share of examples that were right at that moment, with dropout acting.
+    /// Share of examples that were right at that moment, with dropout acting: of multi-label examples, of those with all
+    /// labels right and no other; NaN for regression.
     pub accuracy: f64,
     /// Wall time of the steps.
     pub seconds: f64,
@@ -304,7 +334,7 @@ pub struct bert_train_report {
     pub steps: i64,
     /// The last epoch's mean training loss.
     pub loss: f64,
-    /// The last epoch's training accuracy, with dropout acting.
+    /// The last epoch's training accuracy, with dropout acting; NaN for regression.
     pub accuracy: f64,
     /// The best evaluation's metric; NaN without validation data.
     pub best_metric: f64,
@@ -360,8 +390,9 @@ sized_struct!(bert_resume_report, || bert_resume_report {
     total_steps: 0,
 });
 
-/// How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn defines it. Call
-/// bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted.
+/// How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn and scipy define it. Call
+/// bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted. A metric that the model's
+/// problem doesn't have is NaN; none is NaN else.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_evaluation {
@@ -369,22 +400,25 @@ pub struct bert_evaluation {
     pub struct_size: usize,
     /// Examples.
     pub examples: i64,
-    /// Mean cross entropy.
+    /// Mean cross entropy; for multi-label classification mean binary cross entropy over all examples and labels; for
+    /// regression the mean squared error.
     pub loss: f64,
-    /// Share of right answers.
+    /// Share of right answers; for multi-label classification the share of examples with all labels right and no other
+    /// (subset accuracy). Regression has none; so the two that follow.
     pub accuracy: f64,
-    /// F1, averaged over classes.
+    /// F1, averaged over classes or labels.
     pub f1_macro: f64,
-    /// F1, averaged over examples.
+    /// F1, averaged over classes or labels by their examples.
     pub f1_weighted: f64,
-    /// Matthews correlation.
+    /// Matthews correlation, of single-label classification alone; 0 where it is undefined.
     pub matthews: f64,
     /// The caller's array for the confusion matrix, num_labels * num_labels: row by row the true class, along a row how
-    /// often each class was predicted.
+    /// often each class was predicted. For single-label classification alone.
     pub confusion: *mut u64,
     /// Its capacity in elements.
     pub confusion_capacity: usize,
-    /// The caller's array for each class's precision: num_labels; so the three that follow.
+    /// The caller's array for each class's or label's precision: num_labels; so the three that follow. Not for
+    /// regression.
     pub precision: *mut f64,
     /// Each class's recall.
     pub recall: *mut f64,
@@ -394,6 +428,18 @@ pub struct bert_evaluation {
     pub support: *mut u64,
     /// The capacity in elements of each of these four.
     pub class_capacity: usize,
+    /// Set before the call: the probability, 0 to 1, from which on a label counts as predicted by a multi-label model.
+    /// Default 0.5.
+    pub threshold: f64,
+    /// F1 of all decisions counted together; with classes that is the accuracy. Regression has none.
+    pub f1_micro: f64,
+    /// Mean squared error over all examples and targets, of regression alone; so the two that follow.
+    pub mse: f64,
+    /// Pearson's correlation of targets and answers; of several targets the mean. It counts as 0 where it is undefined:
+    /// with fewer than two examples, and where all targets or all answers are the same.
+    pub pearson: f64,
+    /// Spearman's rank correlation, likewise.
+    pub spearman: f64,
 }
 
 sized_struct!(bert_evaluation, || bert_evaluation {
@@ -411,6 +457,11 @@ sized_struct!(bert_evaluation, || bert_evaluation {
     f1: std::ptr::null_mut(),
     support: std::ptr::null_mut(),
     class_capacity: 0,
+    threshold: 0.5,
+    f1_micro: 0.0,
+    mse: 0.0,
+    pearson: 0.0,
+    spearman: 0.0,
 });
 
 /// Sets the defaults. `struct_size` is sizeof(bert_train_options).
@@ -536,9 +587,13 @@ impl Callback {
 
 fn c_progress(progress: &Progress<'_>) -> bert_progress {
     let step = &progress.step;
-    let mut value = bert_progress {
+    let (event, eval_loss, scores) = match progress.event {
+        Event::Step => (BERT_EVENT_STEP, f64::NAN, Scores::NONE),
+        Event::Evaluation(found) => (BERT_EVENT_EVALUATION, found.loss, found.metrics.scores()),
+    };
+    bert_progress {
         struct_size: size_of::<bert_progress>(),
-        event: BERT_EVENT_STEP,
+        event,
         epoch: step.epoch as i32,
         epochs: progress.epochs as i32,
         step: step.step as i64,
@@ -547,21 +602,16 @@ fn c_progress(progress: &Progress<'_>) -> bert_progress {
         learning_rate: step.learning_rate,
         grad_norm: step.grad_norm,
         tokens_per_second: progress.tokens_per_second,
-        eval_loss: f64::NAN,
-        eval_accuracy: f64::NAN,
-        eval_f1_macro: f64::NAN,
-        eval_f1_weighted: f64::NAN,
-        eval_matthews: f64::NAN,
-    };
-    if let Event::Evaluation(evaluation) = progress.event {
-        value.event = BERT_EVENT_EVALUATION;
-        value.eval_loss = evaluation.loss;
-        value.eval_accuracy = evaluation.metrics.accuracy;
-        value.eval_f1_macro = evaluation.metrics.f1_macro;
-        value.eval_f1_weighted = evaluation.metrics.f1_weighted;
-        value.eval_matthews = evaluation.metrics.matthews;
+        eval_loss,
+        eval_accuracy: scores.accuracy,
+        eval_f1_macro: scores.f1_macro,
+        eval_f1_weighted: scores.f1_weighted,
+        eval_matthews: scores.matthews,
+        eval_f1_micro: scores.f1_micro,
+        eval_mse: scores.mse,
+        eval_pearson: scores.pearson,
+        eval_spearman: scores.spearman,
     }
-    value
 }
 
 /// Translates the caller's options.
@@ -630,13 +680,19 @@ unsafe fn translate(
             o.metric,
             "metric",
             &[
-                (BERT_METRIC_LOSS, Metric::Loss),
-                (BERT_METRIC_ACCURACY, Metric::Accuracy),
-                (BERT_METRIC_F1_MACRO, Metric::F1Macro),
-                (BERT_METRIC_F1_WEIGHTED, Metric::F1Weighted),
-                (BERT_METRIC_MATTHEWS, Metric::Matthews),
+                (BERT_METRIC_AUTO, None),
+                (BERT_METRIC_LOSS, Some(Metric::Loss)),
+                (BERT_METRIC_ACCURACY, Some(Metric::Accuracy)),
+                (BERT_METRIC_F1_MACRO, Some(Metric::F1Macro)),
+                (BERT_METRIC_F1_WEIGHTED, Some(Metric::F1Weighted)),
+                (BERT_METRIC_MATTHEWS, Some(Metric::Matthews)),
+                (BERT_METRIC_F1_MICRO, Some(Metric::F1Micro)),
+                (BERT_METRIC_MSE, Some(Metric::Mse)),
+                (BERT_METRIC_PEARSON, Some(Metric::Pearson)),
+                (BERT_METRIC_SPEARMAN, Some(Metric::Spearman)),
             ],
         )?,
+        threshold: o.threshold,
         restore_best: flag(o.restore_best, "restore_best")?,
         early_stopping_patience: size(o.early_stopping_patience, "early_stopping_patience")? as u32,
         best_model_path,
@@ -664,7 +720,7 @@ unsafe fn translate(
 /// pointers point to is copied, but for progress_user_data. Free the trainer with bert_trainer_free. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
-/// BERT_ERR_DATA (no examples, or all of one class), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
+/// BERT_ERR_DATA (no examples, or all of one class, or labels for another problem), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
 /// BERT_ERR_IO (history_path, best_model_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
@@ -945,11 +1001,37 @@ pub unsafe extern "C" fn bert_trainer_cancel(trainer: *const bert_trainer) {
     unsafe { handles::cancel(trainer) }
 }
 
+/// Says which of the caller's arrays and options an evaluation of that problem can't go with.
+fn check_wanted(e: &bert_evaluation, problem: ProblemType) -> Result<()> {
+    if !(0.0..=1.0).contains(&e.threshold) {
+        return Err(Error::InvalidArgument(format!(
+            "threshold is {}; it must be between 0 and 1.",
+            e.threshold
+        )));
+    }
+    let wants_classes = [e.precision, e.recall, e.f1].iter().any(|p| !p.is_null());
+    let (what, is_wanted) = match problem {
+        ProblemType::SingleLabel => return Ok(()),
+        ProblemType::MultiLabel => ("confusion matrix", !e.confusion.is_null()),
+        ProblemType::Regression => (
+            "confusion matrix, precision, recall, F1 and support",
+            wants_classes || !e.confusion.is_null() || !e.support.is_null(),
+        ),
+    };
+    if is_wanted {
+        return Err(Error::Unsupported(format!(
+            "This model's problem is {problem}, which has no {what}; leave those arrays NULL."
+        )));
+    }
+    Ok(())
+}
+
 /// Evaluates a model on labelled examples, with texts cut at `max_length` tokens (0: what the model allows). Prepare
 /// `evaluation` with bert_evaluation_init and set the arrays that you want. Any thread, also while the model is trained.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples),
-/// BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE,
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples,
+/// or labels for another problem), BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written),
+/// BERT_ERR_UNSUPPORTED (an array for something that the model's problem doesn't have), BERT_ERR_NOT_FINITE,
 /// BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
@@ -964,11 +1046,12 @@ pub unsafe extern "C" fn bert_evaluate(
     call(|| {
         let model = handles::model(model)?;
         let classifier = &model.classifier;
-        let classes = classifier.labels().len();
+        let num_labels = classifier.labels().len();
         // SAFETY: by this function's contract. Everything is checked before anything is computed.
         let (caller, confusion, precision, recall, f1, support) = unsafe {
             let e = sized::read(evaluation)?;
-            let cells = classes.checked_mul(classes).ok_or_else(|| {
+            check_wanted(&e, classifier.model().config.problem_type)?;
+            let cells = num_labels.checked_mul(num_labels).ok_or_else(|| {
                 Error::InvalidArgument(
                     "This model has too many classes for a confusion matrix.".into(),
                 )
@@ -976,10 +1059,10 @@ pub unsafe extern "C" fn bert_evaluate(
             (
                 e,
                 output(e.confusion, e.confusion_capacity, cells, "confusion")?,
-                output(e.precision, e.class_capacity, classes, "precision")?,
-                output(e.recall, e.class_capacity, classes, "recall")?,
-                output(e.f1, e.class_capacity, classes, "f1")?,
-                output(e.support, e.class_capacity, classes, "support")?,
+                output(e.precision, e.class_capacity, num_labels, "precision")?,
+                output(e.recall, e.class_capacity, num_labels, "recall")?,
+                output(e.f1, e.class_capacity, num_labels, "f1")?,
+                output(e.support, e.class_capacity, num_labels, "support")?,
             )
         };
         let data = EncodedDataset::new(
@@ -987,35 +1070,45 @@ pub unsafe extern "C" fn bert_evaluate(
             &contents(dataset)?,
             size(max_length, "max_length")?,
         )?;
-        let found = evaluate(classifier.model(), &classifier.parameters(), &data)?;
-        let metrics = &found.metrics;
+        let found = evaluate(
+            classifier.model(),
+            &classifier.parameters(),
+            &data,
+            caller.threshold,
+        )?;
+        let scores = found.metrics.scores();
+        let classes = found.metrics.classes();
         // Whatever can still fail does so before anything is written.
-        let counts = match &confusion {
-            Some(_) => found.confusion.counts()?,
-            None => Vec::new(),
+        let counts = match (&confusion, &found.metrics) {
+            (Some(_), Metrics::SingleLabel(_, matrix)) => matrix.counts()?,
+            _ => Vec::new(),
         };
         let value = bert_evaluation {
             examples: found.examples as i64,
             loss: found.loss,
-            accuracy: metrics.accuracy,
-            f1_macro: metrics.f1_macro,
-            f1_weighted: metrics.f1_weighted,
-            matthews: metrics.matthews,
+            accuracy: scores.accuracy,
+            f1_macro: scores.f1_macro,
+            f1_weighted: scores.f1_weighted,
+            matthews: scores.matthews,
+            f1_micro: scores.f1_micro,
+            mse: scores.mse,
+            pearson: scores.pearson,
+            spearman: scores.spearman,
             ..caller
         };
         if let Some(out) = confusion {
             out.copy_from_slice(&counts);
         }
-        for (out, class) in precision.into_iter().flatten().zip(&metrics.classes) {
+        for (out, class) in precision.into_iter().flatten().zip(classes) {
             *out = class.precision;
         }
-        for (out, class) in recall.into_iter().flatten().zip(&metrics.classes) {
+        for (out, class) in recall.into_iter().flatten().zip(classes) {
             *out = class.recall;
         }
-        for (out, class) in f1.into_iter().flatten().zip(&metrics.classes) {
+        for (out, class) in f1.into_iter().flatten().zip(classes) {
             *out = class.f1;
         }
-        for (out, class) in support.into_iter().flatten().zip(&metrics.classes) {
+        for (out, class) in support.into_iter().flatten().zip(classes) {
             *out = class.support;
         }
         // SAFETY: by this function's contract.

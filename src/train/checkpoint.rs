@@ -8,6 +8,7 @@ use twox_hash::XxHash3_128;
 
 use super::evaluate::EncodedDataset;
 use super::trainer::StepReport;
+use crate::data::Targets;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::{hf, threads};
@@ -133,7 +134,19 @@ impl Fingerprint {
         numbers(&mut sequences.offsets.iter().map(|&n| n as u64));
         numbers(&mut sequences.input_ids.iter().map(|&n| n.into()));
         numbers(&mut sequences.token_type_ids.iter().map(|&n| n.into()));
-        numbers(&mut data.labels.iter().map(|&n| n.into()));
+        match &data.targets {
+            Targets::Classes(classes) => numbers(&mut classes.iter().map(|&n| n.into())),
+            Targets::Labels(lists) => {
+                numbers(&mut lists.iter().map(|list| list.len() as u64));
+                for list in lists {
+                    numbers(&mut list.iter().map(|&n| n.into()));
+                }
+            }
+            Targets::Values { values, width } => {
+                numbers(&mut std::iter::once(*width as u64));
+                numbers(&mut values.iter().map(|value| value.to_bits().into()));
+            }
+        }
         Fingerprint {
             examples: data.len(),
             xxh3_128: format!("{:032x}", hash.finish_128()),

@@ -82,19 +82,31 @@ impl History {
         }))
     }
 
-    /// One evaluation after step `step`.
+    /// One evaluation after step `step`, with the metrics that its problem has.
     pub fn evaluation(&mut self, step: u64, epoch: u32, evaluation: &Evaluation) -> Result<()> {
-        self.line(&json!({
+        let mut line = json!({
             "event": "evaluation",
             "step": step,
             "epoch": epoch,
             "loss": evaluation.loss,
-            "accuracy": evaluation.metrics.accuracy,
-            "f1_macro": evaluation.metrics.f1_macro,
-            "f1_weighted": evaluation.metrics.f1_weighted,
-            "matthews": evaluation.metrics.matthews,
-            "examples": evaluation.examples,
-        }))
+        });
+        let scores = evaluation.metrics.scores();
+        for (name, score) in [
+            ("accuracy", scores.accuracy),
+            ("f1_micro", scores.f1_micro),
+            ("f1_macro", scores.f1_macro),
+            ("f1_weighted", scores.f1_weighted),
+            ("matthews", scores.matthews),
+            ("mse", scores.mse),
+            ("pearson", scores.pearson),
+            ("spearman", scores.spearman),
+        ] {
+            if !score.is_nan() {
+                line[name] = json!(score);
+            }
+        }
+        line["examples"] = json!(evaluation.examples);
+        self.line(&line)
     }
 
     fn line(&mut self, value: &serde_json::Value) -> Result<()> {

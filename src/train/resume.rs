@@ -336,7 +336,9 @@ impl Saver<'_> {
         let minutes = self.last_time.elapsed().as_secs_f64() / 60.0;
         match (options.steps, options.minutes) {
             (0, 0.0) => ends_epoch,
-            (every, after) => (every > 0 && step % every == 0) || (after > 0.0 && minutes >= after),
+            (every, after) => {
+                (every > 0 && step.is_multiple_of(every)) || (after > 0.0 && minutes >= after)
+            }
         }
     }
 

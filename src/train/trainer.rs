@@ -11,16 +11,18 @@ use super::checkpoint::{BestScore, Fingerprint, Position, Totals, exact};
 use super::checkpoint_folder::CheckpointFolder;
 use super::evaluate::{EncodedDataset, Evaluation, evaluate};
 use super::history::History;
+use super::loss::Objective;
 use super::optimizer::{AdamW, clip_factor, global_norm};
 use super::options::TrainOptions;
 use super::plan::epoch_batches;
 use super::resume::Saver;
 use super::schedule::Schedule;
 use crate::classifier::Classifier;
-use crate::data::Dataset;
+use crate::data::{Dataset, Targets};
 use crate::error::{Error, Result};
 use crate::model::{Gradients, Parameters, TrainingPass, Values};
 use crate::ops::Buffers;
+use crate::problem::ProblemType;
 use crate::random::Dropout;
 use crate::{hf, log, threads};
 
@@ -60,7 +62,8 @@ pub struct EpochReport {
     pub step: u64,
     /// Mean loss over the examples, each as it was when its step was made.
     pub loss: f64,
-    /// Share of examples that the model had right at that moment, with dropout acting.
+    /// Share of examples that the model had right at that moment, with dropout acting: of multi-label examples, of those
+    /// with all labels right and no other; NaN for regression.
     pub accuracy: f64,
     /// Examples.
     pub examples: usize,
@@ -90,7 +93,7 @@ pub struct TrainReport {
     pub steps: u64,
     /// The last epoch's mean training loss.
     pub loss: f64,
-    /// The last epoch's training accuracy.
+    /// The last epoch's training accuracy; NaN for regression.
     pub accuracy: f64,
     /// The best evaluation's metric; `None` without validation data.
     pub best_metric: Option<f64>,
@@ -232,11 +235,13 @@ impl Trainer {
         options.validate()?;
         options.validate_for(&classifier.model().config)?;
         let data = EncodedDataset::new(&classifier, train, options.max_length)?;
-        if data.labels.iter().all(|label| *label == data.labels[0]) {
+        if let Targets::Classes(classes) = &data.targets
+            && classes.iter().all(|class| *class == classes[0])
+        {
             return Err(Error::Data(format!(
                 "All {} training examples have the label '{}'; a classifier needs examples of at least two.",
                 data.len(),
-                classifier.labels().name(data.labels[0]).unwrap_or_default()
+                classifier.labels().name(classes[0]).unwrap_or_default()
             )));
         }
         if data.truncated > 0 {
@@ -342,7 +347,7 @@ impl Trainer {
                     epoch: report.epoch,
                     step: report.step,
                     loss: totals.mean_loss(),
-                    accuracy: totals.accuracy(),
+                    accuracy: self.accuracy(&totals),
                     examples: totals.examples,
                     tokens: totals.tokens,
                     seconds: totals.seconds,
@@ -396,7 +401,7 @@ impl Trainer {
             epochs: position.epochs_done,
             steps: position.step,
             loss: position.totals.mean_loss(),
-            accuracy: position.totals.accuracy(),
+            accuracy: self.accuracy(&position.totals),
             best_metric: state.best.as_ref().map(|best| best.score.metric),
             best_step: state.best.as_ref().map_or(0, |best| best.score.step),
             stop_reason,
@@ -405,6 +410,14 @@ impl Trainer {
             tokens,
             seconds: started.elapsed().as_secs_f64(),
         })
+    }
+
+    /// The share of examples that were right; regression has no right and wrong.
+    fn accuracy(&self, totals: &Totals) -> f64 {
+        match self.classifier.model().config.problem_type {
+            ProblemType::Regression => f64::NAN,
+            ProblemType::SingleLabel | ProblemType::MultiLabel => totals.accuracy(),
+        }
     }
 
     /// Steps and evaluations until the plan or patience ends.
@@ -537,13 +550,18 @@ impl Trainer {
         }
 
         let examples: usize = window.iter().map(Vec::len).sum();
-        let cross_entropy = &options.cross_entropy;
+        let model = self.classifier.model();
+        let objective = Objective {
+            targets: &self.data.targets,
+            cross_entropy: &options.cross_entropy,
+            threshold: options.threshold,
+            num_labels: model.config.num_labels,
+        };
         let weight: f64 = window
             .iter()
             .flatten()
-            .map(|&example| cross_entropy.weight(self.data.labels[example]))
+            .map(|&example| objective.weight(example))
             .sum();
-        let model = self.classifier.model();
         let parameters = self.classifier.parameters();
         let learning_rate = options.learning_rate * self.schedule.factor(state.position.step);
         // The memory of the set before the present one, where nobody uses that any more.
@@ -564,7 +582,6 @@ impl Trainer {
             let mut sums = Totals::default();
             for (number, examples) in window.iter().enumerate() {
                 let batch = self.data.sequences.select(examples);
-                let labels: Vec<u32> = examples.iter().map(|&i| self.data.labels[i]).collect();
                 let dropout =
                     Dropout::new(options.seed, first_batch_number.wrapping_add(number as u32));
                 model.logits_and_gradients(
@@ -575,8 +592,7 @@ impl Trainer {
                         frozen: options.frozen,
                     },
                     |logits| {
-                        let num_labels = model.config.num_labels;
-                        let loss = cross_entropy.of(logits, &labels, num_labels, 1.0 / weight);
+                        let loss = objective.of(examples, logits, 1.0 / weight);
                         sums.loss += loss.sum;
                         sums.correct += loss.correct;
                         loss.derivative
@@ -650,7 +666,8 @@ impl Trainer {
             return Ok(0);
         };
         let parameters = self.classifier.parameters();
-        let evaluation = evaluate(self.classifier.model(), &parameters, validation);
+        let model = self.classifier.model();
+        let evaluation = evaluate(model, &parameters, validation, self.options.threshold);
         let mut state = self.state()?;
         // One that fails isn't tried again with the same outcome.
         state.position.evaluation_is_due = false;
@@ -664,9 +681,10 @@ impl Trainer {
         if let Some(history) = &mut state.history {
             history.evaluation(step, last_step.epoch, &evaluation)?;
         }
-        let metric = self.options.metric.of(&evaluation);
+        let decides = self.options.metric_for(model.config.problem_type);
+        let metric = decides.of(&evaluation);
         let best = state.best.as_ref().map(|best| best.score);
-        let gains = best.is_none_or(|best| self.options.metric.is_better(metric, best.metric));
+        let gains = best.is_none_or(|best| decides.is_better(metric, best.metric));
         // Small data sets give the same accuracy often: of equals the lower loss is kept. Patience doesn't count it as a
         // gain, or a loss that still falls would never let it end.
         let is_kept =
