@@ -822,6 +822,26 @@ typedef struct {
    */
   int32_t freeze_layers;
   /**
+   * A folder in which bert_train makes checkpoints (`checkpoint-STEP`, see bert_trainer_save), and from whose newest
+   * whole one a bert_train that hasn't made a step goes on, so that a program that was killed is simply started again.
+   * One comes every checkpoint_steps, every checkpoint_minutes, when the run ends and when it is cancelled; with
+   * neither of the two set, after each epoch. The folder is made where it is absent. A checkpoint of a run with other
+   * options or data is refused with BERT_ERR_INVALID_ARGUMENT. NULL (default): no checkpoints.
+   */
+  const char *checkpoint_path;
+  /**
+   * See checkpoint_path; 0 (default): not by steps.
+   */
+  int64_t checkpoint_steps;
+  /**
+   * See checkpoint_path; 0 (default): not by time.
+   */
+  double checkpoint_minutes;
+  /**
+   * How many checkpoints are kept, the newest; at least 1. Default 2.
+   */
+  int32_t checkpoint_keep;
+  /**
    * How much an example of each class weighs in the training loss, in the order of the class ids, as PyTorch's
    * cross_entropy has it; NULL (default): all the same.
    */
@@ -973,6 +993,10 @@ typedef struct {
    */
   int32_t restored_best;
   /**
+   * The step of the checkpoint that this call went on from; 0 where it went on from none.
+   */
+  int64_t resumed_step;
+  /**
    * Tokens that this call trained on.
    */
   int64_t tokens;
@@ -981,6 +1005,33 @@ typedef struct {
    */
   double seconds;
 } bert_train_report;
+
+/**
+ * A run that was taken up again, as bert_trainer_resume writes it. Call bert_resume_report_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_resume_report), set by bert_resume_report_init.
+   */
+  size_t struct_size;
+  /**
+   * Whole epochs done.
+   */
+  int32_t epochs;
+  /**
+   * 1: the run ends with the same weights, bit for bit, as if it had never stopped. 0: that isn't promised, since
+   * options, data, device, number of threads, processor or library aren't those of then; the log says which.
+   */
+  int32_t is_exact;
+  /**
+   * Steps done.
+   */
+  int64_t step;
+  /**
+   * Steps of the plan.
+   */
+  int64_t total_steps;
+} bert_resume_report;
 
 /**
  * How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn defines it. Call
@@ -1812,6 +1863,16 @@ bert_status bert_epoch_report_init(bert_epoch_report *report, size_t struct_size
 bert_status bert_train_report_init(bert_train_report *report, size_t struct_size);
 
 /**
+ * Prepares the struct for bert_trainer_resume. `struct_size` is sizeof(bert_resume_report).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `report` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_resume_report_init(bert_resume_report *report, size_t struct_size);
+
+/**
  * Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation).
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
@@ -1881,12 +1942,49 @@ bert_status bert_train_epoch(bert_trainer *trainer, bert_epoch_report *report);
  * One thread at a time trains a model.
  *
  * Returns as bert_train_step, but BERT_OK where all planned epochs were done before, with the model left as it is; and
- * BERT_ERR_IO for best_model_path too.
+ * BERT_ERR_IO for best_model_path and checkpoint_path too; BERT_ERR_INVALID_ARGUMENT where checkpoint_path holds another
+ * run's checkpoints.
  *
  * Pointers:
  * `report` is NULL or set by bert_train_report_init.
  */
-bert_status bert_train(bert_trainer *trainer, bert_train_report *report);
+bert_status bert_train(bert_trainer *trainer,
+                       bert_train_report *report);
+
+/**
+ * Writes a checkpoint of the run to the directory `path`: the model as bert_save does, in one step and with checksums
+ * (bert_load reads it like any model), and beside it what the run needs to go on as if it had never stopped: the
+ * optimizer's moments, step, schedule, the order of the data, random state and the best evaluation with its weights.
+ * About four times the model's size. Any thread, also while the trainer trains, and inside its callback: it gets the end
+ * of a step.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` is NULL or ends with a NUL.
+ */
+bert_status bert_trainer_save(const bert_trainer *trainer,
+                              const char *path);
+
+/**
+ * Takes a run up where bert_trainer_save left it: the weights of the trainer's model, the optimizer and everything else
+ * become those of then. Make the trainer as it was made then: a model with the same parameters (the one that the run
+ * began with, or the checkpoint, loaded as a model), the same data sets and options. With the same options, data,
+ * device, threads, processor and library the run ends with the same weights, bit for bit, as one that never stopped;
+ * with others it goes on too, with its own options, and `report` says that this isn't promised. Where it fails,
+ * nothing has changed. Prepare `report` with bert_resume_report_init, or give NULL. Any thread; not inside a callback of
+ * the same model's training.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model with other parameters), BERT_ERR_STRUCT_SIZE,
+ * BERT_ERR_FORMAT (damaged, or no checkpoint), BERT_ERR_VERSION (written by a newer library), BERT_ERR_IO,
+ * BERT_ERR_BUSY, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` is NULL or ends with a NUL; `report` is NULL or set by bert_resume_report_init.
+ */
+bert_status bert_trainer_resume(bert_trainer *trainer,
+                                const char *path,
+                                bert_resume_report *report);
 
 /**
  * Asks a trainer to stop: the training call that is running ends after its step, or, where none is running, the next

@@ -87,7 +87,8 @@ impl Classifier {
         // The sizes are checked before the vocabulary is learned; its own size is limited by its option.
         options.config.validate()?;
         let tokenizer = match &options.tokenizer_path {
-            Some(path) => Tokenizer::from_json(&hf::read_file(path, hf::MAX_JSON_BYTES)?)?,
+            Some(path) => Tokenizer::from_json(&hf::read_file(path, hf::MAX_JSON_BYTES)?)
+                .map_err(|error| error.naming("tokenizer.json", path))?,
             None => threads::run(|| Tokenizer::train(train.texts(), &options.tokenizer))??,
         };
         let config = BertConfig {

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use super::arguments::{array, choice, flag, optional_path, output, result, size, steps};
+use super::arguments::{self, array, choice, flag, optional_path, output, result, size, steps};
 use super::boundary::{call, free};
 use super::dataset::contents;
 use super::handles::{self, Object, TrainerHandle, bert_dataset, bert_model, bert_trainer};
@@ -14,8 +14,8 @@ use crate::model::Frozen;
 use crate::train::loss::CrossEntropy;
 use crate::train::optimizer::AdamWOptions;
 use crate::train::{
-    EncodedDataset, EpochReport, Event, Metric, Progress, ScheduleKind, StepReport, StopReason,
-    TrainOptions, TrainReport, Trainer, evaluate,
+    CheckpointOptions, EncodedDataset, EpochReport, Event, Metric, Progress, ScheduleKind,
+    StepReport, StopReason, TrainOptions, TrainReport, Trainer, evaluate,
 };
 
 /// The learning rate stays after the warm-up.
@@ -149,6 +149,18 @@ pub struct bert_train_options {
     /// The first so many layers, and the embeddings, stay as they are; -1: all layers. Default 0. What is frozen costs
     /// no backward pass and no memory for gradients.
     pub freeze_layers: i32,
+    /// A folder in which bert_train makes checkpoints (`checkpoint-STEP`, see bert_trainer_save), and from whose newest
+    /// whole one a bert_train that hasn't made a step goes on, so that a program that was killed is simply started again.
+    /// One comes every checkpoint_steps, every checkpoint_minutes, when the run ends and when it is cancelled; with
+    /// neither of the two set, after each epoch. The folder is made where it is absent. A checkpoint of a run with other
+    /// options or data is refused with BERT_ERR_INVALID_ARGUMENT. NULL (default): no checkpoints.
+    pub checkpoint_path: *const std::ffi::c_char,
+    /// See checkpoint_path; 0 (default): not by steps.
+    pub checkpoint_steps: i64,
+    /// See checkpoint_path; 0 (default): not by time.
+    pub checkpoint_minutes: f64,
+    /// How many checkpoints are kept, the newest; at least 1. Default 2.
+    pub checkpoint_keep: i32,
     /// How much an example of each class weighs in the training loss, in the order of the class ids, as PyTorch's
     /// cross_entropy has it; NULL (default): all the same.
     pub class_weights: *const f64,
@@ -191,6 +203,10 @@ sized_struct!(bert_train_options, || {
         layer_learning_rate_decay: options.layer_learning_rate_decay,
         freeze_embeddings: 0,
         freeze_layers: 0,
+        checkpoint_path: std::ptr::null(),
+        checkpoint_steps: 0,
+        checkpoint_minutes: 0.0,
+        checkpoint_keep: 2,
         class_weights: std::ptr::null(),
         num_class_weights: 0,
         label_smoothing: options.cross_entropy.label_smoothing,
@@ -296,6 +312,8 @@ pub struct bert_train_report {
     pub best_step: i64,
     /// 1 if this call ended by giving the model the best evaluation's weights.
     pub restored_best: i32,
+    /// The step of the checkpoint that this call went on from; 0 where it went on from none.
+    pub resumed_step: i64,
     /// Tokens that this call trained on.
     pub tokens: i64,
     /// Wall time of this call.
@@ -312,8 +330,34 @@ sized_struct!(bert_train_report, || bert_train_report {
     best_metric: 0.0,
     best_step: 0,
     restored_best: 0,
+    resumed_step: 0,
     tokens: 0,
     seconds: 0.0,
+});
+
+/// A run that was taken up again, as bert_trainer_resume writes it. Call bert_resume_report_init first.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct bert_resume_report {
+    /// sizeof(bert_resume_report), set by bert_resume_report_init.
+    pub struct_size: usize,
+    /// Whole epochs done.
+    pub epochs: i32,
+    /// 1: the run ends with the same weights, bit for bit, as if it had never stopped. 0: that isn't promised, since
+    /// options, data, device, number of threads, processor or library aren't those of then; the log says which.
+    pub is_exact: i32,
+    /// Steps done.
+    pub step: i64,
+    /// Steps of the plan.
+    pub total_steps: i64,
+}
+
+sized_struct!(bert_resume_report, || bert_resume_report {
+    struct_size: size_of::<bert_resume_report>(),
+    epochs: 0,
+    is_exact: 0,
+    step: 0,
+    total_steps: 0,
 });
 
 /// How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn defines it. Call
@@ -429,6 +473,21 @@ pub unsafe extern "C" fn bert_train_report_init(
     call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
 }
 
+/// Prepares the struct for bert_trainer_resume. `struct_size` is sizeof(bert_resume_report).
+///
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+///
+/// # Safety
+/// `report` is NULL or writable for `struct_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_resume_report_init(
+    report: *mut bert_resume_report,
+    struct_size: usize,
+) -> bert_status {
+    // SAFETY: by this function's contract.
+    call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
+}
+
 /// Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation).
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
@@ -514,12 +573,13 @@ unsafe fn translate(
     num_hidden_layers: usize,
 ) -> Result<(TrainOptions, Callback)> {
     // SAFETY: by this function's contract.
-    let (o, best_model_path, history_path, class_weights) = unsafe {
+    let (o, best_model_path, history_path, checkpoint_path, class_weights) = unsafe {
         let o = sized::read_or_default(options)?;
         (
             o,
             optional_path(o.best_model_path, "best_model_path")?,
             optional_path(o.history_path, "history_path")?,
+            optional_path(o.checkpoint_path, "checkpoint_path")?,
             array(o.class_weights, o.num_class_weights, "class_weights")?.to_vec(),
         )
     };
@@ -581,6 +641,15 @@ unsafe fn translate(
         early_stopping_patience: size(o.early_stopping_patience, "early_stopping_patience")? as u32,
         best_model_path,
         history_path,
+        checkpoints: match checkpoint_path {
+            Some(folder) => Some(CheckpointOptions {
+                folder,
+                steps: steps(o.checkpoint_steps, "checkpoint_steps")?,
+                minutes: o.checkpoint_minutes,
+                keep: size(o.checkpoint_keep, "checkpoint_keep")?,
+            }),
+            None => None,
+        },
     };
     let callback = Callback {
         function: o.progress,
@@ -740,7 +809,8 @@ pub unsafe extern "C" fn bert_train_epoch(
 /// One thread at a time trains a model.
 ///
 /// Returns as bert_train_step, but BERT_OK where all planned epochs were done before, with the model left as it is; and
-/// BERT_ERR_IO for best_model_path too.
+/// BERT_ERR_IO for best_model_path and checkpoint_path too; BERT_ERR_INVALID_ARGUMENT where checkpoint_path holds another
+/// run's checkpoints.
 ///
 /// # Safety
 /// `report` is NULL or set by bert_train_report_init.
@@ -763,6 +833,7 @@ pub unsafe extern "C" fn bert_train(
             best_step,
             stop_reason,
             restored_best,
+            resumed_step,
             tokens,
             seconds,
         } = run;
@@ -779,8 +850,72 @@ pub unsafe extern "C" fn bert_train(
             best_metric: best_metric.unwrap_or(f64::NAN),
             best_step: best_step as i64,
             restored_best: i32::from(restored_best),
+            resumed_step: resumed_step as i64,
             tokens: tokens as i64,
             seconds,
+        };
+        // SAFETY: by this function's contract.
+        unsafe { write_report(report, &value) }
+    })
+}
+
+/// Writes a checkpoint of the run to the directory `path`: the model as bert_save does, in one step and with checksums
+/// (bert_load reads it like any model), and beside it what the run needs to go on as if it had never stopped: the
+/// optimizer's moments, step, schedule, the order of the data, random state and the best evaluation with its weights.
+/// About four times the model's size. Any thread, also while the trainer trains, and inside its callback: it gets the end
+/// of a step.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+///
+/// # Safety
+/// `path` is NULL or ends with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_trainer_save(
+    trainer: *const bert_trainer,
+    path: *const std::ffi::c_char,
+) -> bert_status {
+    call(|| {
+        let handle = handles::trainer(trainer)?;
+        // SAFETY: by this function's contract.
+        let path = unsafe { arguments::path(path, "path") }?;
+        handle.trainer.save(&path)
+    })
+}
+
+/// Takes a run up where bert_trainer_save left it: the weights of the trainer's model, the optimizer and everything else
+/// become those of then. Make the trainer as it was made then: a model with the same parameters (the one that the run
+/// began with, or the checkpoint, loaded as a model), the same data sets and options. With the same options, data,
+/// device, threads, processor and library the run ends with the same weights, bit for bit, as one that never stopped;
+/// with others it goes on too, with its own options, and `report` says that this isn't promised. Where it fails,
+/// nothing has changed. Prepare `report` with bert_resume_report_init, or give NULL. Any thread; not inside a callback of
+/// the same model's training.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model with other parameters), BERT_ERR_STRUCT_SIZE,
+/// BERT_ERR_FORMAT (damaged, or no checkpoint), BERT_ERR_VERSION (written by a newer library), BERT_ERR_IO,
+/// BERT_ERR_BUSY, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+///
+/// # Safety
+/// `path` is NULL or ends with a NUL; `report` is NULL or set by bert_resume_report_init.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_trainer_resume(
+    trainer: *mut bert_trainer,
+    path: *const std::ffi::c_char,
+    report: *mut bert_resume_report,
+) -> bert_status {
+    call(|| {
+        // SAFETY: by this function's contract.
+        let path = unsafe {
+            sized::read_or_default(report)?;
+            arguments::path(path, "path")?
+        };
+        let handle = handles::trainer(trainer)?;
+        let resumed = handle.trainer.resume(&path)?;
+        let value = bert_resume_report {
+            struct_size: 0,
+            epochs: resumed.epochs_done as i32,
+            is_exact: i32::from(resumed.differences.is_empty()),
+            step: resumed.step as i64,
+            total_steps: resumed.total_steps as i64,
         };
         // SAFETY: by this function's contract.
         unsafe { write_report(report, &value) }

@@ -260,7 +260,9 @@ impl Directory {
             .and_then(serde_json::Value::as_u64)
             .and_then(|n| usize::try_from(n).ok());
         if let Some(json) = self.read(TOKENIZER)? {
-            return Ok((Tokenizer::from_json(&json)?, max_length));
+            let tokenizer = Tokenizer::from_json(&json)
+                .map_err(|error| error.naming(TOKENIZER, &self.path.join(TOKENIZER)))?;
+            return Ok((tokenizer, max_length));
         }
         let Some(vocabulary) = self.read(VOCABULARY)? else {
             return Err(self.missing(&format!("{TOKENIZER} or {VOCABULARY}")));

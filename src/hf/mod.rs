@@ -23,9 +23,12 @@ pub use adapter::{load_adapter, save_adapter};
 pub use buffer::{load_buffer, save_buffer};
 pub use checkpoint::Origins;
 pub use directory::load_directory;
+pub(crate) use directory::load_directory_with;
 pub use files::{MAX_JSON_BYTES, Sink, read_file};
+pub(crate) use save::CHECKPOINT_FILES;
 pub use save::{save_directory, save_directory_with};
 pub use staging::{Staging, check_save};
+pub(crate) use weights::{Source, Weights, tensors_header, write_values};
 
 use candle_core::Device;
 

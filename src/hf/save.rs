@@ -25,8 +25,12 @@ pub const MODEL_FILES: [&str; 6] = [
     VOCABULARY,
 ];
 
-/// Writes a model directory, with LoRA adapters merged into the weights. The target may be absent, an empty directory, or a model of ours, which is replaced in one
-/// step; files in it that aren't ours stay. Anything else is refused. A symbolic link is followed.
+/// What a training checkpoint has beside a model's files: the run's description, and its moments.
+pub const CHECKPOINT_FILES: [&str; 2] = ["trainer.json", "trainer.safetensors"];
+
+/// Writes a model directory, with LoRA adapters merged into the weights. The target may be absent, an empty directory, or
+/// a model of ours, which is replaced in one step; files in it that aren't ours stay. Anything else is refused. A symbolic
+/// link is followed.
 pub fn save_directory(classifier: &Classifier, path: &Path) -> Result<()> {
     save_directory_with(classifier, &classifier.parameters(), path, |_| Ok(()))
 }

@@ -335,7 +335,13 @@ fn written_names(directory: &Path) -> Option<BTreeSet<OsString>> {
         Some(manifest) => manifest.names().map(OsString::from).collect(),
         None => {
             is_model()?;
-            save::MODEL_FILES.iter().map(OsString::from).collect()
+            // Where a manifest is damaged the save may have been a training checkpoint.
+            let more: &[&str] = match path.symlink_metadata() {
+                Ok(_) => &save::CHECKPOINT_FILES,
+                Err(_) => &[],
+            };
+            let names = save::MODEL_FILES.iter().chain(more);
+            names.map(OsString::from).collect()
         }
     };
     names.insert(MANIFEST.into());

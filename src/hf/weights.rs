@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::checked_file::CheckedFile;
 use crate::error::{Error, Result};
-use crate::model::{ParameterSpec, Values};
+use crate::model::ParameterSpec;
 
 /// A header larger than this isn't one (the format's own limit).
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -124,6 +124,28 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// The numbers of a tensor that must be there, of this shape and finite, as float32.
+    pub fn read_shaped(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let wrong = |file: String, what: String| {
+            Err(Error::Format(format!(
+                "In {file} the tensor '{name}' {what}."
+            )))
+        };
+        match self.metadata.info(name) {
+            None => return wrong(self.name(), "is missing".into()),
+            Some(info) if info.shape != shape => {
+                let what = format!("has the shape {:?} and must have {shape:?}", info.shape);
+                return wrong(self.name(), what);
+            }
+            Some(_) => {}
+        }
+        let numbers = self.read_float32(name)?;
+        if !numbers.iter().all(|x| x.is_finite()) {
+            return wrong(self.name(), "holds a value that is NaN or infinite".into());
+        }
+        Ok(numbers)
+    }
+
     /// One tensor's numbers as float32.
     pub fn read_float32(&mut self, name: &str) -> Result<Vec<f32>> {
         let file = self.source.name();
@@ -168,14 +190,25 @@ fn to_float32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
 
 /// The beginning of a safetensors file of these parameters as float32; their numbers follow, see [`write_values`].
 pub fn header(specs: &[ParameterSpec], metadata: Map<String, Value>) -> Vec<u8> {
+    let tensors = specs
+        .iter()
+        .map(|spec| (spec.name.clone(), spec.shape.as_slice()));
+    tensors_header(tensors, metadata)
+}
+
+/// As [`header`], of any tensors, by name and shape in the order of their numbers.
+pub fn tensors_header<'a>(
+    tensors: impl IntoIterator<Item = (String, &'a [usize])>,
+    metadata: Map<String, Value>,
+) -> Vec<u8> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), Value::Object(metadata));
     let mut offset = 0;
-    for spec in specs {
-        let end = offset + 4 * spec.len();
+    for (name, shape) in tensors {
+        let end = offset + 4 * shape.iter().product::<usize>();
         header.insert(
-            spec.name.clone(),
-            json!({"dtype": "F32", "shape": spec.shape, "data_offsets": [offset, end]}),
+            name,
+            json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}),
         );
         offset = end;
     }
@@ -188,10 +221,16 @@ pub fn header(specs: &[ParameterSpec], metadata: Map<String, Value>) -> Vec<u8> 
 }
 
 /// Gives the bytes of all values to `write`, a piece at a time: no second copy of the model is in memory.
-pub fn write_values(values: &[Values], mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+pub fn write_values<V: AsRef<Vec<f32>>>(
+    values: &[V],
+    mut write: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     const PIECE: usize = 16_384;
     let mut bytes = Vec::with_capacity(4 * PIECE);
-    for piece in values.iter().flat_map(|values| values.chunks(PIECE)) {
+    for piece in values
+        .iter()
+        .flat_map(|values| values.as_ref().chunks(PIECE))
+    {
         bytes.clear();
         bytes.extend(piece.iter().flat_map(|x| x.to_le_bytes()));
         write(&bytes)?;

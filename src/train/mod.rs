@@ -1,5 +1,7 @@
 //! Training and evaluation: options, loss, optimizer, schedule, the trainer.
 
+mod checkpoint;
+mod checkpoint_folder;
 mod evaluate;
 mod history;
 pub mod loss;
@@ -9,7 +11,10 @@ mod plan;
 pub mod schedule;
 mod trainer;
 
+pub use checkpoint_folder::CheckpointOptions;
 pub use evaluate::{EncodedDataset, Evaluation, evaluate};
 pub use options::{Metric, TrainOptions};
 pub use schedule::ScheduleKind;
-pub use trainer::{EpochReport, Event, Progress, StepReport, StopReason, TrainReport, Trainer};
+pub use trainer::{
+    EpochReport, Event, Progress, Resumed, StepReport, StopReason, TrainReport, Trainer,
+};

@@ -88,6 +88,26 @@ impl AdamW {
         }
     }
 
+    /// The first and the second moments, in the table's order; empty where a parameter is frozen.
+    pub fn moments(&self) -> (&[Vec<f32>], &[Vec<f32>]) {
+        (&self.first_moments, &self.second_moments)
+    }
+
+    /// Goes on after `step` steps with the moments that they left, of the same lengths as the present ones.
+    pub fn resume(&mut self, step: u64, first: Vec<Vec<f32>>, second: Vec<Vec<f32>>) {
+        debug_assert!(
+            [
+                (&first, &self.first_moments),
+                (&second, &self.second_moments)
+            ]
+            .iter()
+            .all(|(new, old)| new.iter().map(Vec::len).eq(old.iter().map(Vec::len)))
+        );
+        self.step = step;
+        self.first_moments = first;
+        self.second_moments = second;
+    }
+
     /// One update of `values`, written to `updated`: every parameter decays and moves by its moments, also where its
     /// gradient is zero. The gradients are multiplied with `gradient_scale` first (clipping). What is frozen isn't
     /// looked at: `updated` needs no memory for it.

@@ -1,7 +1,9 @@
 //! What a training run is asked to do.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::checkpoint_folder::CheckpointOptions;
 use super::evaluate::Evaluation;
 use super::loss::CrossEntropy;
 use super::optimizer::{AdamWOptions, Group};
@@ -97,6 +99,8 @@ pub struct TrainOptions {
     pub best_model_path: Option<PathBuf>,
     /// A file that gets a line of JSON for each step and each evaluation; what it held before is replaced.
     pub history_path: Option<PathBuf>,
+    /// Where and when `train` makes checkpoints, and from where it takes up an interrupted run.
+    pub checkpoints: Option<CheckpointOptions>,
 }
 
 impl Default for TrainOptions {
@@ -129,6 +133,7 @@ impl Default for TrainOptions {
             early_stopping_patience: 0,
             best_model_path: None,
             history_path: None,
+            checkpoints: None,
         }
     }
 }
@@ -146,7 +151,9 @@ impl TrainOptions {
                 1_000_000,
             ),
         ];
-        for (name, value, least, most) in whole {
+        let keep = self.checkpoints.iter().map(|c| c.keep as u64);
+        let keep = keep.map(|keep| ("checkpoint_keep", keep, 1, 1_000_000));
+        for (name, value, least, most) in whole.into_iter().chain(keep) {
             if !(least..=most).contains(&value) {
                 return Err(Error::InvalidArgument(format!(
                     "{name} is {value}; it must be between {least} and {most}."
@@ -175,7 +182,9 @@ impl TrainOptions {
             ("max_grad_norm", self.max_grad_norm, 0.0, 1e30),
             ("warmup_ratio", self.warmup_ratio, 0.0, 1.0),
         ];
-        for (name, value, least, most) in reals {
+        let minutes = self.checkpoints.iter().map(|c| c.minutes);
+        let minutes = minutes.map(|minutes| ("checkpoint_minutes", minutes, 0.0, 1e6));
+        for (name, value, least, most) in reals.into_iter().chain(minutes) {
             // NaN is in no range.
             if !(least..=most).contains(&value) {
                 return Err(Error::InvalidArgument(format!(
@@ -229,6 +238,100 @@ impl TrainOptions {
             };
         }
         groups
+    }
+
+    /// What of the options and of the model decides the numbers that a run computes, by name, as text.
+    pub fn plan(&self, config: &BertConfig, total_steps: u64) -> BTreeMap<String, String> {
+        // Every field is named, so that a new one isn't forgotten.
+        let TrainOptions {
+            seed,
+            epochs,
+            batch_size,
+            gradient_accumulation_steps,
+            max_length,
+            learning_rate,
+            adamw:
+                AdamWOptions {
+                    beta1,
+                    beta2,
+                    epsilon,
+                },
+            weight_decay,
+            head_learning_rate,
+            layer_learning_rate_decay,
+            frozen: Frozen { embeddings, layers },
+            cross_entropy:
+                CrossEntropy {
+                    class_weights,
+                    label_smoothing,
+                },
+            max_grad_norm,
+            schedule,
+            warmup_steps: _,
+            warmup_ratio: _,
+            group_by_length,
+            eval_steps,
+            metric,
+            restore_best,
+            early_stopping_patience,
+            best_model_path: _,
+            history_path: _,
+            checkpoints: _,
+        } = self;
+        let BertConfig {
+            num_attention_heads,
+            hidden_act,
+            hidden_dropout_prob,
+            attention_probs_dropout_prob,
+            classifier_dropout,
+            layer_norm_eps,
+            pad_token_id,
+            pooling,
+            // The others are in the shapes of the parameters.
+            ..
+        } = config;
+        let warmup_steps = self.schedule(total_steps).warmup_steps;
+        let classifier_dropout = classifier_dropout.unwrap_or(*hidden_dropout_prob);
+        let plan: [(&str, &dyn std::fmt::Debug); 32] = [
+            ("seed", seed),
+            ("epochs", epochs),
+            ("total_steps", &total_steps),
+            ("batch_size", batch_size),
+            ("gradient_accumulation_steps", gradient_accumulation_steps),
+            ("max_length", max_length),
+            ("learning_rate", learning_rate),
+            ("adam_beta1", beta1),
+            ("adam_beta2", beta2),
+            ("adam_epsilon", epsilon),
+            ("weight_decay", weight_decay),
+            ("head_learning_rate", head_learning_rate),
+            ("layer_learning_rate_decay", layer_learning_rate_decay),
+            ("freeze_embeddings", embeddings),
+            ("freeze_layers", layers),
+            ("class_weights", class_weights),
+            ("label_smoothing", label_smoothing),
+            ("max_grad_norm", max_grad_norm),
+            ("schedule", schedule),
+            ("warmup_steps", &warmup_steps),
+            ("group_by_length", group_by_length),
+            ("eval_steps", eval_steps),
+            ("metric", metric),
+            ("restore_best", restore_best),
+            ("early_stopping_patience", early_stopping_patience),
+            ("num_attention_heads", num_attention_heads),
+            ("hidden_act", hidden_act),
+            (
+                "dropout",
+                &(hidden_dropout_prob, attention_probs_dropout_prob),
+            ),
+            ("classifier_dropout", &classifier_dropout),
+            ("layer_norm_eps", layer_norm_eps),
+            ("pad_token_id", pad_token_id),
+            ("pooling", pooling),
+        ];
+        plan.into_iter()
+            .map(|(name, value)| (name.to_owned(), format!("{value:?}")))
+            .collect()
     }
 
     /// The schedule of a plan of `total_steps`.

@@ -1,9 +1,18 @@
 //! The training loop: steps, epochs, and the whole plan with evaluation, best checkpoint and early stopping.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use once_cell::sync::OnceCell;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{
+    BestScore, DESCRIPTION, Environment, Fingerprint, Position, Record, RunIdentity, TENSORS,
+    Totals, exact,
+};
+use super::checkpoint_folder::CheckpointFolder;
 use super::evaluate::{EncodedDataset, Evaluation, evaluate};
 use super::history::History;
 use super::optimizer::{AdamW, clip_factor, global_norm};
@@ -13,13 +22,13 @@ use super::schedule::Schedule;
 use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::model::{Gradients, Parameters, TrainingPass, Values};
+use crate::model::{Frozen, Gradients, Parameters, TrainingPass, Values};
 use crate::ops::Buffers;
 use crate::random::Dropout;
 use crate::{hf, log, threads};
 
 /// One optimizer step.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// The epoch it belongs to, from 1.
     pub epoch: u32,
@@ -28,16 +37,20 @@ pub struct StepReport {
     /// Steps of the whole plan.
     pub total_steps: u64,
     /// Mean loss of its examples, before the update.
+    #[serde(with = "exact")]
     pub loss: f64,
     /// The rate it was taken with.
+    #[serde(with = "exact")]
     pub learning_rate: f64,
     /// Norm of all gradients before clipping.
+    #[serde(with = "exact")]
     pub grad_norm: f64,
     /// Examples.
     pub examples: usize,
     /// Tokens, [CLS] and [SEP] included, padding not.
     pub tokens: usize,
     /// Wall time.
+    #[serde(with = "exact")]
     pub seconds: f64,
 }
 
@@ -90,10 +103,26 @@ pub struct TrainReport {
     pub stop_reason: StopReason,
     /// Whether the model now has the best evaluation's weights.
     pub restored_best: bool,
+    /// The step of the checkpoint that this call went on from; 0 where it didn't.
+    pub resumed_step: u64,
     /// Tokens trained on during this call.
     pub tokens: usize,
     /// Wall time of this call, evaluations included.
     pub seconds: f64,
+}
+
+/// A run that was taken up again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// Steps done.
+    pub step: u64,
+    /// Whole epochs done.
+    pub epochs_done: u32,
+    /// Steps of the whole plan.
+    pub total_steps: u64,
+    /// In what this run differs from the one that was saved, each as "name (then …, now …)". Where there is nothing, the
+    /// run ends with the same weights, bit for bit, as if it had never stopped.
+    pub differences: Vec<String>,
 }
 
 /// What a progress callback is told about.
@@ -134,6 +163,9 @@ pub struct Trainer {
     cancelled: Arc<AtomicBool>,
     /// Held for one step at a time, never during a callback: whoever wants to save the run waits for a step at most.
     state: Mutex<State>,
+    /// What the run is, as far as the data goes: computed when it is first asked for.
+    fingerprints: OnceCell<(Fingerprint, Option<Fingerprint>)>,
+    checkpoints: Option<CheckpointFolder>,
     /// Who waits for `state`: without a queue the training call, which takes it again at once, would starve the others.
     turn: Mutex<()>,
 }
@@ -146,52 +178,21 @@ struct State {
     buffers: Buffers,
     /// Memory for the next values of what isn't frozen; empty where there is none.
     spare: Vec<Vec<f32>>,
-    /// Whole epochs done.
-    epochs_done: u32,
+    /// Where the run stands.
+    position: Position,
     /// The running epoch's batches; empty between epochs.
     batches: Vec<Vec<usize>>,
-    next_batch: usize,
-    /// Optimizer steps done.
-    step: u64,
-    /// Batches done over the whole run: numbers the dropouts.
-    batch_number: u32,
-    totals: Totals,
-    last_step: Option<StepReport>,
     history: Option<History>,
     best: Option<Best>,
-    evaluations_without_gain: u32,
-    /// Whether `train` owes an evaluation of the present weights.
-    evaluation_is_due: bool,
 }
 
 impl State {
     fn standing(&self, step: StepReport) -> Standing {
         Standing {
             step,
-            tokens_per_second: self.totals.tokens as f64 / self.totals.seconds.max(1e-9),
+            tokens_per_second: self.position.totals.tokens as f64
+                / self.position.totals.seconds.max(1e-9),
         }
-    }
-}
-
-/// Sums over an epoch.
-#[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    loss: f64,
-    /// Sum of the examples' weights.
-    weight: f64,
-    correct: usize,
-    examples: usize,
-    tokens: usize,
-    seconds: f64,
-}
-
-impl Totals {
-    fn mean_loss(&self) -> f64 {
-        self.loss / self.weight.max(f64::MIN_POSITIVE)
-    }
-
-    fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.examples.max(1) as f64
     }
 }
 
@@ -202,11 +203,9 @@ struct Standing {
     tokens_per_second: f64,
 }
 
-/// The best evaluation so far.
+/// The best evaluation so far, and the weights that it was made with.
 struct Best {
-    metric: f64,
-    loss: f64,
-    step: u64,
+    score: BestScore,
     parameters: Arc<Parameters>,
 }
 
@@ -223,6 +222,78 @@ fn unshared(values: Vec<Values>, gradients: &Gradients) -> Vec<Vec<f32>> {
             Arc::try_unwrap(values).unwrap_or_else(|shared| vec![0f32; shared.len()])
         })
         .collect()
+}
+
+/// The prefixes of the names in `trainer.safetensors`; torch's names for the moments.
+const FIRST_MOMENTS: &str = "exp_avg.";
+const SECOND_MOMENTS: &str = "exp_avg_sq.";
+const BEST: &str = "best.";
+/// Of a model with adapters: the present values of them and the head, which the checkpoint's model has merged.
+const ADAPTED: &str = "adapted.";
+
+/// A checkpoint that was read and checked.
+struct LoadedCheckpoint {
+    path: PathBuf,
+    record: Record,
+    parameters: Arc<Parameters>,
+    first_moments: Vec<Vec<f32>>,
+    second_moments: Vec<Vec<f32>>,
+    best: Option<Best>,
+    /// What makes it another run than this one.
+    others: Vec<String>,
+    /// What only the last bits may follow.
+    environment: Vec<String>,
+}
+
+/// Makes the checkpoints of one call of `train`, where they are asked for.
+struct Saver<'a> {
+    trainer: &'a Trainer,
+    /// Tokens trained on.
+    tokens: usize,
+    last_time: Instant,
+    /// What the newest checkpoint holds: nothing is written twice.
+    saved: Option<Position>,
+}
+
+impl Saver<'_> {
+    fn new(trainer: &Trainer, start: Position, is_saved: bool) -> Saver<'_> {
+        Saver {
+            trainer,
+            tokens: 0,
+            last_time: Instant::now(),
+            // A run that hasn't begun, and one that was finished before, has nothing to save.
+            saved: (is_saved || start.step == 0 || start.epochs_done >= trainer.options.epochs)
+                .then_some(start),
+        }
+    }
+
+    /// Whether the options ask for one after this step.
+    fn is_due(&self, step: u64, ends_epoch: bool) -> bool {
+        let Some(options) = &self.trainer.options.checkpoints else {
+            return false;
+        };
+        let minutes = self.last_time.elapsed().as_secs_f64() / 60.0;
+        match (options.steps, options.minutes) {
+            (0, 0.0) => ends_epoch,
+            (every, after) => (every > 0 && step % every == 0) || (after > 0.0 && minutes >= after),
+        }
+    }
+
+    /// Makes one, unless the newest is of this position or none is asked for.
+    fn save(&mut self, state: &State) -> Result<()> {
+        let Some(folder) = &self.trainer.checkpoints else {
+            return Ok(());
+        };
+        if self.saved == Some(state.position) {
+            return Ok(());
+        }
+        let step = state.position.step;
+        self.trainer.save_state(state, &folder.path_of(step))?;
+        folder.prune(step);
+        self.saved = Some(state.position);
+        self.last_time = Instant::now();
+        Ok(())
+    }
 }
 
 impl Trainer {
@@ -288,19 +359,18 @@ impl Trainer {
                 gradients: model.zero_gradients(options.frozen),
                 buffers: Buffers::default(),
                 spare: Vec::new(),
-                epochs_done: 0,
+                position: Position::default(),
                 batches: Vec::new(),
-                next_batch: 0,
-                step: 0,
-                batch_number: 0,
-                totals: Totals::default(),
-                last_step: None,
                 history,
                 best: None,
-                evaluations_without_gain: 0,
-                evaluation_is_due: false,
             }),
             turn: Mutex::new(()),
+            fingerprints: OnceCell::new(),
+            checkpoints: options
+                .checkpoints
+                .as_ref()
+                .map(CheckpointFolder::open)
+                .transpose()?,
             data,
             validation,
             schedule,
@@ -337,7 +407,7 @@ impl Trainer {
         loop {
             let mut state = self.state()?;
             let report = self.step(&mut state)?;
-            let totals = state.totals;
+            let totals = state.position.totals;
             let is_whole = state.batches.is_empty();
             let standing = state.standing(report);
             drop(state);
@@ -360,58 +430,378 @@ impl Trainer {
     /// The rest of the plan: all epochs, an evaluation after each and every `eval_steps`, the best weights restored at
     /// the end where there is validation data and `restore_best` is set. After a cancellation or an error the model
     /// has the weights of the last step.
-    pub fn train(&self, mut progress: Option<OnProgress<'_>>) -> Result<TrainReport> {
+    ///
+    /// With [`checkpoints`](TrainOptions::checkpoints) a run that hasn't begun goes on from the newest whole one in the
+    /// folder; they are made as the options say, at the end, and when the run is cancelled.
+    pub fn train(&self, progress: Option<OnProgress<'_>>) -> Result<TrainReport> {
         let _training = self.classifier.begin_training()?;
         let started = Instant::now();
+        let before = self.state()?.position;
+        let resumed = match &self.checkpoints {
+            Some(folder) if before.step == 0 => self.resume_newest(folder)?,
+            _ => None,
+        };
+        let start = self.state()?.position;
         let mut tokens = 0;
-        let mut stop_reason = StopReason::Finished;
-        let mut has_worked = false;
-        loop {
-            let mut state = self.state()?;
-            // An evaluation that is due is made also where a cancellation came in between.
-            if state.evaluation_is_due {
-                drop(state);
-                has_worked = true;
-                let without_gain = self.evaluate_now(again(&mut progress))?;
-                let patience = self.options.early_stopping_patience;
-                if patience > 0 && without_gain >= patience {
-                    stop_reason = StopReason::EarlyStopping;
-                    break;
-                }
-                continue;
+        let stop_reason = if resumed.is_some() && start.stopped_early {
+            StopReason::EarlyStopping
+        } else {
+            let mut saver = Saver::new(self, start, resumed.is_some());
+            let outcome = self.train_on(&mut saver, progress);
+            tokens = saver.tokens;
+            if let Ok(StopReason::EarlyStopping) = outcome {
+                self.state()?.position.stopped_early = true;
             }
-            if state.epochs_done >= self.options.epochs {
-                break;
+            // What was done so far is kept also where somebody ended it.
+            if let Ok(_) | Err(Error::Cancelled(_)) = outcome {
+                saver.save(&*self.state()?)?;
             }
-            has_worked = true;
-            let report = self.step(&mut state)?;
-            tokens += report.tokens;
-            let every = self.options.eval_steps;
-            let is_due = state.batches.is_empty() || (every > 0 && report.step % every == 0);
-            state.evaluation_is_due = is_due && self.validation.is_some();
-            let standing = state.standing(report);
-            drop(state);
-            self.tell(standing, Event::Step, again(&mut progress))?;
-        }
+            outcome?
+        };
         let state = self.state()?;
+        let position = state.position;
+        // A call that found nothing to do leaves the model as it is: somebody else may have trained it since.
+        let has_worked = position != before;
         let mut restored_best = false;
-        // A call that found nothing left to do leaves the model as it is: somebody else may have trained it since.
         if let (true, true, Some(best)) = (has_worked, self.options.restore_best, &state.best) {
             restored_best = true;
             self.classifier.publish(best.parameters.clone());
         }
         Ok(TrainReport {
-            epochs: state.epochs_done,
-            steps: state.step,
-            loss: state.totals.mean_loss(),
-            accuracy: state.totals.accuracy(),
-            best_metric: state.best.as_ref().map(|best| best.metric),
-            best_step: state.best.as_ref().map_or(0, |best| best.step),
+            epochs: position.epochs_done,
+            steps: position.step,
+            loss: position.totals.mean_loss(),
+            accuracy: position.totals.accuracy(),
+            best_metric: state.best.as_ref().map(|best| best.score.metric),
+            best_step: state.best.as_ref().map_or(0, |best| best.score.step),
             stop_reason,
             restored_best,
+            resumed_step: resumed.map_or(0, |resumed| resumed.step),
             tokens,
             seconds: started.elapsed().as_secs_f64(),
         })
+    }
+
+    /// Steps and evaluations until the plan or patience ends.
+    fn train_on(
+        &self,
+        saver: &mut Saver<'_>,
+        mut progress: Option<OnProgress<'_>>,
+    ) -> Result<StopReason> {
+        loop {
+            let mut state = self.state()?;
+            // An evaluation that is due is made also where a cancellation came in between.
+            if state.position.evaluation_is_due {
+                drop(state);
+                let without_gain = self.evaluate_now(again(&mut progress))?;
+                let patience = self.options.early_stopping_patience;
+                if patience > 0 && without_gain >= patience {
+                    return Ok(StopReason::EarlyStopping);
+                }
+                continue;
+            }
+            if state.position.epochs_done >= self.options.epochs {
+                return Ok(StopReason::Finished);
+            }
+            let report = self.step(&mut state)?;
+            saver.tokens += report.tokens;
+            let every = self.options.eval_steps;
+            let ends_epoch = state.batches.is_empty();
+            let is_due = ends_epoch || (every > 0 && report.step % every == 0);
+            state.position.evaluation_is_due = is_due && self.validation.is_some();
+            if saver.is_due(report.step, ends_epoch) {
+                saver.save(&state)?;
+            }
+            let standing = state.standing(report);
+            drop(state);
+            self.tell(standing, Event::Step, again(&mut progress))?;
+        }
+    }
+
+    /// Writes a checkpoint: the model's directory, as [`Classifier::save`] does, with all that the run needs to go on as
+    /// if it had never stopped. Any thread, also while the run trains: it has the end of a step then.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let state = self.state()?;
+        self.save_state(&state, path)
+    }
+
+    fn save_state(&self, state: &State, path: &Path) -> Result<()> {
+        let model = self.classifier.model();
+        let specs = &model.table.specs;
+        let parameters = self.classifier.parameters();
+        let (first, second) = state.optimizer.moments();
+        let best = state.best.as_ref();
+        let best_is_current = best.is_some_and(|best| Arc::ptr_eq(&best.parameters, &parameters));
+        // What the model has from its base is there already.
+        let changing = |values: &[Values]| -> Vec<Values> {
+            values
+                .iter()
+                .enumerate()
+                .map(
+                    |(index, values)| match model.table.is_frozen(index, Frozen::default()) {
+                        true => Values::default(),
+                        false => values.clone(),
+                    },
+                )
+                .collect()
+        };
+        let best_values = match best {
+            Some(best) if !best_is_current => changing(&best.parameters.host()?),
+            _ => Vec::new(),
+        };
+        let adapted = match model.table.lora {
+            Some(_) => changing(&parameters.host()?),
+            None => Vec::new(),
+        };
+        let record = Record::new(
+            state.position,
+            best.map(|best| best.score),
+            best_is_current,
+            self.identity()?,
+            state.history.as_ref().map(History::length),
+        )
+        .to_json()?;
+        let sets: [(&str, Vec<&Vec<f32>>); 4] = [
+            (FIRST_MOMENTS, first.iter().collect()),
+            (SECOND_MOMENTS, second.iter().collect()),
+            (BEST, best_values.iter().map(|values| &**values).collect()),
+            (ADAPTED, adapted.iter().map(|values| &**values).collect()),
+        ];
+        let tensors = sets.iter().flat_map(|(prefix, set)| {
+            let pairs = specs.iter().zip(set);
+            pairs
+                .filter(|(_, values)| !values.is_empty())
+                .map(move |(spec, _)| (format!("{prefix}{}", spec.name), spec.shape.as_slice()))
+        });
+        let header = hf::tensors_header(tensors, Default::default());
+        hf::save_directory_with(&self.classifier, &parameters, path, |staging| {
+            staging.file(TENSORS, |file| {
+                file.write(&header)?;
+                for (_, set) in &sets {
+                    hf::write_values(set, |piece| file.write(piece))?;
+                }
+                Ok(())
+            })?;
+            staging.file(DESCRIPTION, |file| file.write(record.as_bytes()))
+        })
+    }
+
+    /// Takes a run up where [`save`](Trainer::save) left it: the model's weights and everything else become those of
+    /// then. This trainer's own options, data and threads go on; where they aren't those of then, the outcome says so.
+    pub fn resume(&self, path: &Path) -> Result<Resumed> {
+        let _training = self.classifier.begin_training()?;
+        let loaded = self.read_checkpoint(path)?;
+        self.take_up(loaded)
+    }
+
+    /// Goes on from the folder's newest whole checkpoint, which must be of this very run.
+    fn resume_newest(&self, folder: &CheckpointFolder) -> Result<Option<Resumed>> {
+        let newest = folder.newest(|path| {
+            let loaded = self.read_checkpoint(path)?;
+            if !loaded.others.is_empty() {
+                return Err(Error::InvalidArgument(format!(
+                    "The checkpoint '{}' is of another run: {}. Train with what it was made with, or give another \
+                     checkpoint_path.",
+                    path.display(),
+                    loaded.others.join(", ")
+                )));
+            }
+            Ok(loaded)
+        })?;
+        newest.map(|loaded| self.take_up(loaded)).transpose()
+    }
+
+    /// Reads and checks a checkpoint; the run stays as it is.
+    fn read_checkpoint(&self, path: &Path) -> Result<LoadedCheckpoint> {
+        let model = self.classifier.model();
+        let specs = &model.table.specs;
+        let frozen: Vec<bool> = (0..specs.len())
+            .map(|index| model.table.is_frozen(index, self.options.frozen))
+            .collect();
+        let options = hf::LoadOptions {
+            device: crate::device::name(&model.device),
+            ..hf::LoadOptions::default()
+        };
+        // Of a model with adapters the base, which the trainer's has as well.
+        let is_base: Vec<bool> = (0..specs.len())
+            .map(|index| model.table.is_frozen(index, Frozen::default()))
+            .collect();
+        let (loaded, (record, first, second, best, adapted)) = hf::load_directory_with(
+            path,
+            &options,
+            |directory| {
+                let missing = |name: &str| {
+                    Error::Format(format!(
+                        "'{}' has no {name}: it is no training checkpoint. To go on from a model that was only saved, \
+                         load it and make a new trainer.",
+                        path.display()
+                    ))
+                };
+                let json = directory
+                    .read(DESCRIPTION)?
+                    .ok_or_else(|| missing(DESCRIPTION))?;
+                let name = format!("'{}'", path.join(DESCRIPTION).display());
+                let record = Record::from_json(&json, &name)?;
+                let file = directory.file(TENSORS)?.ok_or_else(|| missing(TENSORS))?;
+                let mut file = hf::Weights::open(hf::Source::File(file))?;
+                let mut read = |prefix: &str, is_left_out: &dyn Fn(usize) -> bool| {
+                    let sets = specs.iter().enumerate().map(|(index, spec)| {
+                        if is_left_out(index) {
+                            return Ok(Vec::new());
+                        }
+                        file.read_shaped(&format!("{prefix}{}", spec.name), &spec.shape)
+                    });
+                    sets.collect::<Result<Vec<Vec<f32>>>>()
+                };
+                let first = read(FIRST_MOMENTS, &|index| frozen[index])?;
+                let second = read(SECOND_MOMENTS, &|index| frozen[index])?;
+                if second.iter().flatten().any(|&v| v < 0.0) {
+                    return Err(Error::Format(format!(
+                        "'{}' holds a negative second moment.",
+                        path.join(TENSORS).display()
+                    )));
+                }
+                let best = match record.best {
+                    Some(_) if !record.best_is_current => {
+                        Some(read(BEST, &|index| is_base[index])?)
+                    }
+                    _ => None,
+                };
+                let adapted = match model.table.lora {
+                    Some(_) => Some(read(ADAPTED, &|index| is_base[index])?),
+                    None => None,
+                };
+                file.finish()?;
+                Ok((record, first, second, best, adapted))
+            },
+        )?;
+        let mut parameters = loaded.parameters();
+        let mut is_same_model = loaded.model().table.specs == model.table.base_specs();
+        if let (true, Some(adapted)) = (is_same_model, adapted) {
+            // The trainer's own base with the checkpoint's adapters must be what the checkpoint's model has merged.
+            let own = self.classifier.parameters();
+            let own = own.with_updated(adapted, &model.table)?;
+            let merged = model.merged_values(&own)?;
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * (1.0 + b.abs());
+            is_same_model = merged
+                .iter()
+                .zip(parameters.host()?.iter())
+                .all(|(a, b)| a.iter().zip(b.iter()).all(close));
+            parameters = Arc::new(own);
+        }
+        if !is_same_model {
+            return Err(Error::InvalidArgument(format!(
+                "The checkpoint '{}' is of a model with other parameters than the trainer's; make the trainer with the \
+                 model that the checkpoint began with, or with the checkpoint itself, loaded as a model.",
+                path.display()
+            )));
+        }
+        let best = match (record.best, best) {
+            (Some(score), Some(values)) => {
+                let values = parameters.with_updated(values, &model.table)?;
+                Some(Best {
+                    score,
+                    parameters: Arc::new(values),
+                })
+            }
+            (Some(score), None) => Some(Best {
+                score,
+                parameters: parameters.clone(),
+            }),
+            (None, _) => None,
+        };
+        let (others, environment) = record.differences(&self.identity()?);
+        Ok(LoadedCheckpoint {
+            path: path.to_path_buf(),
+            record,
+            parameters,
+            first_moments: first,
+            second_moments: second,
+            best,
+            others,
+            environment,
+        })
+    }
+
+    /// The run becomes the checkpoint's.
+    fn take_up(&self, loaded: LoadedCheckpoint) -> Result<Resumed> {
+        let mut state = self.state()?;
+        let mut position = loaded.record.position;
+        let batches = if position.next_batch > 0 {
+            self.epoch_batches(position.epochs_done)
+        } else {
+            Vec::new()
+        };
+        // With other data the epoch may be shorter.
+        let is_over = position.next_batch >= batches.len();
+        if position.next_batch > 0 && is_over {
+            position.epochs_done += 1;
+            position.next_batch = 0;
+        }
+        if let Some(history) = &mut state.history {
+            history.resume(loaded.record.history_bytes.unwrap_or(0))?;
+        }
+        state.batches = if is_over { Vec::new() } else { batches };
+        state.position = position;
+        state
+            .optimizer
+            .resume(position.step, loaded.first_moments, loaded.second_moments);
+        state.best = loaded.best;
+        self.classifier.publish(loaded.parameters);
+        let mut differences = loaded.others;
+        differences.extend(loaded.environment);
+        let name = loaded.path.display();
+        if differences.is_empty() {
+            log::info(|| format!("The run goes on from '{name}', step {}.", position.step));
+        } else {
+            log::warning(|| {
+                format!(
+                    "The run goes on from '{name}', step {}; that it ends with the same weights, bit for bit, as one \
+                     that never stopped is not promised with other conditions: {}.",
+                    position.step,
+                    differences.join(", ")
+                )
+            });
+        }
+        Ok(Resumed {
+            step: position.step,
+            epochs_done: position.epochs_done,
+            total_steps: self.schedule.total_steps,
+            differences,
+        })
+    }
+
+    /// What makes this run the same as another.
+    fn identity(&self) -> Result<RunIdentity> {
+        let (train, validation) = self.fingerprints.get_or_init(|| {
+            (
+                Fingerprint::of(&self.data),
+                self.validation.as_ref().map(Fingerprint::of),
+            )
+        });
+        let model = self.classifier.model();
+        let mut plan = self.options.plan(&model.config, self.schedule.total_steps);
+        if let Some(lora) = &model.table.lora {
+            plan.insert("lora_dropout".into(), lora.dropout.to_string());
+            plan.insert("train_pooler".into(), lora.train_pooler.to_string());
+        }
+        Ok(RunIdentity {
+            plan,
+            train: train.clone(),
+            validation: validation.clone(),
+            environment: Environment::now(model)?,
+        })
+    }
+
+    /// The batches of epoch number `epoch`, from 0.
+    fn epoch_batches(&self, epoch: u32) -> Vec<Vec<usize>> {
+        epoch_batches(
+            &self.lengths,
+            self.options.batch_size,
+            self.options.group_by_length,
+            self.options.seed,
+            epoch,
+        )
     }
 
     /// The run's state, as of the end of a step.
@@ -463,9 +853,9 @@ impl Trainer {
 
     /// One optimizer step. Where it fails the weights are those of the step before.
     fn step(&self, state: &mut State) -> Result<StepReport> {
-        self.check_cancelled(state.step)?;
+        self.check_cancelled(state.position.step)?;
         let options = &self.options;
-        if state.epochs_done >= options.epochs {
+        if state.position.epochs_done >= options.epochs {
             return Err(Error::Finished(format!(
                 "All {} planned epochs are done; create a trainer with more epochs to go on.",
                 options.epochs
@@ -473,29 +863,27 @@ impl Trainer {
         }
         let started = Instant::now();
         if state.batches.is_empty() {
-            state.batches = epoch_batches(
-                &self.lengths,
-                options.batch_size,
-                options.group_by_length,
-                options.seed,
-                state.epochs_done,
-            );
-            state.next_batch = 0;
-            state.totals = Totals::default();
+            state.batches = self.epoch_batches(state.position.epochs_done);
+            state.position.next_batch = 0;
+            state.position.totals = Totals::default();
         }
-        let first = state.next_batch;
+        let first = state.position.next_batch;
         let last = first
             .saturating_add(options.gradient_accumulation_steps)
             .min(state.batches.len());
         let window: Vec<Vec<usize>> = state.batches[first..last].to_vec();
-        let epoch = state.epochs_done + 1;
-        let first_batch_number = state.batch_number;
+        let epoch = state.position.epochs_done + 1;
+        let first_batch_number = state.position.batch_number;
         // The position moves on first: a step that fails isn't tried again with the same outcome.
-        state.next_batch = last;
-        state.batch_number = state.batch_number.wrapping_add(window.len() as u32);
+        state.position.next_batch = last;
+        state.position.batch_number = state
+            .position
+            .batch_number
+            .wrapping_add(window.len() as u32);
         if last == state.batches.len() {
             state.batches.clear();
-            state.epochs_done += 1;
+            state.position.next_batch = 0;
+            state.position.epochs_done += 1;
         }
 
         let examples: usize = window.iter().map(Vec::len).sum();
@@ -507,7 +895,7 @@ impl Trainer {
             .sum();
         let model = self.classifier.model();
         let parameters = self.classifier.parameters();
-        let learning_rate = options.learning_rate * self.schedule.factor(state.step);
+        let learning_rate = options.learning_rate * self.schedule.factor(state.position.step);
         // The memory of the set before the present one, where nobody uses that any more.
         let mut updated = match std::mem::take(&mut state.spare) {
             values if values.is_empty() => model.zero_gradients(options.frozen),
@@ -570,7 +958,7 @@ impl Trainer {
                 "At step {} the loss is {loss} and the gradient's norm {grad_norm}; the update was left out and the \
                  model has the weights of the step before. A lower learning_rate (now {learning_rate}) or a smaller \
                  max_grad_norm (now {}) helps.",
-                state.step + 1,
+                state.position.step + 1,
                 options.max_grad_norm
             )));
         };
@@ -579,10 +967,10 @@ impl Trainer {
         if let Ok(Parameters::Host(values)) = Arc::try_unwrap(before) {
             state.spare = unshared(values, &state.gradients);
         }
-        state.step += 1;
+        state.position.step += 1;
         let report = StepReport {
             epoch,
-            step: state.step,
+            step: state.position.step,
             total_steps: self.schedule.total_steps,
             loss,
             learning_rate,
@@ -591,14 +979,14 @@ impl Trainer {
             tokens: sums.tokens,
             seconds: started.elapsed().as_secs_f64(),
         };
-        let totals = &mut state.totals;
+        let totals = &mut state.position.totals;
         totals.loss += sums.loss;
         totals.weight += weight;
         totals.correct += sums.correct;
         totals.examples += sums.examples;
         totals.tokens += sums.tokens;
         totals.seconds += report.seconds;
-        state.last_step = Some(report);
+        state.position.last_step = Some(report);
         if let Some(history) = &mut state.history {
             history.step(&report)?;
         }
@@ -615,19 +1003,19 @@ impl Trainer {
         let evaluation = evaluate(self.classifier.model(), &parameters, validation);
         let mut state = self.state()?;
         // One that fails isn't tried again with the same outcome.
-        state.evaluation_is_due = false;
+        state.position.evaluation_is_due = false;
         let evaluation = evaluation?;
-        let Some(last_step) = state.last_step else {
+        let Some(last_step) = state.position.last_step else {
             return Err(Error::Internal(
                 "An evaluation was due before the first step; please report this.".into(),
             ));
         };
-        let step = state.step;
+        let step = state.position.step;
         if let Some(history) = &mut state.history {
             history.evaluation(step, last_step.epoch, &evaluation)?;
         }
         let metric = self.options.metric.of(&evaluation);
-        let best = state.best.as_ref();
+        let best = state.best.as_ref().map(|best| best.score);
         let gains = best.is_none_or(|best| self.options.metric.is_better(metric, best.metric));
         // Small data sets give the same accuracy often: of equals the lower loss is kept. Patience doesn't count it as a
         // gain, or a loss that still falls would never let it end.
@@ -638,19 +1026,19 @@ impl Trainer {
             if let Some(path) = &self.options.best_model_path {
                 self.classifier.save(path)?;
             }
-            state.best = Some(Best {
+            let score = BestScore {
                 metric,
                 loss: evaluation.loss,
                 step,
-                parameters,
-            });
+            };
+            state.best = Some(Best { score, parameters });
         }
         if gains {
-            state.evaluations_without_gain = 0;
+            state.position.evaluations_without_gain = 0;
         } else {
-            state.evaluations_without_gain += 1;
+            state.position.evaluations_without_gain += 1;
         }
-        let without_gain = state.evaluations_without_gain;
+        let without_gain = state.position.evaluations_without_gain;
         let standing = state.standing(last_step);
         drop(state);
         self.tell(standing, Event::Evaluation(&evaluation), progress)?;
