@@ -225,6 +225,36 @@
 #define BERT_PARAMETERS_IGNORED 2
 
 /**
+ * An adapter on each block's attention.self.query.
+ */
+#define BERT_LORA_QUERY 1
+
+/**
+ * An adapter on each block's attention.self.key.
+ */
+#define BERT_LORA_KEY 2
+
+/**
+ * An adapter on each block's attention.self.value.
+ */
+#define BERT_LORA_VALUE 4
+
+/**
+ * An adapter on each block's attention.output.dense.
+ */
+#define BERT_LORA_ATTENTION_OUTPUT 8
+
+/**
+ * An adapter on each block's intermediate.dense.
+ */
+#define BERT_LORA_INTERMEDIATE 16
+
+/**
+ * An adapter on each block's output.dense.
+ */
+#define BERT_LORA_OUTPUT 32
+
+/**
  * The learning rate stays after the warm-up.
  */
 #define BERT_SCHEDULE_CONSTANT 0
@@ -642,6 +672,45 @@ typedef struct {
    */
   int64_t lora_parameter_count;
 } bert_info;
+
+/**
+ * The adapters that bert_add_lora makes. Call bert_lora_options_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_lora_options), set by bert_lora_options_init.
+   */
+  size_t struct_size;
+  /**
+   * Rows of A and columns of B, 1 to 4096. Default 8.
+   */
+  int32_t rank;
+  /**
+   * Which projections of every block get an adapter: BERT_LORA_… added up. Default BERT_LORA_QUERY + BERT_LORA_VALUE.
+   */
+  uint32_t targets;
+  /**
+   * What B A is multiplied with, times the rank. Default 8.
+   */
+  double alpha;
+  /**
+   * Dropout in training on what A reads, 0 to 0.9. Default 0.
+   */
+  double dropout;
+  /**
+   * 1: alpha is divided by the root of the rank (rank-stabilized LoRA); 0 (default): by the rank.
+   */
+  int32_t use_rslora;
+  /**
+   * 1 (default): the pooler, where the model has one, is trained and saved with the adapters, as the classifier always
+   * is; 0: it stays as it is, which is refused where the model's pooler is new.
+   */
+  int32_t train_pooler;
+  /**
+   * Decides the initial values of A. Default 42.
+   */
+  uint64_t seed;
+} bert_lora_options;
 
 /**
  * Where a training run stands. It is the library's: valid during the callback.
@@ -1911,6 +1980,82 @@ bert_status bert_tokenize(const bert_model *model,
                           uint32_t *token_type_ids,
                           size_t capacity,
                           size_t *count);
+
+/**
+ * Sets the defaults. `struct_size` is sizeof(bert_lora_options).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `options` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_lora_options_init(bert_lora_options *options, size_t struct_size);
+
+/**
+ * Makes a model that is `model` with LoRA adapters on chosen projections: y = W x + b + alpha / rank · B A x. It computes
+ * what `model` computes, until it is trained: then the adapters, the classifier and the pooler learn, and everything
+ * else stays as it is, shared in memory with `model`, without gradients and moments. bert_save of it writes a plain model
+ * with the adapters merged in; bert_save_adapter writes the adapters alone. `options` may be NULL. Later changes to
+ * either model don't reach the other. Free the new model with bert_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range, a model that has adapters
+ * already, train_pooler 0 where the model's pooler is new), BERT_ERR_STRUCT_SIZE, BERT_ERR_OUT_OF_MEMORY,
+ * BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `options` is NULL or set by bert_lora_options_init; `lora_model` is writable.
+ */
+bert_status bert_add_lora(const bert_model *model,
+                          const bert_lora_options *options,
+                          bert_model **lora_model);
+
+/**
+ * Makes a model without adapters that computes what `model` with them computes: W becomes W + alpha / rank · B A. Free it
+ * with bert_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model without adapters), BERT_ERR_OUT_OF_MEMORY,
+ * BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `merged` is writable.
+ */
+bert_status bert_merge_lora(const bert_model *model,
+                            bert_model **merged);
+
+/**
+ * Writes a model's adapters as a PEFT directory, adapter_config.json and adapter_model.safetensors, with the classifier
+ * and (with train_pooler) the pooler among its modules_to_save: all that the model that bert_add_lora was given lacks.
+ * PEFT's PeftModel.from_pretrained and bert_load_adapter load it. The directory at `path` (NUL-terminated) may be absent,
+ * empty, or adapters that this library saved, which are replaced in one step; anything else is refused, a saved model
+ * too. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model without adapters), BERT_ERR_IO,
+ * BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` ends with a NUL.
+ */
+bert_status bert_save_adapter(const bert_model *model,
+                              const char *path);
+
+/**
+ * Makes a model that is `model` with the adapters in the PEFT directory at `path` (NUL-terminated), and with the
+ * classifier and pooler that are saved there. `model` must be the one that they were trained on, as it was before; its
+ * classifier may be new. The classes are those that bert_save_adapter wrote; for adapters of PEFT, which has no place for
+ * their names, `model`'s. Settings of PEFT that this library doesn't compute are refused by name. The model can be
+ * trained further. Free it with bert_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model that has adapters already), BERT_ERR_IO (a file is
+ * missing or can't be read), BERT_ERR_FORMAT (a file is damaged, the adapters don't fit the model, or need a pooler that
+ * neither has), BERT_ERR_VERSION, BERT_ERR_UNSUPPORTED (a kind of adapter that this library doesn't run),
+ * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` ends with a NUL, `lora_model` is writable.
+ */
+bert_status bert_load_adapter(const bert_model *model,
+                              const char *path,
+                              bert_model **lora_model);
 
 /**
  * Sets the defaults. `struct_size` is sizeof(bert_train_options).

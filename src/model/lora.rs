@@ -149,7 +149,7 @@ impl Default for LoraConfig {
     }
 }
 
-/// The largest rank: that of any projection of a model of this hidden size.
+/// A limit on the rank, far above any that helps.
 const MAX_RANK: usize = 4096;
 
 impl LoraConfig {
