@@ -1828,11 +1828,11 @@ bert_status bert_create(const bert_model_options *options,
  * Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT (BertModel, BertForPreTraining,
  * BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and weights as
  * model.safetensors, its shards, or pytorch_model.bin. A pooler or classifier that the checkpoint lacks gets initial values:
- * bert_parameter_name tells which. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any
- * thread.
+ * bert_parameter_name tells which. What bert_save wrote is held against its checksums; who changes a file of it on purpose
+ * removes libbert.json. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO (a file is missing or can't be read),
- * BERT_ERR_FORMAT (a file is damaged, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
+ * BERT_ERR_FORMAT (a file is damaged, isn't as it was saved, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
  * BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
  * BERT_ERR_HANDLE and BERT_ERR_DATA (labels_from), BERT_ERR_FORKED.
  *
@@ -1863,8 +1863,8 @@ bert_status bert_load_from_buffer(const uint8_t *bytes,
  * saved, which is replaced in one step once the new one is whole and flushed; files of yours in it stay. Anything else
  * is refused. A symbolic link is followed. Allowed while the model is trained and inside callbacks. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO (an older model is then as it was),
- * BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO (an older model is then as it was, unless the
+ * message says that the new one is in place and could not be flushed), BERT_ERR_FORKED.
  *
  * Pointers:
  * `path` ends with a NUL.

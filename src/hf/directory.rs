@@ -51,7 +51,10 @@ impl Directory {
     /// Opens the directory and reads its manifest. Where a save stopped half-way, its new directory is opened.
     pub(crate) fn open(path: &Path) -> Result<Directory> {
         let open = open_directory(path)?;
-        if !open.metadata().is_ok_and(|m| m.is_dir()) {
+        let metadata = open
+            .metadata()
+            .map_err(|error| Error::io("read", path, &error))?;
+        if !metadata.is_dir() {
             return Err(Error::Io(format!(
                 "'{}' is a file; a model is a directory with {CONFIG}, {WEIGHTS} and {TOKENIZER}.",
                 path.display()

@@ -29,7 +29,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::files::{MAX_JSON_BYTES, Sink, create_file, read_file, sync_directory};
+use super::files::{MAX_JSON_BYTES, Sink, create_file, names_in, read_file, sync_directory};
 use super::manifest::{Checksum, Entry, MANIFEST, MAX_MANIFEST_BYTES, Manifest, is_file_name};
 use super::{config, save};
 use crate::error::{Error, Result};
@@ -288,18 +288,14 @@ fn follow(path: &Path) -> PathBuf {
 
 /// Whether there is something to replace; refuses what isn't ours.
 fn check_target(target: &Path, kind: Kind) -> Result<bool> {
-    let mut entries = match fs::read_dir(target) {
-        Ok(entries) => entries,
+    let names = match names_in(target) {
+        Ok(names) => names,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Error::io("save to", target, &error)),
     };
-    let first = entries.next().transpose();
-    let is_empty = first
-        .map_err(|error| Error::io("read", target, &error))?
-        .is_none();
     let is_ours =
         || written_names(target).is_some_and(|names| names.contains(OsStr::new(kind.marker)));
-    if !is_empty && !is_ours() {
+    if !names.is_empty() && !is_ours() {
         return Err(Error::Io(format!(
             "'{}' holds files and is not {} that this library saved; nothing was written. Save to a new or empty \
              directory.",
@@ -411,12 +407,9 @@ fn saves_beside(target: &Path) -> Vec<PathBuf> {
         let mut numbers = rest.splitn(2, |byte| *byte == b'-');
         numbers.next().is_some_and(is_number) && numbers.next().is_some_and(is_number)
     };
-    let Ok(entries) = fs::read_dir(parent(target)) else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .map(|entry| entry.file_name())
+    names_in(&parent(target))
+        .unwrap_or_default()
+        .into_iter()
         .filter(|name| is_ours(name.as_bytes()))
         .map(|name| target.with_file_name(name))
         .filter(|path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()))
@@ -425,13 +418,10 @@ fn saves_beside(target: &Path) -> Vec<PathBuf> {
 
 /// The older directories in a save's, oldest last.
 fn olds(save: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(save) else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_name().as_bytes().starts_with(OLD.as_bytes()))
-        .map(|entry| entry.path())
+    let names = names_in(save).unwrap_or_default().into_iter();
+    names
+        .filter(|name| name.as_bytes().starts_with(OLD.as_bytes()))
+        .map(|name| save.join(name))
         .collect()
 }
 
@@ -503,9 +493,16 @@ fn discard(save: &Path, target: &Path) -> io::Result<()> {
     if fs::metadata(save)?.uid() != nix::unistd::geteuid().as_raw() {
         return Err(ErrorKind::PermissionDenied.into());
     }
-    match fs::remove_dir_all(save.join(FILES)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let files = save.join(FILES);
+    match names_in(&files) {
+        Ok(names) => {
+            for name in names {
+                fs::remove_file(files.join(name))?;
+            }
+            fs::remove_dir(&files)?;
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     for old in olds(save).into_iter().chain([save.join(WHOLE)]) {
         if fs::symlink_metadata(&old).is_ok_and(|metadata| metadata.is_dir()) {
@@ -519,11 +516,9 @@ fn discard(save: &Path, target: &Path) -> io::Result<()> {
 /// Removes an older directory, see [`discard`].
 fn retire(old: &Path, target: &Path) -> io::Result<()> {
     let written = written_names(old).unwrap_or_default();
-    for entry in fs::read_dir(old)? {
-        let entry = entry?;
-        let (name, from) = (entry.file_name(), entry.path());
-        let to = target.join(&name);
-        let metadata = entry.metadata()?;
+    for name in names_in(old)? {
+        let (from, to) = (old.join(&name), target.join(&name));
+        let metadata = fs::symlink_metadata(&from)?;
         if written.contains(&name) && !metadata.is_dir() {
             continue;
         }
@@ -582,10 +577,8 @@ fn carry_over(old: &Path, new: &Path) -> Result<()> {
     let written = written_names(old).unwrap_or_default();
     let ours = written_names(new).unwrap_or_default();
     let permissions = fs::metadata(old).map_err(fail("read", old))?.permissions();
-    for entry in fs::read_dir(old).map_err(fail("read", old))? {
-        let entry = entry.map_err(fail("read", old))?;
-        let (name, from) = (entry.file_name(), entry.path());
-        let to = new.join(&name);
+    for name in names_in(old).map_err(fail("read", old))? {
+        let (from, to) = (old.join(&name), new.join(&name));
         let metadata = match fs::symlink_metadata(&from) {
             // Another save has put another directory in this one's place.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -663,11 +656,12 @@ fn exchange(new: &Path, target: &Path, old: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()?;
     }
     fs::rename(target, old)?;
-    File::open(&save)?
-        .sync_all()
-        .and_then(|()| fs::rename(new, target))
-        .inspect_err(|_| {
-            // The older directory goes back to its name.
-            let _ = fs::rename(old, target);
-        })
+    let finish = || {
+        File::open(&save)?.sync_all()?;
+        fs::rename(new, target)
+    };
+    finish().inspect_err(|_| {
+        // The older directory goes back to its name.
+        let _ = fs::rename(old, target);
+    })
 }

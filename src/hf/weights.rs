@@ -45,6 +45,29 @@ impl Source<'_> {
             }
         }
     }
+
+    /// Gives `length` bytes from `offset` to `take`, in order and in pieces of a multiple of eight bytes but for the last:
+    /// of a file only one is in memory at a time.
+    fn pieces(&mut self, offset: u64, length: usize, mut take: impl FnMut(&[u8])) -> Result<()> {
+        const PIECE: usize = 1 << 17;
+        match self {
+            Source::File(file) => {
+                let mut piece = vec![0; PIECE.min(length)];
+                let mut done = 0;
+                while done < length {
+                    let bytes = &mut piece[..PIECE.min(length - done)];
+                    file.read_into(offset + done as u64, bytes)?;
+                    take(bytes);
+                    done += bytes.len();
+                }
+            }
+            Source::Bytes(bytes) => {
+                let start = offset as usize;
+                take(bytes.get(start..start + length).unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// An opened safetensors file whose header is sound.
@@ -160,35 +183,45 @@ impl<'a> Weights<'a> {
             )));
         };
         let dtype = info.dtype;
+        let Some(append) = decoder(dtype) else {
+            return Err(Error::Unsupported(format!(
+                "In {file} the parameter '{name}' has the type {dtype:?}; supported are F32, F16 and BF16."
+            )));
+        };
         // The header was checked: the range lies inside the file and fits the shape and type.
         let (start, end) = info.data_offsets;
-        let bytes = self
-            .source
-            .read(self.data_start + start as u64, (end - start) as u64)?;
-        to_float32(&bytes, dtype).ok_or_else(|| {
-            Error::Unsupported(format!(
-                "In {file} the parameter '{name}' has the type {dtype:?}; supported are F32, F16 and BF16."
+        let count = info.shape.iter().product();
+        let mut numbers = Vec::new();
+        numbers.try_reserve_exact(count).map_err(|_| {
+            Error::OutOfMemory(format!(
+                "There is not enough memory for the {count} numbers of '{name}' in {file}."
             ))
-        })
+        })?;
+        let (offset, length) = (self.data_start + start as u64, end - start);
+        self.source
+            .pieces(offset, length, |piece| append(piece, &mut numbers))?;
+        Ok(numbers)
     }
 }
 
-/// Numbers of a floating-point type as float32; `None` for other types.
-fn to_float32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
-    let pairs = || {
-        bytes
-            .chunks_exact(2)
-            .map(|b| u16::from_le_bytes([b[0], b[1]]))
-    };
+/// Appends numbers of a type, as float32, from their bytes.
+type Decoder = fn(&[u8], &mut Vec<f32>);
+
+/// That of a floating-point type; `None` for other types.
+fn decoder(dtype: Dtype) -> Option<Decoder> {
     match dtype {
-        Dtype::F32 => Some(
-            bytes
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
-        ),
-        Dtype::F16 => Some(pairs().map(|b| f16::from_bits(b).to_f32()).collect()),
-        Dtype::BF16 => Some(pairs().map(|b| bf16::from_bits(b).to_f32()).collect()),
+        Dtype::F32 => Some(|bytes, numbers| {
+            let numbers_of = bytes.chunks_exact(4);
+            numbers.extend(numbers_of.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        }),
+        Dtype::F16 => Some(|bytes, numbers| {
+            let numbers_of = bytes.chunks_exact(2);
+            numbers.extend(numbers_of.map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()));
+        }),
+        Dtype::BF16 => Some(|bytes, numbers| {
+            let numbers_of = bytes.chunks_exact(2);
+            numbers.extend(numbers_of.map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()));
+        }),
         _ => None,
     }
 }
