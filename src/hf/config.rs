@@ -335,6 +335,6 @@ mod tests {
         refused(r#"{"hidden_act": "silu"}"#, "silu");
         refused("[1]", "object");
         refused("{\"a\": ", "JSON");
-        refused(&"[".repeat(100_000), "JSON");
+        refused(&"[".repeat(100_000), "levels deep");
     }
 }
