@@ -398,6 +398,6 @@ mod tests {
         );
         refused("[1]", "object");
         refused("{\"a\": ", "JSON");
-        refused(&"[".repeat(100_000), "JSON");
+        refused(&"[".repeat(100_000), "levels deep");
     }
 }
