@@ -16,6 +16,8 @@ mod model;
 mod predict;
 mod sized;
 mod status;
+#[cfg(test)]
+mod tests;
 mod trainer;
 
 pub use dataset::*;
