@@ -175,6 +175,11 @@ impl<'a> Checkpoint<'a> {
                 }
             }
         }
+        for file in &mut self.files {
+            if let TensorFile::Safetensors(weights) = file {
+                weights.finish()?;
+            }
+        }
         self.ignored
             .extend(self.places.drain().map(|(_, place)| place.name));
         self.ignored.sort();

@@ -5,18 +5,24 @@
 //! our own, so that transformers refuses them instead of inventing a pooler.
 
 mod buffer;
+mod checked_file;
 mod checkpoint;
 mod config;
 mod directory;
 mod files;
+mod manifest;
 mod pickle;
+mod save;
+mod staging;
 mod weights;
 mod zip;
 
 pub use buffer::{load_buffer, save_buffer};
 pub use checkpoint::Origins;
-pub use directory::{check_save, load_directory, save_directory};
-pub use files::{MAX_JSON_BYTES, read_file};
+pub use directory::load_directory;
+pub use files::{MAX_JSON_BYTES, Sink, read_file};
+pub use save::{save_directory, save_directory_with};
+pub use staging::{Staging, check_save};
 
 use candle_core::Device;
 

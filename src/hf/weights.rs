@@ -1,14 +1,11 @@
 //! Parameters in the safetensors format: a header in JSON, then the numbers, little endian.
 
-use std::fs::File;
-use std::path::PathBuf;
-
 use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde_json::{Map, Value, json};
 
-use super::files::read_at;
+use super::checked_file::CheckedFile;
 use crate::error::{Error, Result};
 use crate::model::Model;
 
@@ -17,15 +14,8 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// Where a safetensors file's bytes are.
 pub enum Source<'a> {
-    /// An open file of `length` bytes, read piece by piece and never mapped.
-    File {
-        /// The file.
-        file: File,
-        /// Its length when it was opened.
-        length: u64,
-        /// For messages.
-        path: PathBuf,
-    },
+    /// An open file, read piece by piece and never mapped.
+    File(CheckedFile),
     /// Bytes in memory.
     Bytes(&'a [u8]),
 }
@@ -33,14 +23,14 @@ pub enum Source<'a> {
 impl Source<'_> {
     fn length(&self) -> u64 {
         match self {
-            Source::File { length, .. } => *length,
+            Source::File(file) => file.length(),
             Source::Bytes(bytes) => bytes.len() as u64,
         }
     }
 
     fn name(&self) -> String {
         match self {
-            Source::File { path, .. } => format!("'{}'", path.display()),
+            Source::File(file) => file.name(),
             Source::Bytes(_) => "The buffer".into(),
         }
     }
@@ -48,7 +38,7 @@ impl Source<'_> {
     /// `length` bytes from `offset`; the caller has held both against [`Source::length`].
     fn read(&mut self, offset: u64, length: u64) -> Result<Vec<u8>> {
         match self {
-            Source::File { file, path, .. } => read_at(file, path, offset, length),
+            Source::File(file) => file.read(offset, length),
             Source::Bytes(bytes) => {
                 let (start, end) = (offset as usize, (offset + length) as usize);
                 Ok(bytes.get(start..end).unwrap_or_default().to_vec())
@@ -123,6 +113,15 @@ impl<'a> Weights<'a> {
     /// For messages.
     pub fn name(&self) -> String {
         self.source.name()
+    }
+
+    /// Says if anything in the file isn't as it was saved, where that is known. To be called when all that is needed was
+    /// read.
+    pub fn finish(&mut self) -> Result<()> {
+        match &mut self.source {
+            Source::File(file) => file.finish(),
+            Source::Bytes(_) => Ok(()),
+        }
     }
 
     /// One tensor's numbers as float32.

@@ -132,7 +132,10 @@ pub struct Trainer {
     validation: Option<EncodedDataset>,
     schedule: Schedule,
     cancelled: Arc<AtomicBool>,
+    /// Held for one step at a time, never during a callback: whoever wants to save the run waits for a step at most.
     state: Mutex<State>,
+    /// Who waits for `state`: without a queue the training call, which takes it again at once, would starve the others.
+    turn: Mutex<()>,
 }
 
 /// What a run changes as it goes.
@@ -161,6 +164,15 @@ struct State {
     evaluation_is_due: bool,
 }
 
+impl State {
+    fn standing(&self, step: StepReport) -> Standing {
+        Standing {
+            step,
+            tokens_per_second: self.totals.tokens as f64 / self.totals.seconds.max(1e-9),
+        }
+    }
+}
+
 /// Sums over an epoch.
 #[derive(Debug, Clone, Copy, Default)]
 struct Totals {
@@ -181,6 +193,13 @@ impl Totals {
     fn accuracy(&self) -> f64 {
         self.correct as f64 / self.examples.max(1) as f64
     }
+}
+
+/// What a callback is told after a step or an evaluation.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    step: StepReport,
+    tokens_per_second: f64,
 }
 
 /// The best evaluation so far.
@@ -260,6 +279,7 @@ impl Trainer {
                 evaluations_without_gain: 0,
                 evaluation_is_due: false,
             }),
+            turn: Mutex::new(()),
             data,
             validation,
             schedule,
@@ -281,24 +301,27 @@ impl Trainer {
 
     /// One optimizer step on the next batches. [`Error::Finished`] once all planned epochs are done.
     pub fn train_step(&self, progress: Option<OnProgress<'_>>) -> Result<StepReport> {
-        let (_training, mut state) = self.begin()?;
+        let _training = self.classifier.begin_training()?;
+        let mut state = self.state()?;
         let report = self.step(&mut state)?;
-        self.tell(&state, Event::Step, progress)?;
+        let standing = state.standing(report);
+        drop(state);
+        self.tell(standing, Event::Step, progress)?;
         Ok(report)
     }
 
     /// The rest of the running epoch, or the whole next one. [`Error::Finished`] once all planned epochs are done.
     pub fn train_epoch(&self, mut progress: Option<OnProgress<'_>>) -> Result<EpochReport> {
-        let (_training, mut state) = self.begin()?;
+        let _training = self.classifier.begin_training()?;
         loop {
+            let mut state = self.state()?;
             let report = self.step(&mut state)?;
             let totals = state.totals;
-            self.tell(
-                &state,
-                Event::Step,
-                progress.as_mut().map(|p| &mut **p as OnProgress<'_>),
-            )?;
-            if state.batches.is_empty() {
+            let is_whole = state.batches.is_empty();
+            let standing = state.standing(report);
+            drop(state);
+            self.tell(standing, Event::Step, again(&mut progress))?;
+            if is_whole {
                 return Ok(EpochReport {
                     epoch: report.epoch,
                     step: report.step,
@@ -317,24 +340,24 @@ impl Trainer {
     /// the end where there is validation data and `restore_best` is set. After a cancellation or an error the model
     /// has the weights of the last step.
     pub fn train(&self, mut progress: Option<OnProgress<'_>>) -> Result<TrainReport> {
-        let (_training, mut state) = self.begin()?;
+        let _training = self.classifier.begin_training()?;
         let started = Instant::now();
         let mut tokens = 0;
         let mut stop_reason = StopReason::Finished;
         let mut has_worked = false;
         loop {
+            let mut state = self.state()?;
             // An evaluation that is due is made also where a cancellation came in between.
             if state.evaluation_is_due {
+                drop(state);
                 has_worked = true;
-                self.evaluate_now(
-                    &mut state,
-                    progress.as_mut().map(|p| &mut **p as OnProgress<'_>),
-                )?;
+                let without_gain = self.evaluate_now(again(&mut progress))?;
                 let patience = self.options.early_stopping_patience;
-                if patience > 0 && state.evaluations_without_gain >= patience {
+                if patience > 0 && without_gain >= patience {
                     stop_reason = StopReason::EarlyStopping;
                     break;
                 }
+                continue;
             }
             if state.epochs_done >= self.options.epochs {
                 break;
@@ -345,12 +368,11 @@ impl Trainer {
             let every = self.options.eval_steps;
             let is_due = state.batches.is_empty() || (every > 0 && report.step % every == 0);
             state.evaluation_is_due = is_due && self.validation.is_some();
-            self.tell(
-                &state,
-                Event::Step,
-                progress.as_mut().map(|p| &mut **p as OnProgress<'_>),
-            )?;
+            let standing = state.standing(report);
+            drop(state);
+            self.tell(standing, Event::Step, again(&mut progress))?;
         }
+        let state = self.state()?;
         let mut restored_best = false;
         // A call that found nothing left to do leaves the model as it is: somebody else may have trained it since.
         if let (true, true, Some(best)) = (has_worked, self.options.restore_best, &state.best) {
@@ -371,46 +393,48 @@ impl Trainer {
         })
     }
 
-    /// Takes the model for training, and the run's state.
-    fn begin(&self) -> Result<(crate::classifier::Training<'_>, MutexGuard<'_, State>)> {
-        let training = self.classifier.begin_training()?;
-        let state = self.state.lock().map_err(|_| {
+    /// The run's state, as of the end of a step.
+    fn state(&self) -> Result<MutexGuard<'_, State>> {
+        let _turn = self.turn.lock().unwrap_or_else(|p| p.into_inner());
+        self.state.lock().map_err(|_| {
             Error::Poisoned("An earlier call on this trainer failed; create a new one.".into())
-        })?;
-        Ok((training, state))
+        })
     }
 
     /// Calls back, and ends the training where that or a cancellation asks for it.
     fn tell(
         &self,
-        state: &State,
+        standing: Standing,
         event: Event<'_>,
         progress: Option<OnProgress<'_>>,
     ) -> Result<()> {
-        if let (Some(progress), Some(step)) = (progress, state.last_step) {
-            let seconds = state.totals.seconds.max(1e-9);
+        let Standing {
+            step,
+            tokens_per_second,
+        } = standing;
+        if let Some(progress) = progress {
             let go_on = progress(&Progress {
                 event,
                 step,
                 epochs: self.options.epochs,
-                tokens_per_second: state.totals.tokens as f64 / seconds,
+                tokens_per_second,
             });
             if !go_on {
                 return Err(Error::Cancelled(format!(
                     "Training was ended by the progress callback after step {} of {}; the model has that step's \
                      weights.",
-                    state.step, self.schedule.total_steps
+                    step.step, self.schedule.total_steps
                 )));
             }
         }
-        self.check_cancelled(state)
+        self.check_cancelled(step.step)
     }
 
-    fn check_cancelled(&self, state: &State) -> Result<()> {
+    fn check_cancelled(&self, step: u64) -> Result<()> {
         if self.cancelled.swap(false, Ordering::Relaxed) {
             return Err(Error::Cancelled(format!(
-                "Training was cancelled after step {} of {}; the model has that step's weights.",
-                state.step, self.schedule.total_steps
+                "Training was cancelled after step {step} of {}; the model has that step's weights.",
+                self.schedule.total_steps
             )));
         }
         Ok(())
@@ -418,7 +442,7 @@ impl Trainer {
 
     /// One optimizer step. Where it fails the weights are those of the step before.
     fn step(&self, state: &mut State) -> Result<StepReport> {
-        self.check_cancelled(state)?;
+        self.check_cancelled(state.step)?;
         let options = &self.options;
         if state.epochs_done >= options.epochs {
             return Err(Error::Finished(format!(
@@ -560,17 +584,26 @@ impl Trainer {
         Ok(report)
     }
 
-    /// Evaluates on the validation data, keeps the weights where they are the best so far, and calls back.
-    fn evaluate_now(&self, state: &mut State, progress: Option<OnProgress<'_>>) -> Result<()> {
+    /// Evaluates on the validation data, keeps the weights where they are the best so far, and calls back. How many
+    /// evaluations in a row brought no gain.
+    fn evaluate_now(&self, progress: Option<OnProgress<'_>>) -> Result<u32> {
         let Some(validation) = &self.validation else {
-            return Ok(());
+            return Ok(0);
         };
-        state.evaluation_is_due = false;
         let parameters = self.classifier.parameters();
-        let evaluation = evaluate(self.classifier.model(), &parameters, validation)?;
-        let epoch = state.last_step.map_or(0, |step| step.epoch);
+        let evaluation = evaluate(self.classifier.model(), &parameters, validation);
+        let mut state = self.state()?;
+        // One that fails isn't tried again with the same outcome.
+        state.evaluation_is_due = false;
+        let evaluation = evaluation?;
+        let Some(last_step) = state.last_step else {
+            return Err(Error::Internal(
+                "An evaluation was due before the first step; please report this.".into(),
+            ));
+        };
+        let step = state.step;
         if let Some(history) = &mut state.history {
-            history.evaluation(state.step, epoch, &evaluation)?;
+            history.evaluation(step, last_step.epoch, &evaluation)?;
         }
         let metric = self.options.metric.of(&evaluation);
         let best = state.best.as_ref();
@@ -587,7 +620,7 @@ impl Trainer {
             state.best = Some(Best {
                 metric,
                 loss: evaluation.loss,
-                step: state.step,
+                step,
                 parameters,
             });
         }
@@ -596,6 +629,18 @@ impl Trainer {
         } else {
             state.evaluations_without_gain += 1;
         }
-        self.tell(state, Event::Evaluation(&evaluation), progress)
+        let without_gain = state.evaluations_without_gain;
+        let standing = state.standing(last_step);
+        drop(state);
+        self.tell(standing, Event::Evaluation(&evaluation), progress)?;
+        Ok(without_gain)
+    }
+}
+
+/// The callback for one more call.
+fn again<'a>(progress: &'a mut Option<OnProgress<'_>>) -> Option<OnProgress<'a>> {
+    match progress {
+        Some(progress) => Some(&mut **progress),
+        None => None,
     }
 }

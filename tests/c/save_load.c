@@ -79,15 +79,16 @@ static void models_come_back(void)
         CHECK(memcmp(&a, &b, sizeof(a)) == 0);
 
         static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json",
-                                            "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"};
+                                            "libbert.json",    "tokenizer_config.json", "special_tokens_map.json",
+                                            "vocab.txt"};
         int is_wordpiece = kind == BERT_TOKENIZER_WORDPIECE;
         for (size_t i = 0; i < COUNT_OF(files); i++) {
             char file[64];
             snprintf(file, sizeof(file), "%s/%s", path, files[i]);
             /* Only WordPiece has a vocab.txt. */
-            CHECK(exists(file) == (i < 5 || is_wordpiece));
+            CHECK(exists(file) == (i < 6 || is_wordpiece));
         }
-        CHECK_EQUAL(entries(path), is_wordpiece ? 6 : 5);
+        CHECK_EQUAL(entries(path), is_wordpiece ? 7 : 6);
 
         saved bytes = save(model);
         bert_model *from_buffer = NULL;
@@ -119,7 +120,7 @@ static void a_model_of_ours_is_replaced(const bert_model *old, const bert_model 
     CHECK_TEXT(hidden, "mine too");
     free(notes);
     free(hidden);
-    CHECK_EQUAL(entries("replaced"), 7);
+    CHECK_EQUAL(entries("replaced"), 8);
     CHECK_EQUAL(entries("."), before + 1);
 
     /* A directory inside can't be in both: refused, and nothing is changed. */
@@ -129,7 +130,7 @@ static void a_model_of_ours_is_replaced(const bert_model *old, const bert_model 
     loaded = load("replaced");
     CHECK(are_equal(loaded, new));
     bert_free(loaded);
-    CHECK_EQUAL(entries("replaced"), 8);
+    CHECK_EQUAL(entries("replaced"), 9);
     CHECK_EQUAL(entries("."), before + 1);
 }
 
@@ -137,11 +138,11 @@ static void an_empty_directory_is_filled(const bert_model *model)
 {
     CHECK(mkdir("empty", 0777) == 0);
     CHECK_OK(bert_save(model, "empty"));
-    CHECK_EQUAL(entries("empty"), 5);
+    CHECK_EQUAL(entries("empty"), 6);
     CHECK_OK(bert_save(model, "slash/"));
-    CHECK_EQUAL(entries("slash"), 5);
+    CHECK_EQUAL(entries("slash"), 6);
     CHECK_OK(bert_save(model, "./empty/../dots"));
-    CHECK_EQUAL(entries("dots"), 5);
+    CHECK_EQUAL(entries("dots"), 6);
     CHECK_OK(bert_save(model, "\xff name with spaces"));
     bert_free(load("\xff name with spaces"));
 }
@@ -267,6 +268,8 @@ static void refuses(const char *file, const char *bytes, size_t length, bert_sta
 static void damaged_directories_are_refused(const bert_model *model)
 {
     CHECK_OK(bert_save(model, "damaged"));
+    /* Without the checksums it is what is in the files that is refused. */
+    CHECK(remove("damaged/libbert.json") == 0);
     static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json"};
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         refuses(files[i], NULL, 0, BERT_ERR_IO, files[i]);
@@ -334,6 +337,7 @@ static void damaged_directories_are_refused(const bert_model *model)
     CHECK_OK(bert_save(tiny, "tiny"));
     char *tokenizer = read_bytes("damaged/tokenizer.json", &length);
     write_bytes("tiny/tokenizer.json", tokenizer, length);
+    CHECK(remove("tiny/libbert.json") == 0);
     CHECK_STATUS(bert_load("tiny", NULL, &none), BERT_ERR_FORMAT);
     CHECK_MESSAGE("vocab_size");
     free(tokenizer);

@@ -1,0 +1,114 @@
+//! Writes a model directory.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::config_json;
+use super::directory::{SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS};
+use super::staging::Staging;
+use super::weights::{header, write_values};
+use crate::classifier::Classifier;
+use crate::error::Result;
+use crate::model::Parameters;
+use crate::text::{Tokenizer, TokenizerKind};
+
+pub use super::directory::CONFIG;
+
+/// Every file that a save of a model writes: those that are ours in a directory without a manifest.
+pub const MODEL_FILES: [&str; 6] = [
+    CONFIG,
+    WEIGHTS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    SPECIAL_TOKENS,
+    VOCABULARY,
+];
+
+/// Writes a model directory. The target may be absent, an empty directory, or a model of ours, which is replaced in one
+/// step; files in it that aren't ours stay. Anything else is refused. A symbolic link is followed.
+pub fn save_directory(classifier: &Classifier, path: &Path) -> Result<()> {
+    save_directory_with(classifier, &classifier.parameters(), path, |_| Ok(()))
+}
+
+/// As [`save_directory`], with these values in place of the classifier's own, and with what `more` writes beside the
+/// model's files.
+pub fn save_directory_with(
+    classifier: &Classifier,
+    parameters: &Parameters,
+    path: &Path,
+    more: impl FnOnce(&mut Staging) -> Result<()>,
+) -> Result<()> {
+    let mut staging = Staging::create(path)?;
+    write_model(classifier, parameters, &mut staging)?;
+    more(&mut staging)?;
+    staging.commit()
+}
+
+fn write_model(
+    classifier: &Classifier,
+    parameters: &Parameters,
+    staging: &mut Staging,
+) -> Result<()> {
+    let mut metadata = serde_json::Map::new();
+    metadata.insert("format".into(), json!("pt"));
+    staging.file(WEIGHTS, |file| {
+        file.write(&header(classifier.model(), metadata))?;
+        write_values(&parameters.host()?, |piece| file.write(piece))
+    })?;
+    let tokenizer = classifier.tokenizer();
+    let mut write = |name: &str, text: &str| staging.file(name, |file| file.write(text.as_bytes()));
+    write(TOKENIZER, &tokenizer.to_json()?)?;
+    write(TOKENIZER_CONFIG, &tokenizer_config(classifier))?;
+    write(SPECIAL_TOKENS, &special_tokens(tokenizer))?;
+    if tokenizer.kind() == TokenizerKind::WordPiece {
+        write(VOCABULARY, &(tokenizer.tokens().join("\n") + "\n"))?;
+    }
+    write(CONFIG, &config_json(classifier)?)
+}
+
+/// The names of the special tokens, by transformers' keys.
+fn special_token_names(tokenizer: &Tokenizer) -> serde_json::Map<String, serde_json::Value> {
+    let mut names = serde_json::Map::new();
+    for (key, token) in [
+        ("unk_token", "[UNK]"),
+        ("sep_token", "[SEP]"),
+        ("pad_token", "[PAD]"),
+        ("cls_token", "[CLS]"),
+        ("mask_token", "[MASK]"),
+    ] {
+        if tokenizer.token_to_id(token).is_some() {
+            names.insert(key.into(), json!(token));
+        }
+    }
+    names
+}
+
+fn special_tokens(tokenizer: &Tokenizer) -> String {
+    format!(
+        "{:#}\n",
+        serde_json::Value::Object(special_token_names(tokenizer))
+    )
+}
+
+/// tokenizer_config.json. `BertTokenizer` would rebuild any other kind as WordPiece with other ids.
+fn tokenizer_config(classifier: &Classifier) -> String {
+    let tokenizer = classifier.tokenizer();
+    let mut object = special_token_names(tokenizer);
+    let class = if tokenizer.kind() == TokenizerKind::WordPiece {
+        object.insert("do_lower_case".into(), json!(tokenizer.lowercase()));
+        "BertTokenizer"
+    } else {
+        "PreTrainedTokenizerFast"
+    };
+    object.insert("tokenizer_class".into(), json!(class));
+    object.insert(
+        "model_input_names".into(),
+        json!(["input_ids", "token_type_ids", "attention_mask"]),
+    );
+    object.insert(
+        "model_max_length".into(),
+        json!(classifier.max_length(0).unwrap_or_default()),
+    );
+    format!("{:#}\n", serde_json::Value::Object(object))
+}
