@@ -182,7 +182,7 @@ fn loss_and_gradients(
     parameters: &Parameters,
     (batch, labels): &(Batch, Vec<u32>),
 ) -> (f64, Gradients) {
-    let mut gradients = model.zero_gradients(Frozen::default());
+    let mut gradients = model.zero_gradients(Frozen::default()).unwrap();
     let mut sum = 0.0;
     let examples = labels.len() as f64;
     threads::run(|| {
@@ -275,7 +275,8 @@ fn six_adamw_steps(path: &Path) {
         warmup_steps: 2,
         total_steps: 6,
     };
-    let mut optimizer = AdamW::new(options, &model.table, Group::plain(&model.table, 0.01));
+    let mut optimizer =
+        AdamW::new(options, &model.table, Group::plain(&model.table, 0.01)).unwrap();
     let mut parameters = classifier.parameters().host().unwrap().into_owned();
     let steps = training["adamw"]["steps"].as_array().unwrap();
     for (number, want) in steps.iter().enumerate() {
@@ -293,7 +294,7 @@ fn six_adamw_steps(path: &Path) {
             (norm / want("grad_norm") - 1.0).abs() < 1e-4,
             "step {number}: {norm}"
         );
-        let mut updated = model.zero_gradients(Frozen::default());
+        let mut updated = model.zero_gradients(Frozen::default()).unwrap();
         let scale = clip_factor(norm, 1.0);
         optimizer.update(&values, &mut updated, &gradients, rate, scale);
         parameters = updated;
@@ -342,7 +343,7 @@ fn the_plain_definition_agrees(path: &Path) {
     let (batch, labels) = &batches[0];
     let parameters = classifier.parameters();
     let tensors = parameters.tensors(&model.table, &model.device).unwrap();
-    let mut gradients = model.zero_gradients(Frozen::default());
+    let mut gradients = model.zero_gradients(Frozen::default()).unwrap();
     let mut sum = 0.0;
     threads::run(|| {
         model.plain_logits_and_gradients(

@@ -1,6 +1,7 @@
 //! Examples, and the data set that holds them.
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 use super::quoted;
 
@@ -25,6 +26,20 @@ pub struct Example {
     pub label: Label,
 }
 
+impl Example {
+    /// A copy of it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_clone(&self) -> Result<Example> {
+        Ok(Example {
+            text: memory::text(&self.text)?,
+            pair: self.pair.as_deref().map(memory::text).transpose()?,
+            label: self.label.clone(),
+        })
+    }
+}
+
 /// Labelled texts in a fixed order.
 ///
 /// A data set is of one kind throughout: either every label is a name or every label is an id, and either every
@@ -43,6 +58,15 @@ impl Dataset {
     /// For examples that are known to be of one kind.
     pub(super) fn from_uniform(examples: Vec<Example>) -> Dataset {
         Dataset { examples }
+    }
+
+    /// A copy of it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_clone(&self) -> Result<Dataset> {
+        let copies = self.examples.iter().map(Example::try_clone);
+        Ok(Dataset::from_uniform(memory::collected(copies)?))
     }
 
     /// How many examples there are.
@@ -79,6 +103,7 @@ impl Dataset {
     /// name; the data set stays as it was.
     pub fn push(&mut self, example: Example) -> Result<()> {
         check(&example, self.examples.first())?;
+        memory::reserve(&mut self.examples, 1)?;
         self.examples.push(example);
         Ok(())
     }
@@ -96,8 +121,10 @@ impl Dataset {
                 Error::Data(m) => Error::Data(format!("Example {}: {m}", added.len() + 1)),
                 other => other,
             })?;
+            memory::reserve(&mut added, 1)?;
             added.push(example);
         }
+        memory::reserve(&mut self.examples, added.len())?;
         self.examples.append(&mut added);
         Ok(())
     }

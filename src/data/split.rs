@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 use super::{Dataset, Label};
 
@@ -23,9 +24,9 @@ impl Dataset {
             )));
         }
         let mut random = SplitMix64(seed);
-        let mut second = vec![false; self.len()];
+        let mut second = memory::filled(false, self.len())?;
         let mut taken_any = false;
-        for mut members in self.members_by_class() {
+        for mut members in self.members_by_class()? {
             if members.len() < 2 {
                 continue;
             }
@@ -49,16 +50,19 @@ impl Dataset {
                 self.len()
             )));
         }
-        let part = |which: bool| {
+        let part = |which: bool| -> Result<Dataset> {
             let chosen = self.examples().iter().zip(&second);
-            let chosen = chosen.filter(|(_, s)| **s == which);
-            Dataset::from_uniform(chosen.map(|(e, _)| e.clone()).collect())
+            let mut examples = memory::room(second.iter().filter(|s| **s == which).count())?;
+            for (example, _) in chosen.filter(|(_, s)| **s == which) {
+                examples.push(example.try_clone()?);
+            }
+            Ok(Dataset::from_uniform(examples))
         };
-        Ok((part(false), part(true)))
+        Ok((part(false)?, part(true)?))
     }
 
     /// The indices of each class's examples; classes in the order of their first example.
-    fn members_by_class(&self) -> Vec<Vec<usize>> {
+    fn members_by_class(&self) -> Result<Vec<Vec<usize>>> {
         #[derive(PartialEq, Eq, Hash)]
         enum Key<'a> {
             Name(&'a str),
@@ -73,11 +77,14 @@ impl Dataset {
             };
             let class = *class_of.entry(key).or_insert(members.len());
             match members.get_mut(class) {
-                Some(known) => known.push(index),
+                Some(known) => {
+                    memory::reserve(known, 1)?;
+                    known.push(index);
+                }
                 None => members.push(vec![index]),
             }
         }
-        members
+        Ok(members)
     }
 }
 

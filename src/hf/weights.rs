@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::checked_file::CheckedFile;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::model::Model;
 
 /// A header larger than this isn't one (the format's own limit).
@@ -41,7 +42,7 @@ impl Source<'_> {
             Source::File(file) => file.read(offset, length),
             Source::Bytes(bytes) => {
                 let (start, end) = (offset as usize, (offset + length) as usize);
-                Ok(bytes.get(start..end).unwrap_or_default().to_vec())
+                memory::copied(bytes.get(start..end).unwrap_or_default())
             }
         }
     }
@@ -138,7 +139,7 @@ impl<'a> Weights<'a> {
         let bytes = self
             .source
             .read(self.data_start + start as u64, (end - start) as u64)?;
-        to_float32(&bytes, dtype).ok_or_else(|| {
+        to_float32(&bytes, dtype)?.ok_or_else(|| {
             Error::Unsupported(format!(
                 "In {file} the parameter '{name}' has the type {dtype:?}; supported are F32, F16 and BF16."
             ))
@@ -147,23 +148,28 @@ impl<'a> Weights<'a> {
 }
 
 /// Numbers of a floating-point type as float32; `None` for other types.
-fn to_float32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
+fn to_float32(bytes: &[u8], dtype: Dtype) -> Result<Option<Vec<f32>>> {
+    let size = match dtype {
+        Dtype::F32 => 4,
+        Dtype::F16 | Dtype::BF16 => 2,
+        _ => return Ok(None),
+    };
+    let mut values = memory::room(bytes.len() / size)?;
     let pairs = || {
         bytes
             .chunks_exact(2)
             .map(|b| u16::from_le_bytes([b[0], b[1]]))
     };
     match dtype {
-        Dtype::F32 => Some(
+        Dtype::F16 => values.extend(pairs().map(|b| f16::from_bits(b).to_f32())),
+        Dtype::BF16 => values.extend(pairs().map(|b| bf16::from_bits(b).to_f32())),
+        _ => values.extend(
             bytes
                 .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
         ),
-        Dtype::F16 => Some(pairs().map(|b| f16::from_bits(b).to_f32()).collect()),
-        Dtype::BF16 => Some(pairs().map(|b| bf16::from_bits(b).to_f32()).collect()),
-        _ => None,
     }
+    Ok(Some(values))
 }
 
 /// The beginning of a safetensors file of a model's parameters as float32; their numbers follow, see [`write_values`].

@@ -4,9 +4,10 @@ use super::loss::{CrossEntropy, argmax};
 use crate::classifier::Classifier;
 use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::metrics::{ClassificationMetrics, ConfusionMatrix};
 use crate::model::{Model, Parameters};
-use crate::predict::check_finite;
+use crate::predict::{TEXTS_AT_ONCE, check_finite};
 use crate::threads;
 
 /// Examples as the model sees them.
@@ -35,16 +36,23 @@ impl EncodedDataset {
         }
         classifier.check_pairs(dataset.examples().iter().any(|e| e.pair.is_some()))?;
         let labels = classifier.labels().classes_of(dataset)?;
-        let texts: Vec<(&str, Option<&str>)> = dataset
-            .examples()
-            .iter()
-            .map(|example| (example.text.as_str(), example.pair.as_deref()))
-            .collect();
-        let encodings = threads::run(|| classifier.tokenizer().encode_batch(&texts, max_length))??;
+        let examples = dataset.examples().iter();
+        let texts = memory::collected(
+            examples.map(|example| Ok((example.text.as_str(), example.pair.as_deref()))),
+        )?;
+        let mut sequences = Batch::pack([]);
+        let mut truncated = 0;
+        // Some at a time: what the tokenizer gives is larger than what is kept of it.
+        for texts in texts.chunks(TEXTS_AT_ONCE) {
+            let encodings =
+                threads::run(|| classifier.tokenizer().encode_batch(texts, max_length))??;
+            sequences.append(&encodings)?;
+            truncated += encodings.iter().filter(|e| e.truncated).count();
+        }
         Ok(EncodedDataset {
-            sequences: Batch::of(&encodings),
+            sequences,
             labels,
-            truncated: encodings.iter().filter(|e| e.truncated).count(),
+            truncated,
         })
     }
 

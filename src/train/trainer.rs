@@ -13,6 +13,7 @@ use super::schedule::Schedule;
 use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::model::{Frozen, Gradients, Parameters, TrainingPass};
 use crate::ops::Buffers;
 use crate::random::Dropout;
@@ -261,10 +262,10 @@ impl Trainer {
             .map(History::create)
             .transpose()?;
         Ok(Trainer {
-            lengths: data.sequences.ranges().map(|range| range.len()).collect(),
+            lengths: memory::collected(data.sequences.ranges().map(|range| Ok(range.len())))?,
             state: Mutex::new(State {
-                optimizer: AdamW::new(options.adamw, &model.table, options.groups(&model.table)),
-                gradients: model.zero_gradients(options.frozen),
+                optimizer: AdamW::new(options.adamw, &model.table, options.groups(&model.table))?,
+                gradients: model.zero_gradients(options.frozen)?,
                 buffers: Buffers::default(),
                 spare: Vec::new(),
                 epochs_done: 0,
@@ -458,7 +459,7 @@ impl Trainer {
                 options.group_by_length,
                 options.seed,
                 state.epochs_done,
-            );
+            )?;
             state.next_batch = 0;
             state.totals = Totals::default();
         }
@@ -489,7 +490,7 @@ impl Trainer {
         let learning_rate = options.learning_rate * self.schedule.factor(state.step);
         // The memory of the set before the present one, where nobody uses that any more.
         let mut updated = match std::mem::take(&mut state.spare) {
-            values if values.is_empty() => model.zero_gradients(Frozen::default()),
+            values if values.is_empty() => model.zero_gradients(Frozen::default())?,
             values => values,
         };
         let State {

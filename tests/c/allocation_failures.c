@@ -2,8 +2,8 @@
  * them. Each time the call says BERT_ERR_OUT_OF_MEMORY, writes nothing, and works when it is made again.
  *
  * The allocator's functions are replaced here, for the library too. A process that ends (the standard library's answer
- * to an allocation that it can't make) is noticed by its parent. Run as `allocation_failures CALL` for one call; with
- * ALLOCATION_TRACE=1 each failing allocation's stack goes to standard error. */
+ * to an allocation that it can't make) is noticed by its parent. Run as `allocation_failures CALL BYTES` for one call and
+ * another size than a megabyte; with ALLOCATION_TRACE=1 each failing allocation's stack goes to standard error. */
 
 #define _GNU_SOURCE
 
@@ -22,7 +22,7 @@ extern void *__libc_realloc(void *old, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
 
 /* Allocations of this size and more are counted; small fixed ones are not what runs out first. */
-static size_t large = SIZE_MAX;
+static size_t large = SIZE_MAX, threshold = 1 << 20;
 /* How many are still allowed; the one that finds 0 fails. */
 static long allowed;
 static int has_failed, traces;
@@ -80,7 +80,7 @@ int posix_memalign(void **out, size_t alignment, size_t size)
 
 /* ---- What the calls work on ------------------------------------------------------------------------------------- */
 
-enum { EXAMPLES = 20000, WORDS = 3000, LONG_TEXT = 4 << 20, MEGABYTE = 1 << 20, CLASSES = 2 };
+enum { EXAMPLES = 20000, WORDS = 3000, LONG_TEXT = 4 << 20, CLASSES = 2 };
 
 static struct {
     bert_dataset *data;
@@ -348,32 +348,30 @@ static bert_status tokenize_long(void)
 typedef struct {
     const char *name;
     bert_status (*make)(void);
-    /* Allocations from here on are told. */
-    size_t large;
 } call;
 
 static const call calls[] = {
-    {"add_long", add_long, MEGABYTE},
-    {"add_many", add_many, MEGABYTE},
-    {"read_tsv", read_tsv, MEGABYTE},
-    {"read_csv", read_csv, MEGABYTE},
-    {"read_jsonl", read_jsonl, MEGABYTE},
-    {"split", split, MEGABYTE},
-    {"create_words", create_words, MEGABYTE},
-    {"load", load, MEGABYTE},
-    {"load_buffer", load_buffer, MEGABYTE},
-    {"save_buffer", save_buffer, MEGABYTE},
-    {"save_directory", save_directory, MEGABYTE},
-    {"make_trainer", make_trainer, MEGABYTE},
-    {"first_step", first_step, MEGABYTE},
-    {"step", step, MEGABYTE},
-    {"evaluate", evaluate, MEGABYTE},
-    {"predict_many", predict_many, MEGABYTE},
-    {"predict_ids", predict_ids, MEGABYTE},
-    {"embed", embed, MEGABYTE},
-    {"predict_long", predict_long, MEGABYTE},
-    {"predict_windows", predict_windows, MEGABYTE},
-    {"tokenize_long", tokenize_long, MEGABYTE},
+    {"add_long", add_long},
+    {"add_many", add_many},
+    {"read_tsv", read_tsv},
+    {"read_csv", read_csv},
+    {"read_jsonl", read_jsonl},
+    {"split", split},
+    {"create_words", create_words},
+    {"load", load},
+    {"load_buffer", load_buffer},
+    {"save_buffer", save_buffer},
+    {"save_directory", save_directory},
+    {"make_trainer", make_trainer},
+    {"first_step", first_step},
+    {"step", step},
+    {"evaluate", evaluate},
+    {"predict_many", predict_many},
+    {"predict_ids", predict_ids},
+    {"embed", embed},
+    {"predict_long", predict_long},
+    {"predict_windows", predict_windows},
+    {"tokenize_long", tokenize_long},
 };
 
 /* What a child tells its parent, also where it ends in the middle. */
@@ -388,7 +386,7 @@ static void exhaust(const call *c, account *a)
     for (;; a->at++) {
         has_failed = 0;
         __atomic_store_n(&allowed, a->at, __ATOMIC_RELAXED);
-        __atomic_store_n(&large, c->large, __ATOMIC_RELAXED);
+        __atomic_store_n(&large, threshold, __ATOMIC_RELAXED);
         bert_status status = c->make();
         __atomic_store_n(&large, SIZE_MAX, __ATOMIC_RELAXED);
         if (!has_failed) {
@@ -446,6 +444,7 @@ int main(int count, char **arguments)
 #else
     int aborts = 0;
     traces = getenv("ALLOCATION_TRACE") != NULL;
+    threshold = count > 2 ? (size_t)atol(arguments[2]) : threshold;
     for (size_t i = 0; i < COUNT_OF(calls); i++) {
         if (count < 2 || strcmp(arguments[1], calls[i].name) == 0) {
             aborts += try_call(&calls[i]);
