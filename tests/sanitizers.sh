@@ -3,7 +3,8 @@
 #
 #     tests/sanitizers.sh c [PROGRAM…]         its own side with -fsanitize=address,undefined; the library as it ships
 #     tests/sanitizers.sh address [PROGRAM…]   both sides with AddressSanitizer (nightly Rust)
-#     tests/sanitizers.sh thread [PROGRAM…]    both sides with ThreadSanitizer (nightly Rust); the threads suite
+#     tests/sanitizers.sh thread [PROGRAM…]    both sides and the standard library with ThreadSanitizer (nightly Rust with
+#                                              its rust-src); the threads suite
 #     tests/sanitizers.sh valgrind [PROGRAM…]  memcheck; the quick part, on one worker thread
 #
 # PROGRAM is a name under tests/c without .c. BERT_TARGET is where cargo builds, BERT_SHARED the data beside the project.
@@ -15,11 +16,14 @@ target=${BERT_TARGET:-${CARGO_TARGET_DIR:-$root/target}}
 host=$(rustc -vV | sed -n 's/^host: //p')
 shared=${BERT_SHARED:-$root/../shared}
 
-# $1: the sanitizer. std itself isn't instrumented, which the compiler has to be told is meant.
+# $1: the sanitizer, then cargo's further options. Where std itself isn't instrumented the compiler has to be told that
+# it is meant.
 sanitized_library() {
-    CARGO_TARGET_DIR=$target/$1 RUSTFLAGS="-Zsanitizer=$1 -Cunsafe-allow-abi-mismatch=sanitizer" \
-        cargo +nightly build --manifest-path "$root/Cargo.toml" --release --lib --target "$host"
-    library=$target/$1/$host/release
+    sanitizer=$1
+    shift
+    CARGO_TARGET_DIR=$target/$sanitizer RUSTFLAGS="-Zsanitizer=$sanitizer -Cunsafe-allow-abi-mismatch=sanitizer" \
+        cargo +nightly build --manifest-path "$root/Cargo.toml" --release --lib --target "$host" "$@"
+    library=$target/$sanitizer/$host/release
 }
 
 programs=$*
@@ -34,8 +38,22 @@ address)
     flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
     ;;
 thread)
-    sanitized_library thread
-    flags=-fsanitize=thread
+    # A standard library that isn't instrumented makes it useless: what its mutexes, its Arc and its condition variables
+    # order isn't seen, and every use of them is reported.
+    if [ ! -d "$(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library" ]; then
+        echo "$0: needs the standard library's source: rustup component add rust-src --toolchain nightly" >&2
+        exit 77
+    fi
+    sanitized_library thread -Zbuild-std
+    # GCC's runtime before version 13 lacks what rustc calls these by.
+    extra=$(mktemp -d)/names.c
+    cat >"$extra" <<'END'
+#include <string.h>
+__attribute__((weak)) void *__tsan_memcpy(void *to, const void *from, size_t size) { return memcpy(to, from, size); }
+__attribute__((weak)) void *__tsan_memmove(void *to, const void *from, size_t size) { return memmove(to, from, size); }
+__attribute__((weak)) void *__tsan_memset(void *to, int value, size_t size) { return memset(to, value, size); }
+END
+    flags="-fsanitize=thread -fno-builtin $extra"
     # Those that fork after threads were started aren't for it.
     : "${programs:=soak_threads save_races callbacks handles}"
     ;;
