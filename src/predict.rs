@@ -3,6 +3,7 @@
 use crate::classifier::Classifier;
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::model::{Parameters, Pooling};
 use crate::problem::ProblemType;
 use crate::text::Encoding;
@@ -10,7 +11,7 @@ use crate::threads;
 use crate::train::loss::{argmax, probability, reaches, softmax};
 
 /// Texts that are tokenized and held at once, so that a call of any size runs in bounded memory.
-const TEXTS_AT_ONCE: usize = 1024;
+pub(crate) const TEXTS_AT_ONCE: usize = 1024;
 
 /// Windows of long texts that are held at once.
 const WINDOWS_AT_ONCE: usize = 512;
@@ -157,13 +158,13 @@ impl Classifier {
             ));
         }
         let parameters = self.parameters();
-        let mut logits = Vec::with_capacity(texts.len().saturating_mul(num_labels));
+        let mut logits = memory::room(texts.len().saturating_mul(num_labels))?;
         for texts in texts.chunks(TEXTS_AT_ONCE) {
             let block = threads::run(|| match options.long_text {
                 LongText::Truncate => {
                     let encodings = self.tokenizer().encode_batch(texts, max_length)?;
                     self.model()
-                        .logits_of_all(&parameters, &Batch::of(&encodings))
+                        .logits_of_all(&parameters, &Batch::of(&encodings)?)
                 }
                 LongText::Windows { stride, combine } => {
                     self.windowed(&parameters, texts, max_length, stride, combine)
@@ -198,7 +199,7 @@ impl Classifier {
         let mut compute = |waiting: &mut Vec<Encoding>| -> Result<()> {
             logits.extend(
                 self.model()
-                    .logits_of_all(parameters, &Batch::of(waiting))?,
+                    .logits_of_all(parameters, &Batch::of(waiting)?)?,
             );
             waiting.clear();
             Ok(())
@@ -242,10 +243,11 @@ impl Classifier {
         let max_length = self.max_length(max_length)?;
         self.check_pairs(texts.iter().any(|text| text.1.is_some()))?;
         let parameters = self.parameters();
-        let mut vectors = Vec::new();
+        let mut vectors =
+            memory::room(texts.len().saturating_mul(self.model().config.hidden_size))?;
         for texts in texts.chunks(TEXTS_AT_ONCE) {
             vectors.extend(threads::run(|| -> Result<Vec<f32>> {
-                let sequences = Batch::of(&self.tokenizer().encode_batch(texts, max_length)?);
+                let sequences = Batch::of(&self.tokenizer().encode_batch(texts, max_length)?)?;
                 self.model().pooled_of_all(&parameters, &sequences, pooling)
             })??);
         }

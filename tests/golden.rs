@@ -192,7 +192,7 @@ fn loss_and_gradients(
     parameters: &Parameters,
     (batch, labels): &(Batch, Vec<u32>),
 ) -> (f64, Gradients) {
-    let mut gradients = model.zero_gradients(Frozen::default());
+    let mut gradients = model.zero_gradients(Frozen::default()).unwrap();
     let mut sum = 0.0;
     let examples = labels.len() as f64;
     threads::run(|| {
@@ -285,7 +285,8 @@ fn six_adamw_steps(path: &Path) {
         warmup_steps: 2,
         total_steps: 6,
     };
-    let mut optimizer = AdamW::new(options, &model.table, Group::plain(&model.table, 0.01));
+    let mut optimizer =
+        AdamW::new(options, &model.table, Group::plain(&model.table, 0.01)).unwrap();
     let mut parameters = classifier.parameters().host().unwrap().into_owned();
     let steps = training["adamw"]["steps"].as_array().unwrap();
     for (number, want) in steps.iter().enumerate() {
@@ -300,7 +301,7 @@ fn six_adamw_steps(path: &Path) {
             (norm / want("grad_norm") - 1.0).abs() < 1e-4,
             "step {number}: {norm}"
         );
-        let mut updated = model.zero_gradients(Frozen::default());
+        let mut updated = model.zero_gradients(Frozen::default()).unwrap();
         let scale = clip_factor(norm, 1.0);
         let values = set.host().unwrap();
         optimizer.update(&values, &mut updated, &gradients, rate, scale);
@@ -351,7 +352,7 @@ fn the_plain_definition_agrees(path: &Path) {
     let (batch, labels) = &batches[0];
     let parameters = classifier.parameters();
     let tensors = parameters.tensors(&model.table, &model.device).unwrap();
-    let mut gradients = model.zero_gradients(Frozen::default());
+    let mut gradients = model.zero_gradients(Frozen::default()).unwrap();
     let mut sum = 0.0;
     threads::run(|| {
         model.plain_logits_and_gradients(
@@ -412,7 +413,7 @@ fn lora(path: &Path) {
         .map(|text| (text.as_str().unwrap(), None))
         .collect();
     let encodings = adapted.tokenizer().encode_batch(&texts, 128).unwrap();
-    let batch = Batch::of(&encodings);
+    let batch = Batch::of(&encodings).unwrap();
     let labels = ids(&golden["labels"]);
     let want_logits: Vec<f64> = golden["logits"]
         .as_array()
@@ -434,7 +435,7 @@ fn lora(path: &Path) {
         assert_close("logits", &plain.unwrap().unwrap(), &want_logits, 1e-5);
         let (loss, packed) = loss_and_gradients(model, &parameters, &batch_and_labels);
         assert!((loss - want_loss).abs() < 1e-6, "{loss} {want_loss}");
-        let mut plain = model.zero_gradients(Frozen::default());
+        let mut plain = model.zero_gradients(Frozen::default()).unwrap();
         threads::run(|| {
             let derivative = |logits: &[f32]| {
                 let scale = 1.0 / labels.len() as f64;

@@ -224,19 +224,19 @@ fn both_ways_through_a_model_with_adapters_agree() {
                     frozen,
                 };
                 let mut buffers = Buffers::default();
-                let mut packed = model.zero_gradients(frozen);
+                let mut packed = model.zero_gradients(frozen).unwrap();
                 // Twice, the second time on used memory.
                 for _ in 0..2 {
-                    packed = model.zero_gradients(frozen);
+                    packed = model.zero_gradients(frozen).unwrap();
                     model
                         .logits_and_gradients(&parameters, pass, loss, &mut packed, &mut buffers)
                         .unwrap();
                 }
-                let mut again = model.zero_gradients(frozen);
+                let mut again = model.zero_gradients(frozen).unwrap();
                 let packed_logits = model
                     .logits_and_gradients(&parameters, pass, loss, &mut again, &mut buffers)
                     .unwrap();
-                let mut plain = model.zero_gradients(frozen);
+                let mut plain = model.zero_gradients(frozen).unwrap();
                 let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
                 let plain_logits = model
                     .plain_logits_and_gradients(&tensors, &batch, dropout, loss, &mut plain)
@@ -332,7 +332,7 @@ fn every_parameter_gets_its_gradient_of_every_loss() {
             threshold: 0.5,
             num_labels: 3,
         };
-        let mut gradients = model.zero_gradients(Frozen::default());
+        let mut gradients = model.zero_gradients(Frozen::default()).unwrap();
         let mut loss = 0.0;
         model
             .logits_and_gradients(
@@ -382,7 +382,7 @@ fn every_parameter_gets_its_gradient_of_every_loss() {
 fn rows_that_a_batch_lacks_and_the_padding_row_get_no_gradient() {
     let model = Model::new(config(Pooling::Pooler, HiddenAct::Gelu, false), Device::Cpu).unwrap();
     let parameters = Parameters::initialise(&model.config, &model.table, 11, &Device::Cpu).unwrap();
-    let mut gradients = model.zero_gradients(Frozen::default());
+    let mut gradients = model.zero_gradients(Frozen::default()).unwrap();
     let with_padding = Batch::pack([(&[1u32, 0, 5, 2][..], &[0u32; 4][..])]);
     let logits = model
         .logits_and_gradients(
@@ -429,11 +429,11 @@ fn both_ways_through_the_model_agree() {
                     .map(|i| (0.7 * i as f32 + 0.3).sin())
                     .collect()
             };
-            let mut packed = model.zero_gradients(Frozen::default());
+            let mut packed = model.zero_gradients(Frozen::default()).unwrap();
             let mut buffers = Buffers::default();
             // Twice, the second time on used memory: nothing is left over from the first.
             for _ in 0..2 {
-                packed = model.zero_gradients(Frozen::default());
+                packed = model.zero_gradients(Frozen::default()).unwrap();
                 model
                     .logits_and_gradients(
                         &parameters,
@@ -457,11 +457,11 @@ fn both_ways_through_the_model_agree() {
                         frozen: Frozen::default(),
                     },
                     loss,
-                    &mut model.zero_gradients(Frozen::default()),
+                    &mut model.zero_gradients(Frozen::default()).unwrap(),
                     &mut buffers,
                 )
                 .unwrap();
-            let mut plain = model.zero_gradients(Frozen::default());
+            let mut plain = model.zero_gradients(Frozen::default()).unwrap();
             let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
             let plain_logits = model
                 .plain_logits_and_gradients(&tensors, &batch, dropout, loss, &mut plain)
@@ -489,7 +489,7 @@ fn freezing_leaves_the_other_gradients_as_they_are() {
     let model = Model::new(config, Device::Cpu).unwrap();
     let parameters = Parameters::initialise(&model.config, &model.table, 11, &Device::Cpu).unwrap();
     let compute = |frozen: Frozen| {
-        let mut gradients = model.zero_gradients(frozen);
+        let mut gradients = model.zero_gradients(frozen).unwrap();
         model
             .logits_and_gradients(
                 &parameters,

@@ -13,6 +13,7 @@ use super::sized::{self, sized_struct};
 use super::status::bert_status;
 use crate::data::{Dataset, Example, FileFormat, Header, Label, ReadOptions};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// The file's format goes by its name's ending: .tsv, .csv, .jsonl, .ndjson.
 pub const BERT_FORMAT_AUTO: i32 = 0;
@@ -104,7 +105,7 @@ fn give(out: &mut *mut bert_dataset, dataset: Dataset) {
 pub(super) fn contents(handle: *const bert_dataset) -> Result<Dataset> {
     let dataset = handles::dataset(handle)?;
     let dataset = dataset.read().map_err(|_| poisoned())?;
-    Ok(dataset.clone())
+    dataset.try_clone()
 }
 
 fn poisoned() -> Error {
@@ -169,9 +170,15 @@ pub unsafe extern "C" fn bert_dataset_add_class(
         // SAFETY: by this function's contract.
         let example = unsafe {
             Example {
-                text: self::text(text, text_length, "text")?.into(),
-                pair: optional_text(pair, pair_length, "pair")?.map(str::to_string),
-                label: Label::Name(self::text(class_name, class_name_length, "class_name")?.into()),
+                text: memory::text(self::text(text, text_length, "text")?)?,
+                pair: optional_text(pair, pair_length, "pair")?
+                    .map(memory::text)
+                    .transpose()?,
+                label: Label::Name(memory::text(self::text(
+                    class_name,
+                    class_name_length,
+                    "class_name",
+                )?)?),
             }
         };
         add(dataset, vec![example])
@@ -198,8 +205,10 @@ pub unsafe extern "C" fn bert_dataset_add_class_id(
         // SAFETY: by this function's contract.
         let example = unsafe {
             Example {
-                text: self::text(text, text_length, "text")?.into(),
-                pair: optional_text(pair, pair_length, "pair")?.map(str::to_string),
+                text: memory::text(self::text(text, text_length, "text")?)?,
+                pair: optional_text(pair, pair_length, "pair")?
+                    .map(memory::text)
+                    .transpose()?,
                 label: self::class_id(class_id)?,
             }
         };
@@ -234,15 +243,15 @@ pub unsafe extern "C" fn bert_dataset_add_classes(
                 self::texts(class_names, class_name_lengths, count, "class_names")?,
             )
         };
-        let examples = inputs
-            .into_iter()
-            .zip(names)
-            .map(|((text, pair), name)| Example {
-                text: text.into(),
-                pair: pair.map(str::to_string),
-                label: Label::Name(name.into()),
-            });
-        add(dataset, examples.collect())
+        let examples = inputs.into_iter().zip(names);
+        let examples = examples.map(|((text, pair), name)| {
+            Ok(Example {
+                text: memory::text(text)?,
+                pair: pair.map(memory::text).transpose()?,
+                label: Label::Name(memory::text(name)?),
+            })
+        });
+        add(dataset, memory::collected(examples)?)
     })
 }
 
@@ -271,18 +280,15 @@ pub unsafe extern "C" fn bert_dataset_add_class_ids(
                 array(class_ids, count, "class_ids")?,
             )
         };
-        let examples = inputs
-            .into_iter()
-            .zip(ids)
-            .map(|((text, pair), &id)| {
-                Ok(Example {
-                    text: text.into(),
-                    pair: pair.map(str::to_string),
-                    label: class_id(id)?,
-                })
+        let examples = inputs.into_iter().zip(ids);
+        let examples = examples.map(|((text, pair), &id)| {
+            Ok(Example {
+                text: memory::text(text)?,
+                pair: pair.map(memory::text).transpose()?,
+                label: class_id(id)?,
             })
-            .collect::<Result<_>>()?;
-        add(dataset, examples)
+        });
+        add(dataset, memory::collected(examples)?)
     })
 }
 

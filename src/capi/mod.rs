@@ -18,6 +18,8 @@ mod predict;
 mod problem;
 mod sized;
 mod status;
+#[cfg(test)]
+mod tests;
 mod trainer;
 
 pub use adapter::*;

@@ -819,14 +819,19 @@ pub unsafe extern "C" fn bert_tokenize(
         let max_length = classifier.max_length(size(max_length, "max_length")?)?;
         let encoding = threads::run(|| classifier.tokenizer().encode(text, pair, max_length))??;
         let needed = encoding.input_ids.len();
-        *count = needed;
         // SAFETY: by this function's contract. Both are checked before either is written.
-        let (ids, types) = unsafe {
-            (
-                output(ids, capacity, needed, "ids")?,
-                output(token_type_ids, capacity, needed, "token_type_ids")?,
-            )
+        let room = unsafe {
+            output(ids, capacity, needed, "ids").and_then(|ids| {
+                Ok((
+                    ids,
+                    output(token_type_ids, capacity, needed, "token_type_ids")?,
+                ))
+            })
         };
+        if matches!(room, Ok(_) | Err(Error::BufferTooSmall(_))) {
+            *count = needed;
+        }
+        let (ids, types) = room?;
         if let Some(ids) = ids {
             ids.copy_from_slice(&encoding.input_ids);
         }

@@ -9,6 +9,7 @@ use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::model::BertConfig;
 use crate::predict::{CombineWindows, LongText, PredictOptions, Predictions};
 use crate::problem::ProblemType;
@@ -519,7 +520,8 @@ pub unsafe extern "C" fn bert_predict_ids(
             )
         };
         let (_, wanted) = translate(options, config.max_position_embeddings)?;
-        let mut offsets = vec![0usize];
+        let mut offsets = memory::room(count + 1)?;
+        offsets.push(0usize);
         for &length in lengths {
             let end = offsets[offsets.len() - 1]
                 .checked_add(length)
@@ -545,8 +547,8 @@ pub unsafe extern "C" fn bert_predict_ids(
             )
         };
         let sequences = Batch {
-            input_ids: ids.to_vec(),
-            token_type_ids: types.map_or_else(|| vec![0; tokens], <[u32]>::to_vec),
+            input_ids: memory::copied(ids)?,
+            token_type_ids: types.map_or_else(|| memory::filled(0, tokens), memory::copied)?,
             offsets,
         };
         outputs.write(&classifier.predict_ids(&sequences)?);

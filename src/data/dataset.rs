@@ -1,6 +1,7 @@
 //! Examples, and the data set that holds them.
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::problem::ProblemType;
 
 use super::{MAX_CLASSES, quoted};
@@ -67,6 +68,20 @@ pub struct Example {
     pub label: Label,
 }
 
+impl Example {
+    /// A copy of it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_clone(&self) -> Result<Example> {
+        Ok(Example {
+            text: memory::text(&self.text)?,
+            pair: self.pair.as_deref().map(memory::text).transpose()?,
+            label: self.label.clone(),
+        })
+    }
+}
+
 /// Labelled texts in a fixed order.
 ///
 /// A data set is of one kind throughout: every label is a name, or an id, or a list of names, or as many numbers; and
@@ -86,6 +101,15 @@ impl Dataset {
     /// For examples that are known to be of one kind.
     pub(super) fn from_uniform(examples: Vec<Example>) -> Dataset {
         Dataset { examples }
+    }
+
+    /// A copy of it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_clone(&self) -> Result<Dataset> {
+        let copies = self.examples.iter().map(Example::try_clone);
+        Ok(Dataset::from_uniform(memory::collected(copies)?))
     }
 
     /// How many examples there are.
@@ -127,6 +151,7 @@ impl Dataset {
     /// name, no number, or one that isn't finite; the data set stays as it was.
     pub fn push(&mut self, example: Example) -> Result<()> {
         check(&example, self.examples.first())?;
+        memory::reserve(&mut self.examples, 1)?;
         self.examples.push(example);
         Ok(())
     }
@@ -144,8 +169,10 @@ impl Dataset {
                 Error::Data(m) => Error::Data(format!("Example {}: {m}", added.len() + 1)),
                 other => other,
             })?;
+            memory::reserve(&mut added, 1)?;
             added.push(example);
         }
+        memory::reserve(&mut self.examples, added.len())?;
         self.examples.append(&mut added);
         Ok(())
     }

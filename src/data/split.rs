@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 use super::stratify::spread_labels;
 use super::{Dataset, Label};
@@ -26,9 +27,9 @@ impl Dataset {
             )));
         }
         let mut random = SplitMix64(seed);
-        let second = match self.label_lists() {
+        let second = match self.label_lists()? {
             Some(lists) => spread_labels(&lists, fraction, &mut random),
-            None => self.part_of_each_class(fraction, &mut random),
+            None => self.part_of_each_class(fraction, &mut random)?,
         };
         if !second.contains(&true) {
             return Err(Error::Data(format!(
@@ -36,18 +37,21 @@ impl Dataset {
                 self.len()
             )));
         }
-        let part = |which: bool| {
+        let part = |which: bool| -> Result<Dataset> {
             let chosen = self.examples().iter().zip(&second);
-            let chosen = chosen.filter(|(_, s)| **s == which);
-            Dataset::from_uniform(chosen.map(|(e, _)| e.clone()).collect())
+            let mut examples = memory::room(second.iter().filter(|s| **s == which).count())?;
+            for (example, _) in chosen.filter(|(_, s)| **s == which) {
+                examples.push(example.try_clone()?);
+            }
+            Ok(Dataset::from_uniform(examples))
         };
-        Ok((part(false), part(true)))
+        Ok((part(false)?, part(true)?))
     }
 
     /// Whether each example goes to the second part: `fraction` of each class.
-    fn part_of_each_class(&self, fraction: f64, random: &mut SplitMix64) -> Vec<bool> {
-        let mut second = vec![false; self.len()];
-        for mut members in self.members_by_class() {
+    fn part_of_each_class(&self, fraction: f64, random: &mut SplitMix64) -> Result<Vec<bool>> {
+        let mut second = memory::filled(false, self.len())?;
+        for mut members in self.members_by_class()? {
             if members.len() < 2 {
                 continue;
             }
@@ -64,20 +68,21 @@ impl Dataset {
                 }
             }
         }
-        second
+        Ok(second)
     }
 
     /// Each example's labels by numbers, each once, in the order of the labels' first occurrence; `None` where examples
     /// have no lists.
-    fn label_lists(&self) -> Option<Vec<Vec<usize>>> {
+    fn label_lists(&self) -> Result<Option<Vec<Vec<usize>>>> {
         let mut numbers: HashMap<&str, usize> = HashMap::new();
-        let mut lists = Vec::with_capacity(self.len());
+        let mut lists = memory::room(self.len())?;
         for example in self.examples() {
             let Label::Names(names) = &example.label else {
-                return None;
+                return Ok(None);
             };
-            let mut list: Vec<usize> = Vec::with_capacity(names.len());
+            let mut list: Vec<usize> = memory::room(names.len())?;
             for name in names {
+                memory::reserve_place(&mut numbers)?;
                 let next = numbers.len();
                 list.push(*numbers.entry(name).or_insert(next));
             }
@@ -85,12 +90,12 @@ impl Dataset {
             list.dedup();
             lists.push(list);
         }
-        Some(lists)
+        Ok(Some(lists))
     }
 
     /// The indices of each class's examples; classes in the order of their first example. Examples that have no class
     /// are all of one.
-    fn members_by_class(&self) -> Vec<Vec<usize>> {
+    fn members_by_class(&self) -> Result<Vec<Vec<usize>>> {
         #[derive(PartialEq, Eq, Hash)]
         enum Key<'a> {
             Name(&'a str),
@@ -107,11 +112,14 @@ impl Dataset {
             };
             let class = *class_of.entry(key).or_insert(members.len());
             match members.get_mut(class) {
-                Some(known) => known.push(index),
+                Some(known) => {
+                    memory::reserve(known, 1)?;
+                    known.push(index);
+                }
                 None => members.push(vec![index]),
             }
         }
-        members
+        Ok(members)
     }
 }
 

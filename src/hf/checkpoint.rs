@@ -163,7 +163,7 @@ impl<'a> Checkpoint<'a> {
                 None if (is_classifier && !keep_classifier)
                     || (!complete && (is_classifier || spec.name.starts_with("bert.pooler."))) =>
                 {
-                    values.push(initial_values(&model.config, spec, index, seed));
+                    values.push(initial_values(&model.config, spec, index, seed)?);
                     origins.initialised.push(spec.name.clone());
                 }
                 None => {

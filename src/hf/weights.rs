@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::checked_file::CheckedFile;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::model::ParameterSpec;
 
 /// A header larger than this isn't one (the format's own limit).
@@ -41,7 +42,7 @@ impl Source<'_> {
             Source::File(file) => file.read(offset, length),
             Source::Bytes(bytes) => {
                 let (start, end) = (offset as usize, (offset + length) as usize);
-                Ok(bytes.get(start..end).unwrap_or_default().to_vec())
+                memory::copied(bytes.get(start..end).unwrap_or_default())
             }
         }
     }
@@ -190,13 +191,7 @@ impl<'a> Weights<'a> {
         };
         // The header was checked: the range lies inside the file and fits the shape and type.
         let (start, end) = info.data_offsets;
-        let count = info.shape.iter().product();
-        let mut numbers = Vec::new();
-        numbers.try_reserve_exact(count).map_err(|_| {
-            Error::OutOfMemory(format!(
-                "There is not enough memory for the {count} numbers of '{name}' in {file}."
-            ))
-        })?;
+        let mut numbers = memory::room(info.shape.iter().product())?;
         let (offset, length) = (self.data_start + start as u64, end - start);
         self.source
             .pieces(offset, length, |piece| append(piece, &mut numbers))?;

@@ -256,7 +256,7 @@ impl Parameters {
             .enumerate()
             .skip(first)
             .map(|(index, spec)| initial_values(config, spec, index, seed))
-            .collect();
+            .collect::<Result<_>>()?;
         self.with_adapter_values(adapters, table, device)
     }
 

@@ -22,6 +22,7 @@ pub use parameters::{Frozen, ParameterKind, ParameterSpec, ParameterTable, Param
 
 use crate::data::{Batch, cut_into_batches};
 use crate::error::Result;
+use crate::memory;
 use crate::ops::Buffers;
 use crate::random::Dropout;
 use crate::threads;
@@ -243,13 +244,13 @@ impl Model {
     }
 
     /// Gradients of zero for every parameter that isn't frozen.
-    pub fn zero_gradients(&self, frozen: Frozen) -> Gradients {
+    pub fn zero_gradients(&self, frozen: Frozen) -> Result<Gradients> {
         (0..self.table.specs.len())
             .map(|index| {
                 if self.table.is_frozen(index, frozen) {
-                    Vec::new()
+                    Ok(Vec::new())
                 } else {
-                    vec![0f32; self.table.specs[index].len()]
+                    memory::filled(0f32, self.table.specs[index].len())
                 }
             })
             .collect()
@@ -298,9 +299,9 @@ fn in_batches(
     compute: impl Fn(&Batch) -> Result<Vec<f32>>,
 ) -> Result<Vec<f32>> {
     let length = |index: usize| sequences.range(index).len();
-    let mut order: Vec<usize> = (0..sequences.len()).collect();
+    let mut order = memory::collected((0..sequences.len()).map(Ok))?;
     order.sort_by_key(|&index| length(index));
-    let mut all = vec![0f32; sequences.len() * width];
+    let mut all = memory::filled(0f32, sequences.len() * width)?;
     for batch in cut_into_batches(&order, length, MAX_BATCH_SEQUENCES, MAX_BATCH_TOKENS) {
         let batch = &order[batch];
         let rows = compute(&sequences.select(batch))?;

@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use super::config::{BertConfig, Pooling};
 use super::lora::{LoraConfig, Projection};
 use crate::error::Result;
+use crate::memory;
 use crate::random::{Site, Stream};
 
 /// What a parameter is, which decides its initial value and whether weight decay applies to it.
@@ -480,7 +481,7 @@ impl Parameters {
             .iter()
             .enumerate()
             .map(|(index, spec)| initial_values(config, spec, index, seed))
-            .collect();
+            .collect::<Result<_>>()?;
         Parameters::from_host(values, table, device)
     }
 
@@ -526,8 +527,8 @@ pub fn initial_values(
     spec: &ParameterSpec,
     index: usize,
     seed: u64,
-) -> Vec<f32> {
-    let mut values = vec![0f32; spec.len()];
+) -> Result<Vec<f32>> {
+    let mut values = memory::filled(0f32, spec.len())?;
     match spec.kind {
         ParameterKind::Embedding { .. } | ParameterKind::Weight => {
             Stream::new(seed, Site::Parameter(index as u32), 0)
@@ -549,7 +550,7 @@ pub fn initial_values(
         let start = row as usize * width;
         values[start..start + width].fill(0.0);
     }
-    values
+    Ok(values)
 }
 
 #[cfg(test)]

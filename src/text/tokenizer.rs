@@ -110,7 +110,7 @@ impl Tokenizer {
             Some(pre_tokenizer.clone()),
             pipeline::special_tokens(),
         )?;
-        let words = word_counts::count_words(&texts, &cutter);
+        let words = word_counts::count_words(&texts, &cutter)?;
         let model = match options.kind {
             TokenizerKind::WordLevel => word_level::learn(words, options)?.into(),
             TokenizerKind::WordPiece => wordpiece_trainer::learn(words, options)?.into(),

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::pipeline::{Pipeline, SPECIAL_TOKENS};
+use crate::error::Result;
+use crate::memory;
 
 /// Longer words, in characters, are no words: they are left out, so that a text that is one unbroken run of
 /// characters doesn't end up in the vocabulary.
@@ -15,28 +17,30 @@ const TEXTS_A_TASK: usize = 512;
 
 /// The words of `texts`, cut by the pipeline that will encode, with their counts and in order of first appearance.
 /// Runs on rayon's current pool; the result doesn't depend on its size.
-pub(super) fn count_words(texts: &[&str], pipeline: &Pipeline) -> Vec<(String, u64)> {
+pub(super) fn count_words(texts: &[&str], pipeline: &Pipeline) -> Result<Vec<(String, u64)>> {
     let parts: Vec<Counts> = texts
         .par_chunks(TEXTS_A_TASK)
         .map(|texts| {
             let mut counts = Counts::default();
             for text in texts {
+                let mut counted = Ok(());
                 pipeline.each_word(text, MAX_WORD_CHARS, |word| {
-                    if !SPECIAL_TOKENS.contains(&word) {
-                        counts.add(word, 1);
+                    if counted.is_ok() && !SPECIAL_TOKENS.contains(&word) {
+                        counted = counts.add(word, 1);
                     }
                 });
+                counted?;
             }
-            counts
+            Ok(counts)
         })
-        .collect();
+        .collect::<Result<_>>()?;
     let mut all = Counts::default();
     for part in parts {
         for (word, count) in part.words {
-            all.add(&word, count);
+            all.add(&word, count)?;
         }
     }
-    all.words
+    Ok(all.words)
 }
 
 /// Words in order of first appearance.
@@ -47,13 +51,16 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, word: &str, count: u64) {
+    fn add(&mut self, word: &str, count: u64) -> Result<()> {
         match self.places.get(word) {
             Some(&place) => self.words[place].1 += count,
             None => {
+                memory::reserve(&mut self.words, 1)?;
+                memory::reserve_place(&mut self.places)?;
                 self.places.insert(word.to_owned(), self.words.len());
                 self.words.push((word.to_owned(), count));
             }
         }
+        Ok(())
     }
 }

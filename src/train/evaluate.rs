@@ -4,9 +4,10 @@ use super::loss::{CrossEntropy, Objective, argmax, probability, reaches};
 use crate::classifier::Classifier;
 use crate::data::{Batch, Dataset, Targets};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::metrics::{ConfusionMatrix, LabelCounts, Metrics, RegressionMetrics};
 use crate::model::{Model, Parameters};
-use crate::predict::check_finite;
+use crate::predict::{TEXTS_AT_ONCE, check_finite};
 use crate::threads;
 
 /// Examples as the model sees them.
@@ -36,16 +37,23 @@ impl EncodedDataset {
         classifier.check_pairs(dataset.examples().iter().any(|e| e.pair.is_some()))?;
         let problem = classifier.model().config.problem_type;
         let targets = classifier.labels().targets_of(dataset, problem)?;
-        let texts: Vec<(&str, Option<&str>)> = dataset
-            .examples()
-            .iter()
-            .map(|example| (example.text.as_str(), example.pair.as_deref()))
-            .collect();
-        let encodings = threads::run(|| classifier.tokenizer().encode_batch(&texts, max_length))??;
+        let examples = dataset.examples().iter();
+        let texts = memory::collected(
+            examples.map(|example| Ok((example.text.as_str(), example.pair.as_deref()))),
+        )?;
+        let mut sequences = Batch::pack([]);
+        let mut truncated = 0;
+        // Some at a time: what the tokenizer gives is larger than what is kept of it.
+        for texts in texts.chunks(TEXTS_AT_ONCE) {
+            let encodings =
+                threads::run(|| classifier.tokenizer().encode_batch(texts, max_length))??;
+            sequences.append(&encodings)?;
+            truncated += encodings.iter().filter(|e| e.truncated).count();
+        }
         Ok(EncodedDataset {
-            sequences: Batch::of(&encodings),
+            sequences,
             targets,
-            truncated: encodings.iter().filter(|e| e.truncated).count(),
+            truncated,
         })
     }
 

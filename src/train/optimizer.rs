@@ -4,6 +4,8 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::error::Result;
+use crate::memory;
 use crate::model::{Gradients, ParameterTable, Values};
 
 /// Numbers that one task works on: sums go by these blocks, so that they don't depend on the number of threads.
@@ -64,28 +66,28 @@ pub struct AdamW {
 
 impl AdamW {
     /// Moments of zero for the parameters of `table`, trained as `groups` says.
-    pub fn new(options: AdamWOptions, table: &ParameterTable, groups: Vec<Group>) -> AdamW {
-        let zeros = || -> Vec<Vec<f32>> {
+    pub fn new(options: AdamWOptions, table: &ParameterTable, groups: Vec<Group>) -> Result<AdamW> {
+        let zeros = || -> Result<Vec<Vec<f32>>> {
             table
                 .specs
                 .iter()
                 .zip(&groups)
                 .map(|(spec, group)| {
                     if group.is_frozen {
-                        Vec::new()
+                        Ok(Vec::new())
                     } else {
-                        vec![0f32; spec.len()]
+                        memory::filled(0f32, spec.len())
                     }
                 })
                 .collect()
         };
-        AdamW {
-            first_moments: zeros(),
-            second_moments: zeros(),
+        Ok(AdamW {
+            first_moments: zeros()?,
+            second_moments: zeros()?,
             options,
             groups,
             step: 0,
-        }
+        })
     }
 
     /// The first and the second moments, in the table's order; empty where a parameter is frozen.
@@ -225,7 +227,7 @@ mod tests {
         let mut groups = Group::plain(&table, 0.1);
         groups[table.embeddings.word].is_frozen = true;
         groups[table.layers[0].output.bias].rate_factor = 0.5;
-        let mut optimizer = AdamW::new(options, &table, groups);
+        let mut optimizer = AdamW::new(options, &table, groups).unwrap();
         let fill = |value: f32| -> Vec<Vec<f32>> {
             table.specs.iter().map(|s| vec![value; s.len()]).collect()
         };

@@ -256,7 +256,7 @@ impl Trainer {
         let mut position = loaded.record.position;
         let mut batches = Vec::new();
         if position.next_batch > 0 {
-            batches = self.epoch_batches(position.epochs_done);
+            batches = self.epoch_batches(position.epochs_done)?;
             // With other data the epoch may be shorter.
             if position.next_batch >= batches.len() {
                 batches.clear();

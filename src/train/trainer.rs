@@ -20,6 +20,7 @@ use super::schedule::Schedule;
 use crate::classifier::Classifier;
 use crate::data::{Dataset, Targets};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::model::{Gradients, Parameters, TrainingPass, Values};
 use crate::ops::Buffers;
 use crate::problem::ProblemType;
@@ -283,10 +284,10 @@ impl Trainer {
             .map(History::create)
             .transpose()?;
         Ok(Trainer {
-            lengths: data.sequences.ranges().map(|range| range.len()).collect(),
+            lengths: memory::collected(data.sequences.ranges().map(|range| Ok(range.len())))?,
             state: Mutex::new(State {
-                optimizer: AdamW::new(options.adamw, &model.table, groups),
-                gradients: model.zero_gradients(options.frozen),
+                optimizer: AdamW::new(options.adamw, &model.table, groups)?,
+                gradients: model.zero_gradients(options.frozen)?,
                 buffers: Buffers::default(),
                 spare: Vec::new(),
                 position: Position::default(),
@@ -457,7 +458,7 @@ impl Trainer {
     }
 
     /// The batches of epoch number `epoch`, from 0.
-    pub(super) fn epoch_batches(&self, epoch: u32) -> Vec<Vec<usize>> {
+    pub(super) fn epoch_batches(&self, epoch: u32) -> Result<Vec<Vec<usize>>> {
         epoch_batches(
             &self.lengths,
             self.options.batch_size,
@@ -526,7 +527,7 @@ impl Trainer {
         }
         let started = Instant::now();
         if state.batches.is_empty() {
-            state.batches = self.epoch_batches(state.position.epochs_done);
+            state.batches = self.epoch_batches(state.position.epochs_done)?;
             state.position.next_batch = 0;
             state.position.totals = Totals::default();
         }
@@ -566,7 +567,7 @@ impl Trainer {
         let learning_rate = options.learning_rate * self.schedule.factor(state.position.step);
         // The memory of the set before the present one, where nobody uses that any more.
         let mut updated = match std::mem::take(&mut state.spare) {
-            values if values.is_empty() => model.zero_gradients(options.frozen),
+            values if values.is_empty() => model.zero_gradients(options.frozen)?,
             values => values,
         };
         let State {
