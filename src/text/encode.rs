@@ -169,11 +169,16 @@ fn room(pair: bool, max_length: usize) -> usize {
     max_length - if pair { 3 } else { 2 }
 }
 
-/// `ids` in parts of at most `size` that share `stride` with the one before; `stride` must be under `size`. No ids are
-/// one empty part.
+/// `ids` in parts of at most `size` that share `stride` with the one before. What fits is one part, also no ids;
+/// where it doesn't, `stride` must be under `size`.
 fn windows(ids: &[u32], size: usize, stride: usize) -> impl Iterator<Item = &[u32]> {
-    let step = size - stride;
-    let count = 1 + ids.len().saturating_sub(size).div_ceil(step);
+    let (step, count) = match ids.len().checked_sub(size) {
+        None | Some(0) => (0, 1),
+        Some(behind) => {
+            let step = size - stride;
+            (step, 1 + behind.div_ceil(step))
+        }
+    };
     (0..count).map(move |window| {
         let from = window * step;
         &ids[from..ids.len().min(from.saturating_add(size))]
