@@ -201,8 +201,8 @@ fn compare_lengths<'a>(
     Ok(lengths)
 }
 
-/// Gives `ids` to `take` in parts of at most `size` that share `stride` with the one before; `stride` must be under
-/// `size`. No ids are one empty part.
+/// Gives `ids` to `take` in parts of at most `size` that share `stride` with the one before. What fits is one part,
+/// also no ids; where it doesn't, `stride` must be under `size`.
 fn each_window(
     mut ids: Ids,
     size: usize,

@@ -65,6 +65,10 @@ impl TableReader<'_> {
             .terminator(csv::Terminator::Any(b'\n'))
             .from_reader(OneRecord::default());
         let mut fields = csv::StringRecord::new();
+        // It takes a byte-order mark off the first bytes it is given. The file's own is gone already, and what looks like
+        // one after it belongs to a field: so the first bytes are none of the file's.
+        parser.get_mut().set("start");
+        let _ = parser.read_record(&mut fields);
         while let Some(record) = lines.next_csv_record()? {
             parser.get_mut().set(record.text);
             let parsed = parser.read_record(&mut fields);

@@ -105,6 +105,19 @@ fn csv_pairs_as_mrpc_has_them() {
 }
 
 #[test]
+fn only_a_files_first_byte_order_mark_is_one() {
+    let options = with_header(Header::Absent);
+    for before in ["\u{feff}", "\n"] {
+        let content = format!("{before}\u{feff}\"x\",1\ny,0");
+        let dataset = read_with(Csv, content, &options).unwrap();
+        assert_eq!(rows(&dataset), ["\u{feff}\"x\"|1", "y|0"]);
+    }
+    // A record of nothing else.
+    let alone = read_with(Csv, "\u{feff}\u{feff}\ny", &options);
+    assert!(message(alone).starts_with("data, line 1: "));
+}
+
+#[test]
 fn crlf_byte_order_mark_blank_lines_and_no_last_line_end() {
     for (format, content) in [
         (Tsv, "\u{feff}text\tlabel\r\n\r\nx\t1\r\n   \r\n\ny\t0"),
