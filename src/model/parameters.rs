@@ -508,11 +508,7 @@ impl Parameters {
                     .iter()
                     .zip(&table.specs)
                     .map(|(values, spec)| {
-                        Ok(Tensor::from_slice(
-                            &**values,
-                            spec.shape.as_slice(),
-                            device,
-                        )?)
+                        Ok(Tensor::from_slice(values, spec.shape.as_slice(), device)?)
                     })
                     .collect::<Result<Vec<_>>>()?;
                 Ok(Cow::Owned(tensors))
