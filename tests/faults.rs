@@ -317,11 +317,15 @@ fn killed_at_random(_: bool) -> Outcome {
     let mut counts = [0, 0];
     // A generator of its own: the moments needn't be good, only different.
     let mut random = std::process::id() | 1;
-    for _ in 0..kills {
+    // In turn with and without an exchange of directories.
+    for kill in 0..kills {
         random ^= random << 13;
         random ^= random >> 17;
         random ^= random << 5;
-        let mut child = place.command("loop", &[])?.stdout(Stdio::null()).spawn()?;
+        let mut child = place
+            .command("loop", &[&exchange(kill % 2 == 0)])?
+            .stdout(Stdio::null())
+            .spawn()?;
         std::thread::sleep(Duration::from_micros(8_000 + u64::from(random % 30_000)));
         child.kill()?;
         let status = child.wait()?;

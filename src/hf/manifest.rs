@@ -26,12 +26,12 @@ const CHECKSUM_KEY: &str = "  \"checksum\": \"";
 const END: &str = "\"\n}\n";
 
 /// A running XXH3 of 128 bits: not against forgery, but no damage goes unseen, at the speed of memory.
-pub struct Checksum(XxHash3_128);
+pub struct Checksum(Box<XxHash3_128>);
 
 impl Checksum {
     /// That of no bytes.
     pub fn new() -> Checksum {
-        Checksum(XxHash3_128::new())
+        Checksum(Box::new(XxHash3_128::new()))
     }
 
     /// That of `bytes`.

@@ -193,10 +193,11 @@ impl Drop for Staging {
     fn drop(&mut self) {
         // Placed, it was removed already, or is kept since the new one couldn't be flushed. With the older one here and
         // no target, a load or the next save finishes what couldn't be.
-        if !self.is_placed && !is_interrupted(&self.directory, &self.target) {
-            if let Err(error) = discard(&self.directory, &self.target) {
-                log::info(|| not_removed(&self.directory, &error));
-            }
+        if !self.is_placed
+            && !is_interrupted(&self.directory, &self.target)
+            && let Err(error) = discard(&self.directory, &self.target)
+        {
+            log::info(|| not_removed(&self.directory, &error));
         }
     }
 }

@@ -8,7 +8,7 @@
  *                                            then saves a there, and nothing else may be left. Prints what it was
  *   saver fail DIRECTORY KIND EXCHANGE OLD   saves b over OLD with each call in turn failing. Prints their number
  *   saver fail_load DIRECTORY KIND EXCHANGE  loads with each call in turn failing. Prints their number
- *   saver loop DIRECTORY                     saves a and b in turn for ever
+ *   saver loop DIRECTORY EXCHANGE            saves a and b in turn for ever
  *   saver race DIRECTORY EXCHANGE            two threads save there and two load
  *
  * KIND is faults.h's, EXCHANGE 0 where the file system shall not know RENAME_EXCHANGE. `save` and `load` end with 3 where
@@ -275,7 +275,8 @@ int main(int argc, char **argv)
     } else if (strcmp(mode, "race") == 0 && argc == 4) {
         fault_without_exchange(argv[3][0] == '0');
         race();
-    } else if (strcmp(mode, "loop") == 0) {
+    } else if (strcmp(mode, "loop") == 0 && argc == 4) {
+        fault_without_exchange(argv[3][0] == '0');
         for (;;) {
             CHECK_OK(bert_save(b, target));
             CHECK_OK(bert_save(a, target));
