@@ -671,6 +671,10 @@ typedef struct {
    * Numbers in the LoRA adapters, which parameter_count includes.
    */
   int64_t lora_parameter_count;
+  /**
+   * BERT_PROBLEM_SINGLE_LABEL, _MULTI_LABEL or _REGRESSION.
+   */
+  int32_t problem_type;
 } bert_info;
 
 /**
@@ -1859,9 +1863,12 @@ bert_status bert_load_from_buffer(const uint8_t *bytes,
 
 /**
  * Writes the model as a Hugging Face model directory: config.json, model.safetensors, tokenizer.json and the small
- * files that go with it. LoRA adapters are merged into the weights. The directory at `path` (NUL-terminated) may be absent, empty, or a model that this library
- * saved, which is replaced in one step once the new one is whole and flushed; files of yours in it stay. Anything else
- * is refused. A symbolic link is followed. Allowed while the model is trained and inside callbacks. Any thread.
+ * files that go with it, LoRA adapters merged into the weights, and libbert.json with the checksum of each. The directory at `path` (NUL-terminated) may be
+ * absent, empty, or a model that this library saved, which is replaced in one step once the new one is whole and flushed;
+ * files of yours in it stay. Anything else is refused, and so are directories of yours in it. A symbolic link is followed.
+ * A process killed at any moment leaves the older model or the new one, whole, to bert_load; what else it left, a hidden
+ * directory `.NAME.bert-save-PID-N` beside the model's, is removed by the next save. Allowed while the model is trained and
+ * inside callbacks. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO (an older model is then as it was, unless the
  * message says that the new one is in place and could not be flushed), BERT_ERR_FORKED.
