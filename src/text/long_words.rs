@@ -197,8 +197,8 @@ impl LongWord {
         // Back from the last places, always from the last one that is left, until one is left.
         let mut left = vec![false; end + 1];
         let mut count = 0;
-        for place in (end + 1).saturating_sub(merges.longest)..=end {
-            left[place] = true;
+        for place in &mut left[(end + 1).saturating_sub(merges.longest)..] {
+            *place = true;
             count += 1;
         }
         let mut place = end;

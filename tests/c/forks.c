@@ -28,7 +28,8 @@ static union {
 static const char *const texts[] = {"a great film"}, *const names[] = {"a"};
 static const int64_t class_ids[] = {0};
 static const uint32_t ids[] = {2, 5, 3};
-static const size_t lengths[] = {3};
+static const size_t lengths[] = {3}, offsets[] = {0, 1};
+static const float targets[] = {0.5f};
 
 static const bert_model_options *model_options(void)
 {
@@ -52,6 +53,10 @@ static bert_info info;
         return name(__VA_ARGS__);              \
     }
 
+/* With adapters, and of the other kinds of labels. */
+static bert_model *adapted;
+static bert_dataset *lists, *numbers;
+
 STATUS(bert_set_log_callback, NULL, NULL)
 STATUS(bert_set_num_threads, 1)
 STATUS(bert_get_num_threads, &out.number)
@@ -61,6 +66,18 @@ STATUS(bert_dataset_add_class, train, "text", NUL, NULL, 0, "positive", NUL)
 STATUS(bert_dataset_add_class_id, train, "text", NUL, NULL, 0, 1)
 STATUS(bert_dataset_add_classes, train, 1, texts, NULL, NULL, NULL, names, NULL)
 STATUS(bert_dataset_add_class_ids, train, 1, texts, NULL, NULL, NULL, class_ids)
+STATUS(bert_dataset_add_labels, lists, "text", NUL, NULL, 0, names, NULL, 1)
+STATUS(bert_dataset_add_label_lists, lists, 1, texts, NULL, NULL, NULL, names, NULL, offsets)
+STATUS(bert_dataset_add_target, numbers, "text", NUL, NULL, 0, targets, 1)
+STATUS(bert_dataset_add_targets, numbers, 1, texts, NULL, NULL, NULL, targets, 1)
+STATUS(bert_lora_options_init, (bert_lora_options *)(void *)&out, sizeof(bert_lora_options))
+STATUS(bert_add_lora, model, NULL, (bert_model **)&out.pointer)
+STATUS(bert_merge_lora, adapted, (bert_model **)&out.pointer)
+STATUS(bert_save_adapter, adapted, "forks-adapter")
+STATUS(bert_load_adapter, model, "forks-adapter", (bert_model **)&out.pointer)
+STATUS(bert_resume_report_init, (bert_resume_report *)(void *)&out, sizeof(bert_resume_report))
+STATUS(bert_trainer_save, trainer, "forks-checkpoint")
+STATUS(bert_trainer_resume, trainer, "forks-checkpoint", NULL)
 STATUS(bert_dataset_read, "forks.tsv", NULL, (bert_dataset **)&out.pointer)
 STATUS(bert_dataset_toy, BERT_TOY_TRAIN, (bert_dataset **)&out.pointer)
 STATUS(bert_dataset_split, train, 0.5, 1, (bert_dataset **)(void *)&out.bytes[0], (bert_dataset **)(void *)&out.bytes[8])
@@ -174,6 +191,18 @@ static const function functions[] = {
     FORKED(bert_dataset_add_class_id),
     FORKED(bert_dataset_add_classes),
     FORKED(bert_dataset_add_class_ids),
+    FORKED(bert_dataset_add_labels),
+    FORKED(bert_dataset_add_label_lists),
+    FORKED(bert_dataset_add_target),
+    FORKED(bert_dataset_add_targets),
+    FORKED(bert_lora_options_init),
+    FORKED(bert_add_lora),
+    FORKED(bert_merge_lora),
+    FORKED(bert_save_adapter),
+    FORKED(bert_load_adapter),
+    FORKED(bert_resume_report_init),
+    FORKED(bert_trainer_save),
+    FORKED(bert_trainer_resume),
     FORKED(bert_dataset_read),
     FORKED(bert_dataset_toy),
     FORKED(bert_dataset_split),
@@ -304,6 +333,9 @@ static void every_function_is_refused_in_a_child(void)
 {
     train = toy(BERT_TOY_TRAIN);
     model = create(model_options(), train);
+    CHECK_OK(bert_add_lora(model, NULL, &adapted));
+    CHECK_OK(bert_dataset_create(&lists));
+    CHECK_OK(bert_dataset_create(&numbers));
     trainer = trainer_of(model, train, NULL, NULL);
     write_text("forks.tsv", "text\tlabel\ngood\tx\nbad\ty\n");
     CHECK_OK(bert_train_step(trainer, NULL));

@@ -238,6 +238,7 @@ static void a_run_is_taken_up_again(void)
     other.num_hidden_layers = 2;
     other.num_attention_heads = 2;
     other.intermediate_size = 48;
+    other.initializer_range = 0.2;
     other.seed = 43;
     stranger = create(&other, data);
     bert_lora_options lora = lora_options();

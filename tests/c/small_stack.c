@@ -437,6 +437,43 @@ static void on_a_stack(const test *test, size_t size)
     CHECK(munmap(all, size + page) == 0);
 }
 
+/* Adapters, checkpoints, and the other kinds of labels. */
+static void adapts_and_goes_on(void)
+{
+    static const char *const names[] = {"a", "b"};
+    static const size_t offsets[] = {0, 1, 2};
+    static const float targets[] = {0.5f, -1};
+    bert_dataset *lists = NULL, *numbers = NULL, *train = toy(BERT_TOY_TRAIN);
+    CHECK_OK(bert_dataset_create(&lists));
+    CHECK_OK(bert_dataset_add_labels(lists, "text", NUL, NULL, 0, names, NULL, 2));
+    CHECK_OK(bert_dataset_add_label_lists(lists, 2, texts, NULL, NULL, NULL, names, NULL, offsets));
+    CHECK_OK(bert_dataset_create(&numbers));
+    CHECK_OK(bert_dataset_add_target(numbers, "text", NUL, NULL, 0, targets, 1));
+    CHECK_OK(bert_dataset_add_targets(numbers, 2, texts, NULL, NULL, NULL, targets, 1));
+    bert_model *base = small_model(), *adapted = NULL, *merged = NULL, *loaded = NULL;
+    bert_lora_options lora;
+    CHECK_OK(bert_lora_options_init(&lora, sizeof(lora)));
+    CHECK_OK(bert_add_lora(base, &lora, &adapted));
+    bert_trainer *trainer = trainer_of(adapted, train, NULL, NULL);
+    CHECK_OK(bert_train_step(trainer, NULL));
+    CHECK_OK(bert_trainer_save(trainer, "checkpoint"));
+    bert_resume_report report;
+    CHECK_OK(bert_resume_report_init(&report, sizeof(report)));
+    CHECK_OK(bert_trainer_resume(trainer, "checkpoint", &report));
+    CHECK_EQUAL(report.step, 1);
+    CHECK_OK(bert_merge_lora(adapted, &merged));
+    CHECK_OK(bert_save_adapter(adapted, "adapter"));
+    CHECK_OK(bert_load_adapter(base, "adapter", &loaded));
+    bert_trainer_free(trainer);
+    bert_model *models[] = {base, adapted, merged, loaded};
+    for (size_t i = 0; i < COUNT_OF(models); i++) {
+        bert_free(models[i]);
+    }
+    bert_dataset_free(lists);
+    bert_dataset_free(numbers);
+    bert_dataset_free(train);
+}
+
 static void does_nothing(void)
 {
 }
@@ -468,6 +505,7 @@ int main(int argc, char **argv)
     every_function_is_called();
     static const test tests[] = {
         {"nothing", does_nothing},
+        {"adapters, checkpoints", adapts_and_goes_on},
         {"the library", asks_about_the_library},
         {"data sets", makes_datasets},
         {"create", creates},
