@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Given as a text's length: the text ends at its first NUL.
 pub const BERT_NUL_TERMINATED: usize = usize::MAX;
@@ -188,15 +189,11 @@ pub(super) unsafe fn texts<'a>(
         // SAFETY: the same contract.
         Some(unsafe { array(lengths, count, "lengths") }?)
     };
-    pointers
-        .iter()
-        .enumerate()
-        .map(|(index, &pointer)| {
-            let length = lengths.map_or(BERT_NUL_TERMINATED, |lengths| lengths[index]);
-            // SAFETY: the same contract.
-            unsafe { text(pointer, length, &format!("{name}[{index}]")) }
-        })
-        .collect()
+    memory::collected(pointers.iter().enumerate().map(|(index, &pointer)| {
+        let length = lengths.map_or(BERT_NUL_TERMINATED, |lengths| lengths[index]);
+        // SAFETY: the same contract.
+        unsafe { text(pointer, length, &format!("{name}[{index}]")) }
+    }))
 }
 
 /// Texts with their pairs: `pairs` NULL means that there are none.
@@ -213,14 +210,12 @@ pub(super) unsafe fn text_pairs<'a>(
     // SAFETY: the same contract.
     let first = unsafe { texts(texts_, lengths, count, "texts") }?;
     if pairs.is_null() {
-        return Ok(first.into_iter().map(|text| (text, None)).collect());
+        return memory::collected(first.into_iter().map(|text| Ok((text, None))));
     }
     // SAFETY: the same contract.
     let second = unsafe { texts(pairs, pair_lengths, count, "pairs") }?;
-    Ok(first
-        .into_iter()
-        .zip(second.into_iter().map(Some))
-        .collect())
+    let both = first.into_iter().zip(second);
+    memory::collected(both.map(|(text, pair)| Ok((text, Some(pair)))))
 }
 
 /// A size or count that C passes as a signed number.
@@ -253,9 +248,10 @@ pub(super) fn choice<T: Copy>(value: i32, name: &str, choices: &[(i32, T)]) -> R
         .find(|choice| choice.0 == value)
         .map(|choice| choice.1)
         .ok_or_else(|| {
-            let last = choices.iter().map(|choice| choice.0).max().unwrap_or(0);
+            let numbers = || choices.iter().map(|choice| choice.0);
+            let (first, last) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
             Error::InvalidArgument(format!(
-                "{name} is {value}; the constants for it are 0 to {last}."
+                "{name} is {value}; the constants for it are {first} to {last}."
             ))
         })
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::error::Result;
+use crate::memory;
 use crate::text::Encoding;
 
 /// Token sequences one after another, without padding.
@@ -31,13 +33,26 @@ impl Batch {
         batch
     }
 
-    /// Packs what the tokenizer gave.
-    pub fn of(encodings: &[Encoding]) -> Batch {
-        Batch::pack(
-            encodings
-                .iter()
-                .map(|e| (e.input_ids.as_slice(), e.token_type_ids.as_slice())),
-        )
+    /// Packs what the tokenizer gave. [`Error::OutOfMemory`](crate::error::Error::OutOfMemory) where there is no room.
+    pub fn of(encodings: &[Encoding]) -> Result<Batch> {
+        let mut batch = Batch::pack([]);
+        batch.append(encodings)?;
+        Ok(batch)
+    }
+
+    /// Adds what the tokenizer gave behind what is there. Where it fails the batch is as it was.
+    pub fn append(&mut self, encodings: &[Encoding]) -> Result<()> {
+        let tokens = encodings.iter().map(|e| e.input_ids.len()).sum();
+        memory::reserve(&mut self.input_ids, tokens)?;
+        memory::reserve(&mut self.token_type_ids, tokens)?;
+        memory::reserve(&mut self.offsets, encodings.len())?;
+        for encoding in encodings {
+            self.input_ids.extend_from_slice(&encoding.input_ids);
+            self.token_type_ids
+                .extend_from_slice(&encoding.token_type_ids);
+            self.offsets.push(self.input_ids.len());
+        }
+        Ok(())
     }
 
     /// Sequences.
@@ -61,7 +76,7 @@ impl Batch {
     }
 
     /// Each sequence's range, in order.
-    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = Range<usize>> + '_ {
         self.offsets.windows(2).map(|pair| pair[0]..pair[1])
     }
 

@@ -163,7 +163,7 @@ impl<'a> Checkpoint<'a> {
                 None if (is_classifier && !keep_classifier)
                     || (!complete && (is_classifier || spec.name.starts_with("bert.pooler."))) =>
                 {
-                    values.push(initial_values(&model.config, spec, index, seed));
+                    values.push(initial_values(&model.config, spec, index, seed)?);
                     origins.initialised.push(spec.name.clone());
                 }
                 None => {
@@ -173,6 +173,11 @@ impl<'a> Checkpoint<'a> {
                         spec.name
                     )));
                 }
+            }
+        }
+        for file in &mut self.files {
+            if let TensorFile::Safetensors(weights) = file {
+                weights.finish()?;
             }
         }
         self.ignored

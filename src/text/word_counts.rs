@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::pipeline::{Pipeline, SPECIAL_TOKENS};
 use crate::error::Result;
+use crate::memory;
 
 /// Longer words, in characters, are no words: they are left out, so that a text that is one unbroken run of
 /// characters doesn't end up in the vocabulary.
@@ -22,12 +23,13 @@ pub(super) fn count_words(texts: &[&str], pipeline: &Pipeline) -> Result<Vec<(St
         .map(|texts| {
             let mut counts = Counts::default();
             for text in texts {
-                pipeline.each_word(text, |word| {
-                    if word.chars().nth(MAX_WORD_CHARS).is_none() && !SPECIAL_TOKENS.contains(&word)
-                    {
-                        counts.add(word, 1);
+                let mut counted = Ok(());
+                pipeline.each_word(text, MAX_WORD_CHARS, |word| {
+                    if counted.is_ok() && !SPECIAL_TOKENS.contains(&word) {
+                        counted = counts.add(word, 1);
                     }
-                })?;
+                });
+                counted?;
             }
             Ok(counts)
         })
@@ -35,7 +37,7 @@ pub(super) fn count_words(texts: &[&str], pipeline: &Pipeline) -> Result<Vec<(St
     let mut all = Counts::default();
     for part in parts {
         for (word, count) in part.words {
-            all.add(&word, count);
+            all.add(&word, count)?;
         }
     }
     Ok(all.words)
@@ -49,13 +51,16 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, word: &str, count: u64) {
+    fn add(&mut self, word: &str, count: u64) -> Result<()> {
         match self.places.get(word) {
             Some(&place) => self.words[place].1 += count,
             None => {
+                memory::reserve(&mut self.words, 1)?;
+                memory::reserve_place(&mut self.places)?;
                 self.places.insert(word.to_owned(), self.words.len());
                 self.words.push((word.to_owned(), count));
             }
         }
+        Ok(())
     }
 }

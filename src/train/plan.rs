@@ -2,6 +2,8 @@
 
 use rand::seq::SliceRandom;
 
+use crate::error::Result;
+use crate::memory;
 use crate::random::{Site, Stream};
 
 /// Batches whose examples are sorted by length together. Larger pools waste less on padding; smaller ones mix better.
@@ -15,9 +17,9 @@ pub fn epoch_batches(
     group_by_length: bool,
     seed: u64,
     epoch: u32,
-) -> Vec<Vec<usize>> {
+) -> Result<Vec<Vec<usize>>> {
     let mut random = Stream::new(seed, Site::Shuffle, epoch).sequence();
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    let mut order = memory::collected((0..lengths.len()).map(Ok))?;
     order.shuffle(&mut random);
     if group_by_length {
         for pool in order.chunks_mut(batch_size.saturating_mul(POOL_BATCHES)) {
@@ -25,11 +27,11 @@ pub fn epoch_batches(
             pool.sort_by_key(|&example| lengths[example]);
         }
     }
-    let mut batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
+    let mut batches = memory::collected(order.chunks(batch_size).map(memory::copied))?;
     if group_by_length {
         batches.shuffle(&mut random);
     }
-    batches
+    Ok(batches)
 }
 
 #[cfg(test)]
@@ -40,14 +42,14 @@ mod tests {
     fn every_example_comes_once_and_the_order_follows_seed_and_epoch() {
         let lengths: Vec<usize> = (0..103).map(|i| 3 + i * 7 % 29).collect();
         for grouped in [false, true] {
-            let batches = epoch_batches(&lengths, 8, grouped, 5, 0);
+            let batches = epoch_batches(&lengths, 8, grouped, 5, 0).unwrap();
             assert_eq!(batches.len(), 13);
             let mut all: Vec<usize> = batches.iter().flatten().copied().collect();
             all.sort_unstable();
             assert_eq!(all, (0..103).collect::<Vec<_>>());
-            assert_eq!(batches, epoch_batches(&lengths, 8, grouped, 5, 0));
-            assert_ne!(batches, epoch_batches(&lengths, 8, grouped, 5, 1));
-            assert_ne!(batches, epoch_batches(&lengths, 8, grouped, 6, 0));
+            assert_eq!(batches, epoch_batches(&lengths, 8, grouped, 5, 0).unwrap());
+            assert_ne!(batches, epoch_batches(&lengths, 8, grouped, 5, 1).unwrap());
+            assert_ne!(batches, epoch_batches(&lengths, 8, grouped, 6, 0).unwrap());
         }
     }
 
@@ -61,8 +63,8 @@ mod tests {
                 .sum()
         };
         let tokens: usize = lengths.iter().sum();
-        let grouped = padded(&epoch_batches(&lengths, 8, true, 1, 0));
-        let random = padded(&epoch_batches(&lengths, 8, false, 1, 0));
+        let grouped = padded(&epoch_batches(&lengths, 8, true, 1, 0).unwrap());
+        let random = padded(&epoch_batches(&lengths, 8, false, 1, 0).unwrap());
         assert!(grouped < tokens * 11 / 10, "{grouped} of {tokens}");
         assert!(random > tokens * 3 / 2, "{random} of {tokens}");
     }

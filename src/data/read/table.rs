@@ -124,7 +124,7 @@ impl TableReader<'_> {
             return Err(data_error(self.source, line, &what));
         }
         let field = |at: usize| fields.get(at).copied().unwrap_or_default();
-        let label = label_from(field(layout.columns.label), self.options.labels_are_ids)
+        let label = label_from(field(layout.columns.label), self.options)
             .map_err(|what| data_error(self.source, line, &what))?;
         let example = Example {
             text: field(layout.columns.text).to_string(),
