@@ -1651,5 +1651,20 @@ fn seeds() -> Vec<Vec<u8>> {
         &[2, 22, 0],
         &zeros,
     ]));
+    // Adapters are made, saved, loaded onto the model, trained, merged; a run is saved and taken up.
+    seeds.push(program(&[
+        &[28, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+        &[30, 0, 1],
+        &[31, 0, 0, 0, 2],
+        &[29, 0, 2, 1],
+        &[9, 0, 0, 1],
+    ]));
+    seeds.push(program(&[
+        &[13, 0, 0, 0, 0],
+        &[32, 2, 0],
+        &[13, 0, 0, 1, 0],
+        &[33, 2, 0, 0, 0],
+        &[13, 0, 0, 2, 0],
+    ]));
     seeds
 }
