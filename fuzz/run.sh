@@ -87,8 +87,8 @@ fuzz() {
 keep() {
     local target=$1 minimised
     minimised=$(mktemp -d)
-    # Short inputs are preferred; of the large ones only what nothing shorter covers is kept.
-    libfuzzer "$target" -merge=1 "$minimised" "work/seeds/$target" "work/corpus/$target" >"work/logs/$target.keep.log" 2>&1
+    # The fewest inputs that together reach all that is reached.
+    libfuzzer "$target" -set_cover_merge=1 "$minimised" "work/seeds/$target" "work/corpus/$target" >"work/logs/$target.keep.log" 2>&1
     mkdir -p corpus
     tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$minimised" -cf - . | gzip -9n >"corpus/$target.tar.gz"
     echo "$target: $(find "$minimised" -type f | wc -l) inputs, $(stat -c %s "corpus/$target.tar.gz") bytes packed"

@@ -12,6 +12,9 @@ const MOST_TIME: Duration = Duration::from_secs(1);
 /// Bytes that are allocated at once, touched or not.
 const MOST_MEMORY: usize = 1 << 30;
 
+/// Bytes that are allocated between inputs: more is a leak, a little with each.
+const MOST_KEPT: usize = 64 << 20;
+
 /// Counts what is allocated, so that a length taken from the input unchecked shows although the system would give the
 /// pages only when they are touched.
 struct Counting;
@@ -80,6 +83,11 @@ pub fn within_limits(run: impl FnOnce()) {
     let before = processor_time();
     run();
     let took = processor_time() - before;
+    let kept = ALLOCATED.load(Ordering::Relaxed);
+    assert!(
+        kept <= MOST_KEPT,
+        "{kept} bytes are still allocated after the inputs so far"
+    );
     assert!(
         took <= MOST_TIME,
         "the input took {took:?} of processor time"

@@ -3,6 +3,8 @@
 
 use std::sync::OnceLock;
 
+use bert::classifier::Classifier;
+use bert::hf::LoadOptions;
 use bert::model::{BertConfig, ParameterSpec, ParameterTable};
 use bert::text::{Tokenizer, TokenizerKind, TokenizerOptions};
 use serde_json::{Map, Value, json};
@@ -82,6 +84,26 @@ pub fn numbers(bytes: usize) -> Vec<u8> {
 /// The parameters of a model of that shape.
 pub fn specs(config: &BertConfig) -> Vec<ParameterSpec> {
     ParameterTable::new(config).specs
+}
+
+/// A model of it, with initial values.
+pub fn classifier() -> Classifier {
+    let specs = specs(&config());
+    let mut metadata = Map::new();
+    metadata.insert(
+        "config.json".into(),
+        json!(String::from_utf8_lossy(&config_json())),
+    );
+    metadata.insert("tokenizer.json".into(), json!(tokenizer_json()));
+    let buffer = safetensors(header(&specs, metadata).as_bytes());
+    Classifier::load_from_buffer(&buffer, &LoadOptions::default()).expect("the buffer is sound")
+}
+
+/// The header in a safetensors file.
+pub fn header_of(file: &[u8]) -> &[u8] {
+    let mut length = [0; 8];
+    length.copy_from_slice(&file[..8]);
+    &file[8..8 + u64::from_le_bytes(length) as usize]
 }
 
 /// The header of a safetensors file of these parameters.

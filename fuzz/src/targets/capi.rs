@@ -467,7 +467,7 @@ impl Machine<'_> {
         Output {
             array: vec![canary; capacity + 4],
             capacity,
-            is_null: self.byte() % 4 == 0,
+            is_null: self.byte() & 3 == 0,
             canary,
         }
     }
@@ -513,6 +513,13 @@ impl Machine<'_> {
             24 => self.initialise(),
             25 => self.ready(),
             26 => self.new_dataset(),
+            27 => self.add_other_examples(),
+            28 => self.add_lora(),
+            29 => self.merge_lora(),
+            30 => self.save_adapter(),
+            31 => self.load_adapter(),
+            32 => self.save_trainer(),
+            33 => self.resume_trainer(),
             _ => {}
         }
     }
@@ -678,6 +685,167 @@ impl Machine<'_> {
         }
     }
 
+    /// Lists of labels, and numbers.
+    fn add_other_examples(&self) {
+        let dataset = self.handle(&self.datasets);
+        let count = self.count();
+        let texts = self.texts(count, || self.text());
+        let (text, length) = match texts.texts.first() {
+            Some(text) => (text.pointer(), text.length),
+            None => (null(), 0),
+        };
+        let names = self.texts(self.count(), || self.name());
+        let width = usize::from(self.byte() % 3);
+        let numbers: Vec<f32> = (0..count.max(1) * width)
+            .map(|_| self.real() as f32)
+            .collect();
+        // Where each text's names begin; seldom not in order.
+        let mut offsets: Vec<usize> = (0..=count)
+            .map(|_| usize::from(self.byte()) % (names.texts.len() + 1))
+            .collect();
+        if !self.seldom() {
+            offsets.sort_unstable();
+            offsets[0] = 0;
+            offsets[count] = names.texts.len();
+        }
+        // SAFETY: the arrays have as many elements as is said; no offset is beyond the names.
+        unsafe {
+            check(match self.byte() % 4 {
+                0 => bert_dataset_add_labels(
+                    dataset,
+                    text,
+                    length,
+                    null(),
+                    0,
+                    names.pointers.as_ptr(),
+                    names.lengths(),
+                    names.texts.len(),
+                ),
+                1 => bert_dataset_add_label_lists(
+                    dataset,
+                    count,
+                    texts.pointers.as_ptr(),
+                    texts.lengths(),
+                    null(),
+                    null(),
+                    names.pointers.as_ptr(),
+                    names.lengths(),
+                    offsets.as_ptr(),
+                ),
+                2 => bert_dataset_add_target(
+                    dataset,
+                    text,
+                    length,
+                    null(),
+                    0,
+                    numbers.as_ptr(),
+                    width,
+                ),
+                _ => bert_dataset_add_targets(
+                    dataset,
+                    count,
+                    texts.pointers.as_ptr(),
+                    texts.lengths(),
+                    null(),
+                    null(),
+                    numbers.as_ptr(),
+                    width,
+                ),
+            });
+        }
+    }
+
+    fn add_lora(&self) {
+        let mut options = self.prepared::<bert_lora_options>(|p, n| {
+            // SAFETY: the memory is writable as far as any accepted size.
+            unsafe { bert_lora_options_init(p, n) }
+        });
+        options.edit(|o| {
+            o.rank = 2;
+            for field in [&mut o.rank, &mut o.use_rslora, &mut o.train_pooler] {
+                self.maybe(field, || self.integer());
+            }
+            for field in [&mut o.alpha, &mut o.dropout] {
+                self.maybe(field, || self.real());
+            }
+            self.maybe(&mut o.targets, || u32::from(self.byte()));
+        });
+        let place = self.handle_place();
+        // SAFETY: the struct is prepared, the place writable or NULL.
+        let status = unsafe {
+            bert_add_lora(
+                self.handle(&self.models),
+                options.pointer(),
+                place.pointer(),
+            )
+        };
+        self.keep(&self.models, place.result(status), free_model);
+    }
+
+    fn merge_lora(&self) {
+        let place = self.handle_place();
+        // SAFETY: the place is writable or NULL.
+        let status = unsafe { bert_merge_lora(self.handle(&self.models), place.pointer()) };
+        self.keep(&self.models, place.result(status), free_model);
+    }
+
+    fn save_adapter(&self) {
+        let path = self.path();
+        // SAFETY: the path ends with a NUL.
+        unsafe {
+            check(bert_save_adapter(
+                self.handle(&self.models),
+                path.as_ptr().cast(),
+            ));
+        }
+    }
+
+    fn load_adapter(&self) {
+        let path = self.path();
+        let place = self.handle_place();
+        // SAFETY: the path ends with a NUL, the place is writable or NULL.
+        let status = unsafe {
+            bert_load_adapter(
+                self.handle(&self.models),
+                path.as_ptr().cast(),
+                place.pointer(),
+            )
+        };
+        self.keep(&self.models, place.result(status), free_model);
+    }
+
+    fn save_trainer(&self) {
+        let path = self.path();
+        // SAFETY: the path ends with a NUL.
+        unsafe {
+            check(bert_trainer_save(
+                self.handle(&self.trainers),
+                path.as_ptr().cast(),
+            ));
+        }
+    }
+
+    fn resume_trainer(&self) {
+        let path = self.path();
+        let mut report = self.prepared::<bert_resume_report>(|p, n| {
+            // SAFETY: the memory is writable as far as any accepted size.
+            unsafe { bert_resume_report_init(p, n) }
+        });
+        let report = if self.byte() & 1 == 0 {
+            report.pointer()
+        } else {
+            null_mut()
+        };
+        // SAFETY: the path ends with a NUL, the report is prepared or NULL.
+        unsafe {
+            check(bert_trainer_resume(
+                self.handle(&self.trainers),
+                path.as_ptr().cast(),
+                report,
+            ));
+        }
+    }
+
     fn read_dataset(&self) {
         let mut path = self.path();
         if self.byte() & 1 == 0 {
@@ -708,6 +876,8 @@ impl Machine<'_> {
             self.maybe(&mut o.format, || self.integer());
             self.maybe(&mut o.header, || self.integer());
             self.maybe(&mut o.labels_are_ids, || self.integer());
+            self.maybe(&mut o.problem_type, || self.integer());
+            self.maybe(&mut o.label_separator, || columns[0].pointer());
             self.maybe(&mut o.text_column, || columns[0].pointer());
             self.maybe(&mut o.pair_column, || columns[1].pointer());
             self.maybe(&mut o.label_column, || columns[2].pointer());
@@ -777,6 +947,7 @@ impl Machine<'_> {
                 &mut o.hidden_act,
                 &mut o.pooling,
                 &mut o.final_layer_norm,
+                &mut o.problem_type,
             ] {
                 // A million is allowed for some, and makes models that take their time.
                 self.maybe(size, || match self.integer() {
@@ -843,6 +1014,7 @@ impl Machine<'_> {
         options.edit(|o| {
             self.maybe(&mut o.device, || device.pointer());
             self.maybe(&mut o.label_names, || names.pointers.as_ptr());
+            self.maybe(&mut o.problem_type, || self.integer());
             self.maybe(&mut o.num_label_names, || names.texts.len());
             if o.label_names.is_null() {
                 self.maybe(&mut o.num_label_names, || 2);
@@ -1008,7 +1180,7 @@ impl Machine<'_> {
             // SAFETY: the memory is writable as far as any accepted size.
             unsafe { bert_train_options_init(p, n) }
         });
-        let (best, history) = (self.path(), self.path());
+        let (best, history, checkpoints) = (self.path(), self.path(), self.path());
         let weights: Vec<f64> = (0..self.byte() % 4).map(|_| self.real()).collect();
         options.edit(|o| {
             (o.epochs, o.batch_size) = (2, 2);
@@ -1024,6 +1196,7 @@ impl Machine<'_> {
                 &mut o.early_stopping_patience,
                 &mut o.freeze_embeddings,
                 &mut o.freeze_layers,
+                &mut o.checkpoint_keep,
             ] {
                 self.maybe(size, || self.integer());
             }
@@ -1038,6 +1211,8 @@ impl Machine<'_> {
                 &mut o.head_learning_rate,
                 &mut o.layer_learning_rate_decay,
                 &mut o.label_smoothing,
+                &mut o.threshold,
+                &mut o.checkpoint_minutes,
             ] {
                 self.maybe(real, || self.real());
             }
@@ -1047,6 +1222,8 @@ impl Machine<'_> {
             self.maybe(&mut o.eval_steps, || i64::from(self.integer()));
             self.maybe(&mut o.best_model_path, || best.as_ptr().cast());
             self.maybe(&mut o.history_path, || history.as_ptr().cast());
+            self.maybe(&mut o.checkpoint_path, || checkpoints.as_ptr().cast());
+            self.maybe(&mut o.checkpoint_steps, || i64::from(self.integer()));
             self.maybe(&mut o.class_weights, || weights.as_ptr());
             if !o.class_weights.is_null() {
                 o.num_class_weights = weights.len();
@@ -1199,7 +1376,7 @@ impl Machine<'_> {
         if check(status) {
             let value = prediction.value();
             assert!(
-                (0.0..=1.001).contains(&value.probability),
+                value.probability.is_nan() || (0.0..=1.001).contains(&value.probability),
                 "{}",
                 value.probability
             );
@@ -1214,10 +1391,21 @@ impl Machine<'_> {
         });
         let mut ids = [self.output(-77i32), self.output(-77)];
         let mut numbers = [self.output(-77f32), self.output(-77.0), self.output(-77.0)];
+        if self.seldom() {
+            // What single-label models don't have is refused.
+            ids[0].is_null = true;
+            numbers[1].is_null = true;
+        }
+        let wants_values = self.seldom();
         predictions.edit(|p| {
             (p.label_ids, p.label_ids_capacity) = (ids[0].pointer(), ids[0].capacity);
             (p.top_label_ids, p.top_label_ids_capacity) = (ids[1].pointer(), ids[1].capacity);
-            (p.logits, p.logits_capacity) = (numbers[0].pointer(), numbers[0].capacity);
+            let scores = (numbers[0].pointer(), numbers[0].capacity);
+            if wants_values {
+                (p.values, p.values_capacity) = scores;
+            } else {
+                (p.logits, p.logits_capacity) = scores;
+            }
             (p.probabilities, p.probabilities_capacity) =
                 (numbers[1].pointer(), numbers[1].capacity);
             (p.top_probabilities, p.top_probabilities_capacity) =
@@ -1369,7 +1557,7 @@ impl Machine<'_> {
             // SAFETY: NULL is allowed.
             assert!(!check(unsafe { init(null_mut(), size_of::<T>()) }));
         }
-        match self.byte() % 8 {
+        match self.byte() % 10 {
             0 => any(self, bert_read_options_init),
             1 => any(self, bert_load_options_init),
             2 => any(self, bert_info_init),
@@ -1377,6 +1565,8 @@ impl Machine<'_> {
             4 => any(self, bert_evaluation_init),
             5 => any(self, bert_predict_options_init),
             6 => any(self, bert_predictions_init),
+            7 => any(self, bert_lora_options_init),
+            8 => any(self, bert_resume_report_init),
             _ => any(self, bert_embed_options_init),
         }
     }
@@ -1431,7 +1621,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let ready: &[u8] = &[25, 0, 0, 0, 0];
     let program = |calls: &[&[u8]]| [ready, &calls.concat()].concat();
     let zeros = [0u8; 24];
-    let mut seeds: Vec<Vec<u8>> = (0..27u8)
+    let mut seeds: Vec<Vec<u8>> = (0..34u8)
         .map(|call| program(&[&[call], &zeros, &[20, 0, 22, 0, 21, 0]]))
         .collect();
     // Trains with and without reports, saves, loads, predicts, frees in the middle.
@@ -1460,6 +1650,21 @@ fn seeds() -> Vec<Vec<u8>> {
         &zeros,
         &[2, 22, 0],
         &zeros,
+    ]));
+    // Adapters are made, saved, loaded onto the model, trained, merged; a run is saved and taken up.
+    seeds.push(program(&[
+        &[28, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+        &[30, 0, 1],
+        &[31, 0, 0, 0, 2],
+        &[29, 0, 2, 1],
+        &[9, 0, 0, 1],
+    ]));
+    seeds.push(program(&[
+        &[13, 0, 0, 0, 0],
+        &[32, 2, 0],
+        &[13, 0, 0, 1, 0],
+        &[33, 2, 0, 0, 0],
+        &[13, 0, 0, 2, 0],
     ]));
     seeds
 }

@@ -1,8 +1,10 @@
-//! TSV, CSV and JSON Lines: `[options] [columns MARK 0] content`. Columns, where asked for, stand in the parts 1 to 3.
+//! TSV, CSV and JSON Lines: `[options] [columns MARK 0] content`. Columns, where asked for, stand in the parts 1 to 3, the separator of
+//! several labels in part 4.
 
 use std::io::Read;
 
 use bert::data::{Dataset, FileFormat, Header, Labels, ReadOptions};
+use bert::problem::ProblemType;
 
 use super::Target;
 use crate::input::{self, Bytes};
@@ -66,6 +68,7 @@ impl Read for Slowly<'_> {
 fn run(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let format = bytes.one_of(&[FileFormat::Tsv, FileFormat::Csv, FileFormat::JsonLines]);
+    let problem_type = bytes.one_of(&ProblemType::ALL);
     let header = bytes.one_of(&[Header::Auto, Header::Present, Header::Absent]);
     let labels_are_ids = bytes.bit();
     let at_a_time = 1 + bytes.below(64);
@@ -81,6 +84,8 @@ fn run(bytes: &[u8]) {
         pair_column: part(b'2'),
         label_column: part(b'3'),
         labels_are_ids,
+        problem_type,
+        label_separator: part(b'4'),
     };
     let whole = Dataset::read(content, format, "the file", &options);
     let slowly = Dataset::read(Slowly(content, at_a_time), format, "the file", &options);
@@ -93,10 +98,10 @@ fn run(bytes: &[u8]) {
     };
     assert!(!dataset.is_empty());
     if let Some(labels) = answer(Labels::from_dataset(&dataset)) {
-        let classes = labels
-            .classes_of(&dataset)
+        let targets = labels
+            .targets_of(&dataset, problem_type)
             .expect("they are the data set's own");
-        assert_eq!(classes.len(), dataset.len());
+        assert_eq!(targets.len(), dataset.len());
     }
     if let Some((train, validation)) = answer(dataset.split(0.3, 7)) {
         assert_eq!(train.len() + validation.len(), dataset.len());
@@ -111,15 +116,29 @@ fn seeds() -> Vec<Vec<u8>> {
     let json = b"{\"text\": \"good \\u00e9 \\ud83d\\ude00\", \"label\": 1}\n\n{\"label\": \"no\", \"text\": \"\", \"x\": [1, {\"y\": null}]}\n";
     let pairs = b"{\"premise\":\"a\",\"hypothesis\":\"b\",\"label\":0}\n{\"premise\":\"c\",\"hypothesis\":\"d\",\"label\":2}";
     let columns: &[(u8, &[u8])] = &[(b'1', b"2"), (b'3', b"LABEL")];
+    let lists = b"text\tlabel\na\tx|y\nb\t\nc\ty\n";
+    let numbers = b"text,label\na,1.5\nb,-2e-3\n";
+    let arrays =
+        b"{\"text\": \"a\", \"label\": [\"x\", \"y\"]}\n{\"text\": \"b\", \"label\": []}\n";
+    let vectors =
+        b"{\"text\": \"a\", \"label\": [0.5, -1]}\n{\"text\": \"b\", \"label\": [1, 2e0]}\n";
     vec![
-        [&[0, 0, 0, 1], tsv.as_slice()].concat(),
-        [&[0, 2, 0, 5], plain.as_slice()].concat(),
-        input::join(&[&[1, 0, 0, 3], csv.as_slice()].concat(), columns),
-        [&[1, 1, 1, 3], ids.as_slice()].concat(),
-        [&[2, 0, 0, 2], json.as_slice()].concat(),
+        [&[0, 0, 0, 0, 1], tsv.as_slice()].concat(),
+        [&[0, 0, 2, 0, 5], plain.as_slice()].concat(),
+        input::join(&[&[1, 0, 0, 0, 3], csv.as_slice()].concat(), columns),
+        [&[1, 0, 1, 1, 3], ids.as_slice()].concat(),
+        [&[2, 0, 0, 0, 2], json.as_slice()].concat(),
         input::join(
-            &[&[2, 0, 1, 40], pairs.as_slice()].concat(),
+            &[&[2, 0, 0, 1, 40], pairs.as_slice()].concat(),
             &[(b'1', b"premise"), (b'2', b"hypothesis"), (b'3', b"label")],
         ),
+        [&[0, 1, 0, 0, 9], lists.as_slice()].concat(),
+        input::join(
+            &[&[0, 1, 0, 0, 9], lists.as_slice()].concat(),
+            &[(b'4', b", ")],
+        ),
+        [&[1, 2, 0, 0, 9], numbers.as_slice()].concat(),
+        [&[2, 1, 0, 0, 9], arrays.as_slice()].concat(),
+        [&[2, 2, 0, 0, 9], vectors.as_slice()].concat(),
     ]
 }

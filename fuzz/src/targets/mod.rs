@@ -1,6 +1,8 @@
 //! The targets. A new one is a file here with a [`Target`], and its line in [`TARGETS`].
 
+mod adapter;
 mod capi;
+mod checkpoint;
 mod config;
 mod data_files;
 mod model_buffer;
@@ -37,4 +39,6 @@ pub const TARGETS: &[Target] = &[
     data_files::TARGET,
     texts::TARGET,
     capi::TARGET,
+    adapter::TARGET,
+    checkpoint::TARGET,
 ];

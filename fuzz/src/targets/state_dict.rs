@@ -141,7 +141,7 @@ fn pickled_text(text: &str) -> Vec<u8> {
 fn pickled_sizes(sizes: &[usize]) -> Vec<u8> {
     let mut pickle = vec![b'('];
     for size in sizes {
-        pickle.extend([&[b'M'], (*size as u16).to_le_bytes().as_slice()].concat());
+        pickle.extend([b"M".as_slice(), (*size as u16).to_le_bytes().as_slice()].concat());
     }
     pickle.push(b't');
     pickle
