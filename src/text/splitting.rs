@@ -85,6 +85,7 @@ impl Step for At {
             }
             let splits = class(symbol) & self.bits != 0;
             match self.behavior {
+                B::Removed if splits && out.last() == Some(&END) => {}
                 B::Removed if splits => out.push(END),
                 B::Isolated if splits => out.extend([END, symbol, END]),
                 // The first of several is merged, and each of the others stands alone.
@@ -116,6 +117,8 @@ impl Step for Bert {
             match class(symbol) & (SPACE | PUNCTUATION) {
                 0 => out.push(symbol),
                 PUNCTUATION => out.extend([END, symbol, END]),
+                // Of whitespace one mark is enough.
+                _ if out.last() == Some(&END) => {}
                 _ => out.push(END),
             }
         }
@@ -141,7 +144,9 @@ impl Step for WordsAndOthers {
                 (WORD, _) => WORD,
                 (_, SPACE) => {
                     self.previous = 0;
-                    out.push(END);
+                    if out.last() != Some(&END) {
+                        out.push(END);
+                    }
                     continue;
                 }
                 _ => 1,
