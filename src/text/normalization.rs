@@ -8,7 +8,7 @@ use super::characters::{
     CANONICAL, COMBINES, COMPATIBLE, DROPPED, JOINS, MARK, NONSPACING, SPACE, UPPER, class,
     combining_class, lower,
 };
-use super::symbols::{BLOCK, END, Step, character};
+use super::symbols::{BLOCK, END, Step, character, copy_plain};
 
 /// One normalizer, ready to make a step from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +130,15 @@ struct Clean;
 
 impl Step for Clean {
     fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
+        // Without an early end, so that it is done for many at once.
+        let printable = |symbol: &u32| symbol.wrapping_sub(0x20) < 0x5f;
+        if input
+            .iter()
+            .fold(true, |all, symbol| all & printable(symbol))
+        {
+            out.extend_from_slice(input);
+            return input.len();
+        }
         out.extend(input.iter().filter_map(|&symbol| {
             if symbol >= END {
                 return Some(symbol);
@@ -263,10 +272,7 @@ impl Step for Decompose {
                 if !self.marks.release(out) {
                     return place;
                 }
-                let others = input[place..].iter().position(|&symbol| !plain(symbol));
-                let end = others.map_or(input.len(), |others| place + others);
-                out.extend_from_slice(&input[place..end]);
-                place = end;
+                place += copy_plain(&input[place..], out, plain);
                 continue;
             }
             let bits = class(symbol);
@@ -474,14 +480,17 @@ const SPACES: [char; 25] = [
 
 impl Step for Strip {
     fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
-        for (place, &symbol) in input.iter().enumerate() {
+        let mut place = 0;
+        while let Some(&symbol) = input.get(place) {
             if symbol >= END {
                 self.held.clear();
                 self.started = false;
                 out.push(symbol);
+                place += 1;
                 continue;
             }
             if class(symbol) & SPACE != 0 {
+                place += 1;
                 if self.left && !self.started {
                     continue;
                 }
@@ -507,7 +516,9 @@ impl Step for Strip {
             self.held.clear();
             self.released = 0;
             self.started = true;
-            out.push(symbol);
+            place += copy_plain(&input[place..], out, |symbol| {
+                symbol < END && class(symbol) & SPACE == 0
+            });
         }
         input.len()
     }
