@@ -131,11 +131,8 @@ struct Clean;
 impl Step for Clean {
     fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
         // Without an early end, so that it is done for many at once.
-        let printable = |symbol: &u32| symbol.wrapping_sub(0x20) < 0x5f;
-        if input
-            .iter()
-            .fold(true, |all, symbol| all & printable(symbol))
-        {
+        let other = |symbol: &u32| u32::from(symbol.wrapping_sub(0x20) >= 0x5f);
+        if input.iter().fold(0, |any, symbol| any | other(symbol)) == 0 {
             out.extend_from_slice(input);
             return input.len();
         }
