@@ -196,9 +196,11 @@ impl LongWord {
         let end = self.symbols.len();
         // Back from the last places, always from the last one that is left, until one is left.
         let mut left = vec![false; end + 1];
-        let first = (end + 1).saturating_sub(merges.longest);
-        left[first..].fill(true);
-        let mut count = end + 1 - first;
+        let mut count = 0;
+        for place in &mut left[(end + 1).saturating_sub(merges.longest)..] {
+            *place = true;
+            count += 1;
+        }
         let mut place = end;
         while count > 1 {
             if left[place] {
