@@ -30,36 +30,71 @@ pub(super) const LETTER: u16 = 1 << 7;
 pub(super) const NUMBER: u16 = 1 << 8;
 /// Lower-casing changes it.
 pub(super) const UPPER: u16 = 1 << 9;
-/// Has a canonical decomposition or a combining class.
+/// Has a canonical decomposition.
 pub(super) const CANONICAL: u16 = 1 << 10;
-/// Has a compatible decomposition or a combining class.
+/// Has a compatible decomposition.
 pub(super) const COMPATIBLE: u16 = 1 << 11;
 /// May be joined to the character before it by composition.
 pub(super) const JOINS: u16 = 1 << 12;
+/// Has a combining class other than 0.
+pub(super) const COMBINES: u16 = 1 << 13;
 
 const PAGE: usize = 256;
-type Page = Box<[u16; PAGE]>;
-static PAGES: [OnceLock<Page>; 0x11_0000 / PAGE] = [const { OnceLock::new() }; 0x11_0000 / PAGE];
+
+struct Page {
+    bits: [u16; PAGE],
+    /// Canonical combining classes.
+    combining: [u8; PAGE],
+    /// The character in lower case, where that is one.
+    lower: [Option<char>; PAGE],
+}
+
+static PAGES: [OnceLock<Box<Page>>; 0x11_0000 / PAGE] =
+    [const { OnceLock::new() }; 0x11_0000 / PAGE];
+
+#[inline]
+fn page(character: u32) -> &'static Page {
+    let page = character as usize / PAGE;
+    match PAGES[page].get() {
+        Some(page) => page,
+        None => PAGES[page].get_or_init(|| work_out(page)),
+    }
+}
 
 /// The bits of a character, which must be under 0x11_0000.
 #[inline]
 pub(super) fn class(character: u32) -> u16 {
-    let (page, place) = (character as usize / PAGE, character as usize % PAGE);
-    match PAGES[page].get() {
-        Some(bits) => bits[place],
-        None => PAGES[page].get_or_init(|| work_out(page))[place],
-    }
+    page(character).bits[character as usize % PAGE]
+}
+
+/// The canonical combining class of a character, which must be under 0x11_0000.
+#[inline]
+pub(super) fn combining_class(character: u32) -> u8 {
+    page(character).combining[character as usize % PAGE]
+}
+
+/// The character in lower case, where that is one character; it must be under 0x11_0000.
+#[inline]
+pub(super) fn lower(character: u32) -> Option<char> {
+    page(character).lower[character as usize % PAGE]
 }
 
 #[cold]
-fn work_out(page: usize) -> Page {
-    let mut bits = Box::new([0; PAGE]);
-    for (place, bits) in bits.iter_mut().enumerate() {
+fn work_out(page: usize) -> Box<Page> {
+    let mut all = Box::new(Page {
+        bits: [0; PAGE],
+        combining: [0; PAGE],
+        lower: [None; PAGE],
+    });
+    for place in 0..PAGE {
         if let Some(c) = char::from_u32((page * PAGE + place) as u32) {
-            *bits = bits_of(c);
+            all.bits[place] = bits_of(c);
+            all.combining[place] = canonical_combining_class(c);
+            let mut lower = c.to_lowercase();
+            all.lower[place] = lower.next().filter(|_| lower.next().is_none());
         }
     }
-    bits
+    all
 }
 
 fn bits_of(c: char) -> u16 {
@@ -86,14 +121,9 @@ fn bits_of(c: char) -> u16 {
         (LETTER, LETTERS.contains(c)),
         (NUMBER, NUMBERS.contains(c)),
         (UPPER, lowered),
-        (
-            CANONICAL,
-            combines || changes(|c, each| decompose_canonical(c, each)),
-        ),
-        (
-            COMPATIBLE,
-            combines || changes(|c, each| decompose_compatible(c, each)),
-        ),
+        (CANONICAL, changes(|c, each| decompose_canonical(c, each))),
+        (COMPATIBLE, changes(|c, each| decompose_compatible(c, each))),
+        (COMBINES, combines),
         (JOINS, combines || JOINING.contains(&c)),
     ]
     .into_iter()
@@ -177,9 +207,6 @@ mod tests {
         assert_eq!(class('$' as u32), PUNCTUATION);
         assert_eq!(class('é' as u32), WORD | LETTER | CANONICAL | COMPATIBLE);
         assert_eq!(class('ﬁ' as u32), WORD | LETTER | COMPATIBLE);
-        assert_eq!(
-            class(0x301),
-            WORD | NONSPACING | MARK | CANONICAL | COMPATIBLE | JOINS
-        );
+        assert_eq!(class(0x301), WORD | NONSPACING | MARK | JOINS | COMBINES);
     }
 }

@@ -2,14 +2,13 @@
 //! each came from.
 
 use tokenizers::normalizers::NormalizerWrapper;
-use unicode_normalization_alignments::char::{
-    canonical_combining_class, compose, decompose_canonical, decompose_compatible,
-};
+use unicode_normalization_alignments::char::{compose, decompose_canonical, decompose_compatible};
 
 use super::characters::{
-    CANONICAL, COMPATIBLE, DROPPED, JOINS, MARK, NONSPACING, SPACE, UPPER, class,
+    CANONICAL, COMBINES, COMPATIBLE, DROPPED, JOINS, MARK, NONSPACING, SPACE, UPPER, class,
+    combining_class, lower,
 };
-use super::symbols::{BLOCK, END, Step, character};
+use super::symbols::{BLOCK, END, Step, character, copy_plain};
 
 /// One normalizer, ready to make a step from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +130,12 @@ struct Clean;
 
 impl Step for Clean {
     fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
+        // Without an early end, so that it is done for many at once.
+        let other = |symbol: &u32| u32::from(symbol.wrapping_sub(0x20) >= 0x5f);
+        if input.iter().fold(0, |any, symbol| any | other(symbol)) == 0 {
+            out.extend_from_slice(input);
+            return input.len();
+        }
         out.extend(input.iter().filter_map(|&symbol| {
             if symbol >= END {
                 return Some(symbol);
@@ -185,6 +190,8 @@ impl Step for SeparateChinese {
 struct Marks {
     /// Class and character, the class in the upper 8 bits.
     waiting: Vec<u32>,
+    /// The classes that there are, a bit for each.
+    classes: [u64; 4],
     /// While they are given out: the class, and how many were looked at for it.
     at: Option<(u32, usize)>,
 }
@@ -193,8 +200,14 @@ impl Marks {
     /// As many are sorted in one go.
     const FEW: usize = if cfg!(test) { 2 } else { 64 };
 
-    fn push(&mut self, mark: char, class: u8) {
-        self.waiting.push(u32::from(class) << 24 | mark as u32);
+    fn push(&mut self, mark: u32, class: u8) {
+        self.classes[usize::from(class / 64)] |= 1 << (class % 64);
+        self.waiting.push(u32::from(class) << 24 | mark);
+    }
+
+    /// The next class that there is.
+    fn class_from(&self, class: u32) -> Option<u32> {
+        (class..256).find(|class| self.classes[*class as usize / 64] >> (class % 64) & 1 == 1)
     }
 
     /// Appends them to `out`, in order; false where a block was filled before all were.
@@ -203,18 +216,15 @@ impl Marks {
         if self.waiting.len() <= Self::FEW {
             self.waiting.sort_by_key(|mark| mark >> 24);
             out.extend(self.waiting.drain(..).map(|mark| mark & CHARACTER));
+            self.classes = [0; 4];
             return true;
         }
         // Sorting in place isn't stable, and otherwise takes as much memory again: so once through for each class.
-        let next = |class: u32, marks: &[u32]| {
-            let classes = marks.iter().map(|mark| mark >> 24);
-            classes.filter(|&c| c > class).min()
+        let (mut at, mut from) = match self.at {
+            Some((class, from)) => (Some(class), from),
+            None => (self.class_from(1), 0),
         };
-        let (mut class, mut from) = match self.at {
-            Some(at) => at,
-            None => (next(0, &self.waiting).unwrap_or(1), 0),
-        };
-        loop {
+        while let Some(class) = at {
             for (place, &mark) in self.waiting.iter().enumerate().skip(from) {
                 if mark >> 24 == class {
                     if out.len() >= BLOCK {
@@ -224,10 +234,7 @@ impl Marks {
                     out.push(mark & CHARACTER);
                 }
             }
-            match next(class, &self.waiting) {
-                Some(higher) => (class, from) = (higher, 0),
-                None => break,
-            }
+            (at, from) = (self.class_from(class + 1), 0);
         }
         *self = Marks::default();
         true
@@ -252,29 +259,37 @@ impl Step for Decompose {
             CANONICAL
         };
         let mut parts: Vec<(char, u8)> = Vec::new();
-        for (place, &symbol) in input.iter().enumerate() {
-            let c = match character(symbol) {
-                Some(c) if symbol >= 0x80 => c,
-                _ => {
-                    if !self.marks.release(out) {
-                        return place;
-                    }
-                    out.push(symbol);
-                    continue;
-                }
+        let mut place = 0;
+        while let Some(&symbol) = input.get(place) {
+            let plain = |symbol: u32| {
+                !(0x80..END).contains(&symbol)
+                    || class(symbol) & (special | COMBINES | self.drop) == 0
             };
-            let bits = class(symbol);
-            if bits & special == 0 {
+            if plain(symbol) {
                 if !self.marks.release(out) {
                     return place;
                 }
-                if bits & self.drop == 0 {
-                    out.push(symbol);
-                }
+                place += copy_plain(&input[place..], out, plain);
                 continue;
             }
+            let bits = class(symbol);
+            if bits & special == 0 {
+                if bits & COMBINES == 0 {
+                    if !self.marks.release(out) {
+                        return place;
+                    }
+                } else if bits & self.drop == 0 {
+                    self.marks.push(symbol, combining_class(symbol));
+                }
+                place += 1;
+                continue;
+            }
+            let Some(c) = character(symbol) else {
+                place += 1;
+                continue;
+            };
             parts.clear();
-            let part = |part| parts.push((part, canonical_combining_class(part)));
+            let part = |part| parts.push((part, combining_class(part as u32)));
             if self.compatible {
                 decompose_compatible(c, part);
             } else {
@@ -289,7 +304,7 @@ impl Step for Decompose {
                 let dropped = class(part as u32) & self.drop != 0;
                 if combining != 0 {
                     if !dropped {
-                        self.marks.push(part, combining);
+                        self.marks.push(part as u32, combining);
                     }
                 } else {
                     if !self.marks.release(out) {
@@ -300,6 +315,7 @@ impl Step for Decompose {
                     }
                 }
             }
+            place += 1;
         }
         input.len()
     }
@@ -343,25 +359,32 @@ impl Compose {
 
 impl Step for Compose {
     fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
-        for (place, &symbol) in input.iter().enumerate() {
-            let c = match character(symbol) {
-                Some(c) => c,
-                None => {
-                    if !self.release(out) {
-                        return place;
-                    }
-                    out.push(symbol);
-                    continue;
-                }
-            };
-            if symbol < 0x300 || class(symbol) & JOINS == 0 {
+        let apart = |symbol: u32| symbol < 0x300 || class(symbol) & JOINS == 0;
+        let mut place = 0;
+        while let Some(&symbol) = input.get(place) {
+            let Some(c) = character(symbol) else {
                 if !self.release(out) {
                     return place;
                 }
-                self.base = Some(c);
+                out.push(symbol);
+                place += 1;
+                continue;
+            };
+            if apart(symbol) {
+                if !self.release(out) {
+                    return place;
+                }
+                // Of those that aren't joined to what is before them all but the last are complete.
+                let joins = input[place..]
+                    .iter()
+                    .position(|&symbol| symbol >= END || !apart(symbol));
+                let end = joins.map_or(input.len(), |joins| place + joins);
+                out.extend_from_slice(&input[place..end - 1]);
+                self.base = character(input[end - 1]);
+                place = end;
                 continue;
             }
-            let combining = canonical_combining_class(c);
+            let combining = combining_class(symbol);
             // While marks are given out there is no base: their release goes on, whatever comes.
             if self.released > 0 && !self.release(out) {
                 return place;
@@ -372,6 +395,7 @@ impl Step for Compose {
                 } else {
                     self.base = Some(c);
                 }
+                place += 1;
                 continue;
             };
             let blocked = !self.marks.is_empty() && self.last >= combining;
@@ -388,6 +412,7 @@ impl Step for Compose {
                     self.last = combining;
                 }
             }
+            place += 1;
         }
         input.len()
     }
@@ -421,11 +446,12 @@ impl Step for Lowercase {
             return input.len();
         }
         for &symbol in input {
-            match character(symbol) {
-                Some(c) if symbol >= 0x80 && class(symbol) & UPPER != 0 => {
-                    out.extend(c.to_lowercase().map(u32::from));
-                }
-                _ => out.push(ascii(symbol)),
+            if !(0x80..END).contains(&symbol) || class(symbol) & UPPER == 0 {
+                out.push(ascii(symbol));
+            } else if let Some(one) = lower(symbol) {
+                out.push(one as u32);
+            } else if let Some(c) = character(symbol) {
+                out.extend(c.to_lowercase().map(u32::from));
             }
         }
         input.len()
@@ -451,14 +477,17 @@ const SPACES: [char; 25] = [
 
 impl Step for Strip {
     fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
-        for (place, &symbol) in input.iter().enumerate() {
+        let mut place = 0;
+        while let Some(&symbol) = input.get(place) {
             if symbol >= END {
                 self.held.clear();
                 self.started = false;
                 out.push(symbol);
+                place += 1;
                 continue;
             }
             if class(symbol) & SPACE != 0 {
+                place += 1;
                 if self.left && !self.started {
                     continue;
                 }
@@ -484,7 +513,9 @@ impl Step for Strip {
             self.held.clear();
             self.released = 0;
             self.started = true;
-            out.push(symbol);
+            place += copy_plain(&input[place..], out, |symbol| {
+                symbol < END && class(symbol) & SPACE == 0
+            });
         }
         input.len()
     }

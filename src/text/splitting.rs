@@ -5,7 +5,7 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
 use super::characters::{LETTER, NUMBER, NUMERIC, PUNCTUATION, SPACE, WORD, class};
 use super::normalization::push_bytes;
-use super::symbols::{END, Step};
+use super::symbols::{END, Step, copy_plain};
 
 /// One pre-tokenizer, ready to make a step from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,26 @@ struct At {
 impl Step for At {
     fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
         use SplitDelimiterBehavior as B;
-        for &symbol in input {
+        let mut place = 0;
+        while place < input.len() {
+            if self.behavior != B::Contiguous || self.previous == Some(false) {
+                place += copy_plain(&input[place..], out, |symbol| {
+                    symbol < END && class(symbol) & self.bits == 0
+                });
+            }
+            // Whitespace often stands together.
+            while self.behavior == B::Removed
+                && out.last() == Some(&END)
+                && input
+                    .get(place)
+                    .is_some_and(|&symbol| symbol < END && class(symbol) & self.bits != 0)
+            {
+                place += 1;
+            }
+            let Some(&symbol) = input.get(place) else {
+                break;
+            };
+            place += 1;
             if symbol >= END {
                 self.previous = None;
                 out.push(symbol);
@@ -108,15 +127,22 @@ struct Bert;
 
 impl Step for Bert {
     fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
-        for &symbol in input {
-            if symbol >= END {
-                out.push(symbol);
-                continue;
-            }
-            match class(symbol) & (SPACE | PUNCTUATION) {
-                0 => out.push(symbol),
-                PUNCTUATION => out.extend([END, symbol, END]),
-                _ => out.push(END),
+        let plain = |symbol: u32| {
+            (symbol | 0x20).wrapping_sub(0x61) < 26
+                || symbol >= END
+                || class(symbol) & (SPACE | PUNCTUATION) == 0
+        };
+        let mut place = 0;
+        while place < input.len() {
+            place += copy_plain(&input[place..], out, plain);
+            for &symbol in input[place..].iter().take_while(|&&symbol| !plain(symbol)) {
+                place += 1;
+                if class(symbol) & PUNCTUATION != 0 {
+                    out.extend([END, symbol, END]);
+                } else if out.last() != Some(&END) {
+                    // Of whitespace one mark is enough.
+                    out.push(END);
+                }
             }
         }
         input.len()
@@ -141,7 +167,9 @@ impl Step for WordsAndOthers {
                 (WORD, _) => WORD,
                 (_, SPACE) => {
                     self.previous = 0;
-                    out.push(END);
+                    if out.last() != Some(&END) {
+                        out.push(END);
+                    }
                     continue;
                 }
                 _ => 1,

@@ -21,6 +21,15 @@ pub(super) fn character(symbol: u32) -> Option<char> {
     char::from_u32(symbol)
 }
 
+/// Appends to `out` what `input` begins with of symbols that are `plain`, all in one go; gives their number.
+#[inline]
+pub(super) fn copy_plain(input: &[u32], out: &mut Vec<u32>, plain: impl Fn(u32) -> bool) -> usize {
+    let count = input.iter().position(|&symbol| !plain(symbol));
+    let count = count.unwrap_or(input.len());
+    out.extend_from_slice(&input[..count]);
+    count
+}
+
 /// One step of normalization or cutting. What it does restarts behind each mark.
 pub(super) trait Step: Send {
     /// Takes symbols from `input` and appends to `out` what they become. Gives the number of those taken: all, unless

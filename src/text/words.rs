@@ -96,6 +96,50 @@ impl Vocabulary {
     }
 }
 
+/// What became of words that came lately: a text says most of its words again, and merging is slow beside.
+#[derive(Default)]
+struct Recent {
+    /// By a hash of the word; empty until some words have come, as most texts are short.
+    entries: Vec<Option<Known>>,
+    words: usize,
+}
+
+/// A word and its ids.
+type Known = (Box<[char]>, Box<[u32]>);
+
+impl Recent {
+    const ENTRIES: usize = if cfg!(test) { 8 } else { 4096 };
+    /// Longer words aren't kept.
+    const LONGEST: usize = 32;
+    /// How many words come before any is kept.
+    const AFTER: usize = if cfg!(test) { 2 } else { 128 };
+
+    fn place(word: &[char]) -> usize {
+        let hash = word.iter().fold(0u64, |hash, &c| {
+            (hash ^ u64::from(c))
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(23)
+        });
+        (hash >> 32) as usize % Self::ENTRIES
+    }
+
+    fn get(&self, word: &[char]) -> Option<&[u32]> {
+        let (kept, ids) = self.entries.get(Self::place(word))?.as_ref()?;
+        (**kept == *word).then_some(ids)
+    }
+
+    fn keep(&mut self, word: &[char], ids: &[u32]) {
+        self.words += 1;
+        if self.words < Self::AFTER || word.len() > Self::LONGEST {
+            return;
+        }
+        if self.entries.is_empty() {
+            self.entries.resize_with(Self::ENTRIES, || None);
+        }
+        self.entries[Self::place(word)] = Some((word.into(), ids.into()));
+    }
+}
+
 /// Makes ids of a stream of symbols.
 pub(super) struct Words<'a> {
     model: &'a ModelWrapper,
@@ -103,6 +147,7 @@ pub(super) struct Words<'a> {
     /// The word's characters so far, at most one more than the model needs to see of it.
     word: Vec<char>,
     text: String,
+    recent: Recent,
     /// A BPE word that is too long for that.
     long: Option<Long<'a>>,
 }
@@ -114,6 +159,7 @@ impl<'a> Words<'a> {
             vocabulary,
             word: Vec::new(),
             text: String::new(),
+            recent: Recent::default(),
             long: None,
         }
     }
@@ -219,14 +265,19 @@ impl<'a> Words<'a> {
                 });
             }
             Vocabulary::WordPiece(pieces) => pieces.tokens(self.model, &word, ids)?,
-            Vocabulary::Bpe(_) => {
-                self.text.extend(&word);
-                let tokens = self
-                    .model
-                    .tokenize(&self.text)
-                    .map_err(unexpected("cutting words into tokens"))?;
-                ids.extend(tokens.iter().map(|token| token.id));
-            }
+            Vocabulary::Bpe(_) => match self.recent.get(&word) {
+                Some(known) => ids.extend_from_slice(known),
+                None => {
+                    self.text.extend(&word);
+                    let tokens = self
+                        .model
+                        .tokenize(&self.text)
+                        .map_err(unexpected("cutting words into tokens"))?;
+                    let before = ids.len();
+                    ids.extend(tokens.iter().map(|token| token.id));
+                    self.recent.keep(&word, &ids[before..]);
+                }
+            },
         }
         self.word = word;
         self.word.clear();
