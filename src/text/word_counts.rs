@@ -25,11 +25,10 @@ pub(super) fn count_words(texts: &[&str], pipeline: &Pipeline) -> Result<Vec<(St
             for text in texts {
                 let mut counted = Ok(());
                 pipeline.each_word(text, |word| {
-                    if word.chars().nth(MAX_WORD_CHARS).is_none() && !SPECIAL_TOKENS.contains(&word)
-                    {
-                        if counted.is_ok() {
-                            counted = counts.add(word, 1);
-                        }
+                    let is_word = word.chars().nth(MAX_WORD_CHARS).is_none()
+                        && !SPECIAL_TOKENS.contains(&word);
+                    if is_word && counted.is_ok() {
+                        counted = counts.add(word, 1);
                     }
                 })?;
                 counted?;
