@@ -34,7 +34,8 @@ fn write_header(root: &Path, out: &Path) {
     // The C ABI's files alone, in the order in which the header tells of them.
     let mut builder = cbindgen::Builder::new().with_config(config);
     for file in [
-        "status", "global", "handles", "dataset", "model", "trainer", "predict",
+        "status", "global", "handles", "problem", "dataset", "model", "adapter", "trainer",
+        "predict",
     ] {
         builder = builder.with_src(root.join(format!("src/capi/{file}.rs")));
     }

@@ -19,7 +19,9 @@ function(run)
 endfunction()
 
 # One object of all: names that are no longer global can still be found inside it.
-run("${LINKER}" -r --whole-archive "${ARCHIVE}" -o "${directory}/all.o")
+# Section groups go: of groups with one name a linker keeps the first library's alone, and the names that were global in
+# the other's would lead nowhere (the one through which a panic finds its handler is such a group).
+run("${LINKER}" -r --force-group-allocation --whole-archive "${ARCHIVE}" -o "${directory}/all.o")
 # Rust's standard library brings LLVM bitcode along, which nothing can use once it is merged, and which breaks ar.
 run("${OBJCOPY}" "--keep-global-symbols=${directory}/names.txt" --remove-section=.llvmbc --remove-section=.llvmcmd
     "${directory}/all.o" "${directory}/bert.o")

@@ -2,8 +2,10 @@
  *
  *     classify [options] MODEL-DIRECTORY < texts.txt
  *
- * Output: label and probability, separated by a tab; with --json a JSON object a line. Lines may be of any length and
- * must be UTF-8; an empty line is a text too. Lines are classified in batches, but an answer never waits for input that
+ * Output: label and probability, separated by a tab; of a multi-label model all labels that a text has, each with its
+ * probability, the best first; of a regression model the numbers. With --json a JSON object a line. Lines may be of any
+ * length; an empty line is a text too. One that isn't UTF-8 is reported, has an empty line for its answer (with --json
+ * an object with "error"), and makes the exit code 1. Lines are classified in batches, but an answer never waits for input that
  * isn't there yet, so that the program can be typed to, or driven by another one through pipes. */
 
 #define _POSIX_C_SOURCE 200809L
@@ -21,8 +23,9 @@
 
 static const char usage[] =
     "usage: classify [options] MODEL-DIRECTORY < texts\n"
-    "  --json          a JSON object a line: text, label, probability\n"
+    "  --json          a JSON object a line: text, and label and probability, or labels, or values\n"
     "  --top K         the K most probable labels, the best first\n"
+    "  --threshold P   probability from which on a text has a label (multi-label); default 0.5\n"
     "  --pair          each line holds two texts, separated by a tab\n"
     "  --windows       classify long texts by overlapping windows; without it they are cut\n"
     "  --device NAME   cpu (default), cuda, cuda:N or auto\n"
@@ -30,8 +33,14 @@ static const char usage[] =
 
 static struct {
     int json, pair, windows, top;
+    double threshold;
     const char *device, *model;
-} options = {0, 0, 0, 0, "cpu", NULL};
+} options = {0, 0, 0, 0, 0.5, "cpu", NULL};
+
+/* The model and what it answers, and whether a line could not be answered. */
+static bert_model *model;
+static bert_info info;
+static int has_failed;
 
 static void fail(const char *what) {
     fprintf(stderr, "classify: %s\n", what);
@@ -70,12 +79,19 @@ static void read_arguments(int argc, char **argv) {
         } else if (strcmp(argument, "--help") == 0) {
             fputs(usage, stdout);
             exit(0);
-        } else if (strcmp(argument, "--top") == 0 || strcmp(argument, "--device") == 0) {
+        } else if (strcmp(argument, "--top") == 0 || strcmp(argument, "--device") == 0 ||
+                   strcmp(argument, "--threshold") == 0) {
             if (++i == argc) {
                 wrong_usage("a value is missing after ", argument);
             }
             if (strcmp(argument, "--device") == 0) {
                 options.device = argv[i];
+            } else if (strcmp(argument, "--threshold") == 0) {
+                char *end;
+                options.threshold = strtod(argv[i], &end);
+                if (*argv[i] == '\0' || *end != '\0' || !(options.threshold >= 0 && options.threshold <= 1)) {
+                    wrong_usage("--threshold needs a number from 0 to 1, not ", argv[i]);
+                }
             } else {
                 char *end;
                 long top = strtol(argv[i], &end, 10);
@@ -201,7 +217,7 @@ static void print_json_string(const char *text, size_t length) {
     putchar('"');
 }
 
-static void print_label(const bert_model *model, int32_t label_id, float probability) {
+static void print_label(int32_t label_id, float probability) {
     const char *name;
     size_t length;
     check(bert_label_name(model, label_id, &name, &length), "bert_label_name");
@@ -218,8 +234,42 @@ static void print_label(const bert_model *model, int32_t label_id, float probabi
     }
 }
 
-static void print_answer(const bert_model *model, size_t i, const int32_t *label_ids, const float *probabilities,
-                         int top) {
+/* Labels with their probabilities: in JSON a list of that name. */
+static void print_labels(const char *key, const int32_t *label_ids, const float *probabilities, size_t count) {
+    if (options.json) {
+        printf("\"%s\":[", key);
+    }
+    for (size_t k = 0; k < count; k++) {
+        if (options.json) {
+            printf(k == 0 ? "{" : ",{");
+            print_label(label_ids[k], probabilities[k]);
+            putchar('}');
+        } else {
+            if (k > 0) {
+                putchar('\t');
+            }
+            print_label(label_ids[k], probabilities[k]);
+        }
+    }
+    if (options.json) {
+        putchar(']');
+    }
+}
+
+static void print_values(const float *values, size_t count) {
+    if (options.json) {
+        printf("\"values\":[");
+    }
+    for (size_t k = 0; k < count; k++) {
+        printf("%s%.6g", k == 0 ? "" : options.json ? "," : "\t", values[k]);
+    }
+    if (options.json) {
+        putchar(']');
+    }
+}
+
+/* One line: `label_ids` ranked with their probabilities in `numbers`, or a regression's values. */
+static void print_answer(size_t i, const int32_t *label_ids, const float *numbers, size_t count) {
     if (options.json) {
         printf("{\"text\":");
         print_json_string(batch.texts[i], batch.lengths[i]);
@@ -229,44 +279,71 @@ static void print_answer(const bert_model *model, size_t i, const int32_t *label
         }
         putchar(',');
     }
-    print_label(model, label_ids[0], probabilities[0]);
-    if (options.json && options.top > 0) {
-        printf(",\"top\":[");
-        for (int k = 0; k < top; k++) {
-            printf(k == 0 ? "{" : ",{");
-            print_label(model, label_ids[k], probabilities[k]);
-            putchar('}');
+    if (info.problem_type == BERT_PROBLEM_REGRESSION) {
+        print_values(numbers, count);
+    } else if (info.problem_type == BERT_PROBLEM_MULTI_LABEL) {
+        /* All labels that reach the threshold, or the best, whether they do or not. */
+        size_t shown = 0;
+        while (shown < count && (options.top > 0 || numbers[shown] >= options.threshold)) {
+            shown++;
         }
-        putchar(']');
+        print_labels(options.top > 0 ? "top" : "labels", label_ids, numbers, shown);
+    } else if (!options.json) {
+        print_labels(NULL, label_ids, numbers, count);
     } else {
-        for (int k = 1; k < top; k++) {
-            putchar('\t');
-            print_label(model, label_ids[k], probabilities[k]);
+        print_label(label_ids[0], numbers[0]);
+        if (options.top > 0) {
+            putchar(',');
+            print_labels("top", label_ids, numbers, count);
         }
     }
     printf(options.json ? "}\n" : "\n");
 }
 
-/* Classifies the lines that wait. `label_ids` and `probabilities` have room for BATCH * top numbers. */
-static void answer(const bert_model *model, const bert_predict_options *predict_options, int32_t *label_ids,
-                   float *probabilities) {
-    size_t top = (size_t)predict_options->top_k;
+/* Asks for the answers to `count` of the lines that wait, from `first` on, and prints them. `label_ids` and `numbers` have
+ * room for BATCH * per_text numbers. */
+static bert_status predict(size_t first, size_t count, const bert_predict_options *predict_options, int32_t *label_ids,
+                           float *numbers, size_t per_text) {
     bert_predictions predictions;
     check(bert_predictions_init(&predictions, sizeof predictions), "bert_predictions_init");
-    predictions.top_label_ids = label_ids;
-    predictions.top_label_ids_capacity = BATCH * top;
-    predictions.top_probabilities = probabilities;
-    predictions.top_probabilities_capacity = BATCH * top;
-    bert_status status = bert_predict_batch(model, batch.count, batch.texts, batch.lengths,
-                                            options.pair ? batch.pairs : NULL, options.pair ? batch.pair_lengths : NULL,
-                                            predict_options, &predictions);
-    if (status != BERT_OK) {
+    if (info.problem_type == BERT_PROBLEM_REGRESSION) {
+        predictions.values = numbers;
+        predictions.values_capacity = BATCH * per_text;
+    } else {
+        predictions.top_label_ids = label_ids;
+        predictions.top_label_ids_capacity = BATCH * per_text;
+        predictions.top_probabilities = numbers;
+        predictions.top_probabilities_capacity = BATCH * per_text;
+    }
+    bert_status status = bert_predict_batch(model, count, batch.texts + first, batch.lengths + first,
+                                            options.pair ? batch.pairs + first : NULL,
+                                            options.pair ? batch.pair_lengths + first : NULL, predict_options,
+                                            &predictions);
+    for (size_t i = 0; status == BERT_OK && i < count; i++) {
+        print_answer(first + i, label_ids + i * per_text, numbers + i * per_text, per_text);
+    }
+    return status;
+}
+
+/* Answers the lines that wait. */
+static void answer(const bert_predict_options *predict_options, int32_t *label_ids, float *numbers, size_t per_text) {
+    bert_status status = predict(0, batch.count, predict_options, label_ids, numbers, per_text);
+    /* A batch with a line that isn't UTF-8 is refused as a whole: line by line, the others have their answers. */
+    for (size_t i = 0; status == BERT_ERR_UTF8 && i < batch.count; i++) {
+        bert_status alone = predict(i, 1, predict_options, label_ids, numbers, per_text);
+        if (alone == BERT_ERR_UTF8) {
+            fprintf(stderr, "classify: line %llu: %s (%s)\n", batch.first_line + i, bert_last_error_message(),
+                    bert_status_string(alone));
+            printf(options.json ? "{\"error\":\"not UTF-8\"}\n" : "\n");
+            has_failed = 1;
+        } else {
+            check(alone, "bert_predict_batch");
+        }
+    }
+    if (status != BERT_OK && status != BERT_ERR_UTF8) {
         fprintf(stderr, "classify: lines %llu to %llu: %s (%s)\n", batch.first_line, batch.first_line + batch.count - 1,
                 bert_last_error_message(), bert_status_string(status));
         exit(1);
-    }
-    for (size_t i = 0; i < batch.count; i++) {
-        print_answer(model, i, label_ids + i * top, probabilities + i * top, (int)top);
     }
     /* Whoever reads the other end gets whole batches, and a full disk doesn't go unnoticed. */
     if (fflush(stdout) != 0) {
@@ -282,19 +359,29 @@ int main(int argc, char **argv) {
     bert_load_options load_options;
     check(bert_load_options_init(&load_options, sizeof load_options), "bert_load_options_init");
     load_options.device = options.device;
-    bert_model *model;
     check(bert_load(options.model, &load_options, &model), "bert_load");
-    bert_info info;
     check(bert_info_init(&info, sizeof info), "bert_info_init");
     check(bert_get_info(model, &info), "bert_get_info");
 
     bert_predict_options predict_options;
     check(bert_predict_options_init(&predict_options, sizeof predict_options), "bert_predict_options_init");
     predict_options.long_text = options.windows ? BERT_LONG_TEXT_WINDOWS : BERT_LONG_TEXT_TRUNCATE;
-    predict_options.top_k = options.top < 1 ? 1 : options.top < info.num_labels ? options.top : info.num_labels;
-    size_t room = BATCH * (size_t)predict_options.top_k;
+    /* The numbers of each text: all targets, all labels to choose from, or the best classes. */
+    int32_t per_text = info.num_labels;
+    if (info.problem_type == BERT_PROBLEM_REGRESSION) {
+        if (options.top > 0) {
+            wrong_usage("--top is for classification; this model gives numbers: ", options.model);
+        }
+    } else {
+        if (options.top > 0 || info.problem_type == BERT_PROBLEM_SINGLE_LABEL) {
+            int32_t top = options.top < 1 ? 1 : options.top;
+            per_text = top < per_text ? top : per_text;
+        }
+        predict_options.top_k = per_text;
+    }
+    size_t room = BATCH * (size_t)per_text;
     int32_t *label_ids = grow(NULL, room * sizeof *label_ids);
-    float *probabilities = grow(NULL, room * sizeof *probabilities);
+    float *numbers = grow(NULL, room * sizeof *numbers);
 
     for (;;) {
         char *line;
@@ -304,7 +391,7 @@ int main(int argc, char **argv) {
             add_to_batch(line, length);
         }
         if (batch.count > 0 && (next != A_LINE || batch.count == BATCH)) {
-            answer(model, &predict_options, label_ids, probabilities);
+            answer(&predict_options, label_ids, numbers, (size_t)per_text);
         }
         if (next == THE_END) {
             break;
@@ -316,7 +403,7 @@ int main(int argc, char **argv) {
     }
     free(input.bytes);
     free(label_ids);
-    free(probabilities);
+    free(numbers);
     bert_free(model);
-    return 0;
+    return has_failed;
 }

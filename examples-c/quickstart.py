@@ -54,6 +54,7 @@ class ModelOptions(ctypes.Structure):
         ("num_label_names", c_size_t),
         ("seed", c_uint64),
         ("device", c_char_p),
+        ("problem_type", c_int32),
     ]
 
 
@@ -74,6 +75,10 @@ class Progress(ctypes.Structure):
         ("eval_f1_macro", c_double),
         ("eval_f1_weighted", c_double),
         ("eval_matthews", c_double),
+        ("eval_f1_micro", c_double),
+        ("eval_mse", c_double),
+        ("eval_pearson", c_double),
+        ("eval_spearman", c_double),
     ]
 
 
@@ -108,9 +113,14 @@ class TrainOptions(ctypes.Structure):
         ("layer_learning_rate_decay", c_double),
         ("freeze_embeddings", c_int32),
         ("freeze_layers", c_int32),
+        ("checkpoint_path", c_char_p),
+        ("checkpoint_steps", c_int64),
+        ("checkpoint_minutes", c_double),
+        ("checkpoint_keep", c_int32),
         ("class_weights", POINTER(c_double)),
         ("num_class_weights", c_size_t),
         ("label_smoothing", c_double),
+        ("threshold", c_double),
         ("progress", ProgressCallback),
         ("progress_user_data", c_void_p),
     ]
@@ -127,6 +137,7 @@ class TrainReport(ctypes.Structure):
         ("best_metric", c_double),
         ("best_step", c_int64),
         ("restored_best", c_int32),
+        ("resumed_step", c_int64),
         ("tokens", c_int64),
         ("seconds", c_double),
     ]
@@ -140,6 +151,7 @@ class LoadOptions(ctypes.Structure):
         ("num_label_names", c_size_t),
         ("labels_from", c_void_p),
         ("seed", c_uint64),
+        ("problem_type", c_int32),
     ]
 
 
@@ -150,6 +162,7 @@ class Prediction(ctypes.Structure):
         ("probability", c_float),
         ("label", c_char_p),
         ("label_length", c_size_t),
+        ("value", c_float),
     ]
 
 

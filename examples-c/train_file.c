@@ -60,19 +60,21 @@ static bert_train_options train_options;
 
 /* The others. What is negative wasn't given. */
 static struct {
-    const char *train, *valid, *test, *model, *output, *device;
-    double split, warmup_epochs, warmup_ratio, dropout;
+    const char *train, *valid, *test, *model, *output, *adapter_output, *device;
+    double split, warmup_epochs, warmup_ratio, dropout, lora_alpha, lora_dropout;
     int64_t warmup_steps, seed;
-    int32_t preset, intermediate, threads;
+    int32_t preset, intermediate, threads, lora_rank, lora_targets;
 } settings = {.device = "cpu",
               .split = -1,
               .warmup_epochs = -1,
               .warmup_ratio = -1,
               .dropout = -1,
+              .lora_alpha = -1,
               .warmup_steps = -1,
               .seed = 42,
               .preset = BERT_PRESET_COMPACT,
-              .intermediate = -1};
+              .intermediate = -1,
+              .lora_targets = BERT_LORA_QUERY | BERT_LORA_VALUE};
 
 struct choice {
     const char *name;
@@ -93,12 +95,26 @@ static const struct choice schedules[] = {{"constant", BERT_SCHEDULE_CONSTANT},
                                           {"linear", BERT_SCHEDULE_LINEAR},
                                           {"cosine", BERT_SCHEDULE_COSINE},
                                           {NULL, 0}};
+static const struct choice problems[] = {{"single-label", BERT_PROBLEM_SINGLE_LABEL},
+                                         {"multi-label", BERT_PROBLEM_MULTI_LABEL},
+                                         {"regression", BERT_PROBLEM_REGRESSION},
+                                         {NULL, 0}};
 static const struct choice metrics[] = {{"loss", BERT_METRIC_LOSS},
                                         {"accuracy", BERT_METRIC_ACCURACY},
                                         {"f1-macro", BERT_METRIC_F1_MACRO},
                                         {"f1-weighted", BERT_METRIC_F1_WEIGHTED},
                                         {"matthews", BERT_METRIC_MATTHEWS},
+                                        {"f1-micro", BERT_METRIC_F1_MICRO},
+                                        {"mse", BERT_METRIC_MSE},
+                                        {"pearson", BERT_METRIC_PEARSON},
+                                        {"spearman", BERT_METRIC_SPEARMAN},
                                         {NULL, 0}};
+static const struct choice lora_targets[] = {
+    {"query-value", BERT_LORA_QUERY | BERT_LORA_VALUE},
+    {"attention", BERT_LORA_QUERY | BERT_LORA_KEY | BERT_LORA_VALUE | BERT_LORA_ATTENTION_OUTPUT},
+    {"all", BERT_LORA_QUERY | BERT_LORA_KEY | BERT_LORA_VALUE | BERT_LORA_ATTENTION_OUTPUT | BERT_LORA_INTERMEDIATE |
+                BERT_LORA_OUTPUT},
+    {NULL, 0}};
 /* A switch is a choice of one, with no value on the command line. */
 static const struct choice header_present[] = {{"", BERT_HEADER_PRESENT}};
 static const struct choice header_absent[] = {{"", BERT_HEADER_ABSENT}};
@@ -128,6 +144,10 @@ static const struct option table[] = {
     {SWITCH, 0, "--header", NULL, "the first line names the columns", &read_options.header, header_present},
     {SWITCH, 0, "--no-header", NULL, "the first line is data", &read_options.header, header_absent},
     {SWITCH, 0, "--label-ids", NULL, "labels are class ids 0, 1, 2, ...", &read_options.labels_are_ids, yes},
+    {CHOICE, 0, "--problem", "NAME", "what the labels are: one of the classes, lists of names, or numbers",
+     &read_options.problem_type, problems},
+    {TEXT, 0, "--label-separator", "TEXT", "between the names or numbers of a TSV or CSV field; without it, |",
+     &read_options.label_separator, NULL},
 
     {HEADING, 0, "model", NULL, NULL, NULL, NULL},
     {TEXT, 0, "--model", "DIR", "start from a saved model or a published BERT; without it, a new one is made",
@@ -163,11 +183,19 @@ static const struct option table[] = {
     {SWITCH, 0, "--freeze-embeddings", NULL, "leave the embeddings as they are", &train_options.freeze_embeddings, yes},
     {INT32, 0, "--freeze-layers", "N", "leave the embeddings and the first N layers as they are",
      &train_options.freeze_layers, NULL},
+    {INT32, 0, "--lora-rank", "N", "train LoRA adapters of this rank and the head, and nothing else", &settings.lora_rank,
+     NULL},
+    {REAL, 0, "--lora-alpha", "X", "what the adapters are scaled with, times the rank; without it, twice the rank",
+     &settings.lora_alpha, NULL},
+    {REAL, 0, "--lora-dropout", "P", "dropout on what the adapters read", &settings.lora_dropout, NULL},
+    {CHOICE, 0, "--lora-targets", "NAME", "which projections get one", &settings.lora_targets, lora_targets},
     {REAL, 0, "--label-smoothing", "X", "share of each target that is spread over all labels",
      &train_options.label_smoothing, NULL},
     {REAL, 0, "--clip", "X", "largest norm of the gradient; 0 turns clipping off", &train_options.max_grad_norm, NULL},
     {INT64, 0, "--seed", "N", "weights, order, dropout and --split follow from it", &settings.seed, NULL},
     {CHOICE, 0, "--metric", "NAME", "which evaluation is the best", &train_options.metric, metrics},
+    {REAL, 0, "--threshold", "P", "probability from which on a label counts as predicted (multi-label)",
+     &train_options.threshold, NULL},
     {INT32, 0, "--patience", "N", "end after so many evaluations without a better one",
      &train_options.early_stopping_patience, NULL},
     {INT64, 0, "--eval-steps", "N", "evaluate every so many steps too", &train_options.eval_steps, NULL},
@@ -175,7 +203,8 @@ static const struct option table[] = {
      &train_options.restore_best, no},
 
     {HEADING, 0, "other", NULL, NULL, NULL, NULL},
-    {TEXT, 0, "--output", "DIR", "save the model here", &settings.output, NULL},
+    {TEXT, 0, "--output", "DIR", "save the model here, LoRA adapters merged", &settings.output, NULL},
+    {TEXT, 0, "--adapter-output", "DIR", "save the LoRA adapters here, in PEFT's format", &settings.adapter_output, NULL},
     {TEXT, 0, "--history", "FILE", "write a line of JSON for each step and evaluation", &train_options.history_path,
      NULL},
     {INT32, 0, "--threads", "N", "threads to compute with; 0: as many as there are processors", &settings.threads,
@@ -288,6 +317,9 @@ static void read_arguments(int argc, char **argv) {
     if (settings.valid != NULL && settings.split >= 0) {
         wrong_usage("--valid and --split are two ways to the validation data: give one of them");
     }
+    if (settings.lora_rank == 0 && settings.adapter_output != NULL) {
+        wrong_usage("--adapter-output needs --lora-rank");
+    }
     if ((settings.warmup_ratio >= 0) + (settings.warmup_steps >= 0) + (settings.warmup_epochs >= 0) > 1) {
         wrong_usage("--warmup-ratio, --warmup-steps and --warmup-epochs are three ways to say the same: give one");
     }
@@ -330,7 +362,11 @@ static void set_warmup(size_t examples) {
         size_t batch = (size_t)train_options.batch_size, accumulate = (size_t)train_options.gradient_accumulation_steps;
         size_t batches = (examples + batch - 1) / batch;
         size_t steps = (batches + accumulate - 1) / accumulate;
-        settings.warmup_steps = (int64_t)(settings.warmup_epochs * (double)steps + 0.5);
+        double warmup_steps = settings.warmup_epochs * (double)steps + 0.5;
+        if (warmup_steps > 1e15) {
+            wrong_usage("--warmup-epochs %g is more than any training has", settings.warmup_epochs);
+        }
+        settings.warmup_steps = (int64_t)warmup_steps;
     }
     if (settings.warmup_steps >= 0) {
         train_options.warmup_steps = settings.warmup_steps;
@@ -365,9 +401,19 @@ static int32_t show_progress(const bert_progress *progress, void *user_data) {
     const char *clear = progress_state.terminal ? "\r\033[K" : "";
     double time = now();
     if (progress->event == BERT_EVENT_EVALUATION) {
-        fprintf(stderr, "%sepoch %d/%d, step %lld: validation loss %.4f, accuracy %.2f %%, macro F1 %.4f\n", clear,
-                progress->epoch, progress->epochs, (long long)progress->step, progress->eval_loss,
-                100.0 * progress->eval_accuracy, progress->eval_f1_macro);
+        fprintf(stderr, "%sepoch %d/%d, step %lld: validation loss %.4f, ", clear, progress->epoch, progress->epochs,
+                (long long)progress->step, progress->eval_loss);
+        switch (read_options.problem_type) {
+        case BERT_PROBLEM_MULTI_LABEL:
+            fprintf(stderr, "micro F1 %.4f, macro F1 %.4f\n", progress->eval_f1_micro, progress->eval_f1_macro);
+            break;
+        case BERT_PROBLEM_REGRESSION:
+            fprintf(stderr, "Pearson %.4f, Spearman %.4f\n", progress->eval_pearson, progress->eval_spearman);
+            break;
+        default:
+            fprintf(stderr, "accuracy %.2f %%, macro F1 %.4f\n", 100.0 * progress->eval_accuracy,
+                    progress->eval_f1_macro);
+        }
         return 0;
     }
     /* A terminal is redrawn ten times a second at most; a log file gets a line every ten seconds. */
@@ -422,44 +468,67 @@ static const char *label_name(const bert_model *model, int32_t label) {
     return name;
 }
 
+static void print_confusion(const bert_model *model, const bert_evaluation *evaluation, size_t labels, int width) {
+    printf("confusion matrix (a row: the true label; a column: the predicted one, in the same order)\n");
+    for (size_t i = 0; i < labels; i++) {
+        printf("  %-*s", width, label_name(model, (int32_t)i));
+        for (size_t j = 0; j < labels; j++) {
+            printf(" %7llu", (unsigned long long)evaluation->confusion[i * labels + j]);
+        }
+        printf("\n");
+    }
+    printf("\n");
+}
+
 static void print_evaluation(const bert_model *model, const bert_dataset *dataset, const char *title) {
     bert_info info;
     check(bert_info_init(&info, sizeof info), "bert_info_init");
     check(bert_get_info(model, &info), "bert_get_info");
     size_t labels = (size_t)info.num_labels;
 
+    /* What the problem doesn't have stays NULL: a confusion matrix is of classes, the others of classes or labels. */
     bert_evaluation evaluation;
     check(bert_evaluation_init(&evaluation, sizeof evaluation), "bert_evaluation_init");
-    evaluation.confusion_capacity = labels * labels;
-    evaluation.confusion = allocate(evaluation.confusion_capacity, sizeof *evaluation.confusion);
-    evaluation.class_capacity = labels;
-    evaluation.precision = allocate(labels, sizeof *evaluation.precision);
-    evaluation.recall = allocate(labels, sizeof *evaluation.recall);
-    evaluation.f1 = allocate(labels, sizeof *evaluation.f1);
-    evaluation.support = allocate(labels, sizeof *evaluation.support);
+    evaluation.threshold = train_options.threshold;
+    if (info.problem_type == BERT_PROBLEM_SINGLE_LABEL) {
+        evaluation.confusion_capacity = labels * labels;
+        evaluation.confusion = allocate(evaluation.confusion_capacity, sizeof *evaluation.confusion);
+    }
+    if (info.problem_type != BERT_PROBLEM_REGRESSION) {
+        evaluation.class_capacity = labels;
+        evaluation.precision = allocate(labels, sizeof *evaluation.precision);
+        evaluation.recall = allocate(labels, sizeof *evaluation.recall);
+        evaluation.f1 = allocate(labels, sizeof *evaluation.f1);
+        evaluation.support = allocate(labels, sizeof *evaluation.support);
+    }
     check(bert_evaluate(model, dataset, train_options.max_length, &evaluation), title);
 
     printf("\n%s: %lld examples\n\n", title, (long long)evaluation.examples);
-    printf("confusion matrix (a row: the true label; a column: the predicted one, in the same order)\n");
+    if (info.problem_type == BERT_PROBLEM_REGRESSION) {
+        printf("mean squared error %.4f, Pearson correlation %.4f, Spearman correlation %.4f\n", evaluation.mse,
+               evaluation.pearson, evaluation.spearman);
+        return;
+    }
     int width = 0;
     for (size_t i = 0; i < labels; i++) {
         int length = (int)strlen(label_name(model, (int32_t)i));
         width = length > width ? length : width;
     }
-    for (size_t i = 0; i < labels; i++) {
-        printf("  %-*s", width, label_name(model, (int32_t)i));
-        for (size_t j = 0; j < labels; j++) {
-            printf(" %7llu", (unsigned long long)evaluation.confusion[i * labels + j]);
-        }
-        printf("\n");
+    if (evaluation.confusion != NULL) {
+        print_confusion(model, &evaluation, labels, width);
     }
-    printf("\n  %-*s precision    recall        F1   support\n", width, "");
+    printf("  %-*s precision    recall        F1   support\n", width, "");
     for (size_t i = 0; i < labels; i++) {
         printf("  %-*s %9.4f %9.4f %9.4f %9llu\n", width, label_name(model, (int32_t)i), evaluation.precision[i],
                evaluation.recall[i], evaluation.f1[i], (unsigned long long)evaluation.support[i]);
     }
-    printf("\nloss %.4f, accuracy %.4f, macro F1 %.4f, weighted F1 %.4f, Matthews correlation %.4f\n", evaluation.loss,
-           evaluation.accuracy, evaluation.f1_macro, evaluation.f1_weighted, evaluation.matthews);
+    printf("\nloss %.4f, accuracy %.4f, macro F1 %.4f, weighted F1 %.4f, ", evaluation.loss, evaluation.accuracy,
+           evaluation.f1_macro, evaluation.f1_weighted);
+    if (info.problem_type == BERT_PROBLEM_MULTI_LABEL) {
+        printf("micro F1 %.4f\n", evaluation.f1_micro);
+    } else {
+        printf("Matthews correlation %.4f\n", evaluation.matthews);
+    }
 
     free(evaluation.confusion);
     free(evaluation.precision);
@@ -491,6 +560,24 @@ static bert_model *make_or_load(const bert_dataset *train) {
     return model;
 }
 
+/* The model that is trained instead: `model` with adapters, if they were asked for. */
+static bert_model *with_lora(bert_model *model) {
+    if (settings.lora_rank == 0) {
+        return model;
+    }
+    bert_lora_options options;
+    check(bert_lora_options_init(&options, sizeof options), "bert_lora_options_init");
+    options.rank = settings.lora_rank;
+    options.alpha = settings.lora_alpha >= 0 ? settings.lora_alpha : 2.0 * settings.lora_rank;
+    options.dropout = settings.lora_dropout;
+    options.targets = (uint32_t)settings.lora_targets;
+    options.seed = (uint64_t)settings.seed;
+    bert_model *adapted;
+    check(bert_add_lora(model, &options, &adapted), "--lora-rank");
+    bert_free(model); /* the adapted one shares its weights */
+    return adapted;
+}
+
 static void print_model(const bert_model *model) {
     bert_info info;
     int32_t threads;
@@ -501,6 +588,9 @@ static void print_model(const bert_model *model) {
            "%d threads\n",
            info.num_hidden_layers, info.hidden_size, info.num_attention_heads, info.max_position_embeddings,
            info.vocab_size, info.num_labels, (long long)info.parameter_count, info.device, threads);
+    if (info.lora_rank > 0) {
+        printf("LoRA adapters: rank %d, %lld parameters\n", info.lora_rank, (long long)info.lora_parameter_count);
+    }
 }
 
 /* Trains; gives 1 if it was cancelled. */
@@ -532,11 +622,12 @@ static int train(const bert_model *model, const bert_dataset *data, const bert_d
         printf("cancelled: the model has the last step's weights\n");
         return 1;
     }
-    printf("trained: %d epochs, %lld steps, last epoch's loss %.4f and accuracy %.4f, %lld tokens in %.1f s "
-           "(%.0f tokens/s)%s\n",
-           report.epochs, (long long)report.steps, report.loss, report.accuracy, (long long)report.tokens,
-           report.seconds, (double)report.tokens / report.seconds,
-           report.stop_reason == BERT_STOP_EARLY ? "; ended early" : "");
+    printf("trained: %d epochs, %lld steps, last epoch's loss %.4f", report.epochs, (long long)report.steps, report.loss);
+    if (!isnan(report.accuracy)) { /* regression has none */
+        printf(" and accuracy %.4f", report.accuracy);
+    }
+    printf(", %lld tokens in %.1f s (%.0f tokens/s)%s\n", (long long)report.tokens, report.seconds,
+           (double)report.tokens / report.seconds, report.stop_reason == BERT_STOP_EARLY ? "; ended early" : "");
     if (validation != NULL) {
         printf("best evaluation: %.4f after step %lld%s\n", report.best_metric, (long long)report.best_step,
                report.restored_best ? ", which is what the model has" : "");
@@ -572,7 +663,7 @@ int main(int argc, char **argv) {
     set_warmup(examples);
     printf("data: %lu examples to train on\n", (unsigned long)examples);
 
-    bert_model *model = make_or_load(data);
+    bert_model *model = with_lora(make_or_load(data));
     print_model(model);
     fflush(stdout);
     int cancelled = train(model, data, validation);
@@ -581,6 +672,10 @@ int main(int argc, char **argv) {
     if (settings.output != NULL) {
         check(bert_save(model, settings.output), "--output");
         printf("saved to %s\n", settings.output);
+    }
+    if (settings.adapter_output != NULL) {
+        check(bert_save_adapter(model, settings.adapter_output), "--adapter-output");
+        printf("saved the adapters to %s\n", settings.adapter_output);
     }
     fflush(stdout);
     if (validation == NULL && test == NULL) {

@@ -10,6 +10,9 @@
  * Each function lists the statuses that say something of that call. Two more can come from any that takes a handle:
  * BERT_ERR_INTERNAL, a defect of the library that was caught, and from then on BERT_ERR_POISONED for that handle.
  *
+ * A calling thread needs 128 KB of stack. Its floating-point state (rounding, flush-to-zero, unmasked exceptions) changes
+ * no result; it is as it was after each call and inside callbacks.
+ *
  * Texts are UTF-8 with a length in bytes, or BERT_NUL_TERMINATED. Paths are NUL-terminated. Every struct is prepared by
  * its _init function with its sizeof; then set the fields that you want.
  *
@@ -59,6 +62,26 @@
  * A line of the log about something that works, but probably not as it was meant.
  */
 #define BERT_LOG_WARNING 2
+
+/**
+ * The problem that the data is for.
+ */
+#define BERT_PROBLEM_AUTO 0
+
+/**
+ * Each text has exactly one of the classes: softmax, cross entropy.
+ */
+#define BERT_PROBLEM_SINGLE_LABEL 1
+
+/**
+ * Each text has any number of the labels, none included: a sigmoid for each label, binary cross entropy.
+ */
+#define BERT_PROBLEM_MULTI_LABEL 2
+
+/**
+ * Each text has one number or several, the targets: the model's scores as they are, mean squared error.
+ */
+#define BERT_PROBLEM_REGRESSION 3
 
 /**
  * The file's format goes by its name's ending: .tsv, .csv, .jsonl, .ndjson.
@@ -202,6 +225,36 @@
 #define BERT_PARAMETERS_IGNORED 2
 
 /**
+ * An adapter on each block's attention.self.query.
+ */
+#define BERT_LORA_QUERY 1
+
+/**
+ * An adapter on each block's attention.self.key.
+ */
+#define BERT_LORA_KEY 2
+
+/**
+ * An adapter on each block's attention.self.value.
+ */
+#define BERT_LORA_VALUE 4
+
+/**
+ * An adapter on each block's attention.output.dense.
+ */
+#define BERT_LORA_ATTENTION_OUTPUT 8
+
+/**
+ * An adapter on each block's intermediate.dense.
+ */
+#define BERT_LORA_INTERMEDIATE 16
+
+/**
+ * An adapter on each block's output.dense.
+ */
+#define BERT_LORA_OUTPUT 32
+
+/**
  * The learning rate stays after the warm-up.
  */
 #define BERT_SCHEDULE_CONSTANT 0
@@ -217,29 +270,57 @@
 #define BERT_SCHEDULE_COSINE 2
 
 /**
+ * BERT_METRIC_ACCURACY for single-label classification, BERT_METRIC_F1_MICRO for multi-label, BERT_METRIC_MSE for
+ * regression.
+ */
+#define BERT_METRIC_AUTO -1
+
+/**
  * The evaluation with the lowest loss is the best.
  */
 #define BERT_METRIC_LOSS 0
 
 /**
- * The evaluation with the highest accuracy is the best.
+ * The evaluation with the highest accuracy is the best; of multi-label examples, the share with all labels right and no
+ * other. Not for regression; so the two that follow.
  */
 #define BERT_METRIC_ACCURACY 1
 
 /**
- * The evaluation with the highest F1, averaged over classes, is the best.
+ * The evaluation with the highest F1, averaged over classes or labels, is the best.
  */
 #define BERT_METRIC_F1_MACRO 2
 
 /**
- * The evaluation with the highest F1, averaged over examples, is the best.
+ * The evaluation with the highest F1, averaged over classes or labels by their examples, is the best.
  */
 #define BERT_METRIC_F1_WEIGHTED 3
 
 /**
- * The evaluation with the highest Matthews correlation is the best.
+ * The evaluation with the highest Matthews correlation is the best. For single-label classification alone.
  */
 #define BERT_METRIC_MATTHEWS 4
+
+/**
+ * The evaluation with the highest F1 of all decisions counted together is the best; with classes that is the accuracy.
+ * Not for regression.
+ */
+#define BERT_METRIC_F1_MICRO 5
+
+/**
+ * The evaluation with the lowest mean squared error is the best. For regression alone; so the two that follow.
+ */
+#define BERT_METRIC_MSE 6
+
+/**
+ * The evaluation with the highest Pearson correlation is the best.
+ */
+#define BERT_METRIC_PEARSON 7
+
+/**
+ * The evaluation with the highest Spearman correlation is the best.
+ */
+#define BERT_METRIC_SPEARMAN 8
 
 /**
  * A progress callback is told of a step.
@@ -272,17 +353,19 @@
 #define BERT_LONG_TEXT_WINDOWS 1
 
 /**
- * The mean of the windows' logits.
+ * The mean of the windows' logits; for regression, of their values.
  */
 #define BERT_COMBINE_MEAN_LOGITS 0
 
 /**
- * The mean of the windows' probabilities; the logits given are their logarithms.
+ * The mean of the windows' probabilities; the logits given are their logarithms, of a label's probability p
+ * ln(p / (1 - p)). Not for regression.
  */
 #define BERT_COMBINE_MEAN_PROBABILITIES 1
 
 /**
- * The window that is surest decides.
+ * The window that is surest decides; for a multi-label model, for each label the window where it is most probable. Not
+ * for regression.
  */
 #define BERT_COMBINE_MOST_CONFIDENT 2
 
@@ -349,9 +432,22 @@ typedef struct {
    */
   const char *label_column;
   /**
-   * 1 if labels are class ids 0, 1, 2, …; 0 (default) if they are names, which digits can be too.
+   * 1 if labels are class ids 0, 1, 2, …; 0 (default) if they are names, which digits can be too. For single-label data
+   * alone.
    */
   int32_t labels_are_ids;
+  /**
+   * What the labels are. BERT_PROBLEM_SINGLE_LABEL (default): a class in each record. BERT_PROBLEM_MULTI_LABEL: a list
+   * of labels' names, which may be empty: in JSON Lines an array of strings, in TSV and CSV names with label_separator
+   * between them. BERT_PROBLEM_REGRESSION: a finite number, or as many in each record: in JSON Lines a number or an
+   * array of numbers, in TSV and CSV numbers with label_separator between them.
+   */
+  int32_t problem_type;
+  /**
+   * What stands between the names or numbers of one field; NULL (default): "|". White space around it is of no
+   * account. For single-label data it is refused; JSON Lines don't use it.
+   */
+  const char *label_separator;
 } bert_read_options;
 
 /**
@@ -441,8 +537,9 @@ typedef struct {
    */
   double layer_norm_eps;
   /**
-   * The classes in the order of their ids, `num_label_names` NUL-terminated texts; NULL (default) takes them from the
-   * training data: names in alphabetical order (as numbers if all are), ids as LABEL_0, LABEL_1, …
+   * The classes (labels, regression targets) in the order of their ids, `num_label_names` NUL-terminated texts; NULL
+   * (default) takes them from the training data: names in alphabetical order (as numbers if all are), ids and
+   * regression targets as LABEL_0, LABEL_1, …
    */
   const char *const *label_names;
   /**
@@ -457,6 +554,10 @@ typedef struct {
    * "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
    */
   const char *device;
+  /**
+   * BERT_PROBLEM_AUTO (default): the problem that the training data is for; or the one that it must be for.
+   */
+  int32_t problem_type;
 } bert_model_options;
 
 /**
@@ -481,8 +582,8 @@ typedef struct {
    */
   size_t num_label_names;
   /**
-   * A data set that the model shall be trained on: where it has a label that the saved model lacks, the model gets
-   * the data set's classes, as bert_create would take them from it. NULL (default): none. With label_names it isn't
+   * A data set that the model shall be trained on: where it has a label that the saved model lacks (or another number
+   * of regression targets), the model gets the data set's, as bert_create would take them from it. NULL (default): none. With label_names it isn't
    * used.
    */
   const bert_dataset *labels_from;
@@ -490,6 +591,12 @@ typedef struct {
    * Decides the initial values of what the saved model lacks. Default 42.
    */
   uint64_t seed;
+  /**
+   * The problem that the model shall solve. BERT_PROBLEM_AUTO (default): the one that labels_from is for; without it
+   * the saved model's (where its config.json names none, regression with one label, else single-label
+   * classification). Where it isn't the one that config.json names, the classifier is new and has to be trained.
+   */
+  int32_t problem_type;
 } bert_load_options;
 
 /**
@@ -505,7 +612,7 @@ typedef struct {
    */
   int64_t parameter_count;
   /**
-   * Classes.
+   * Classes, labels or regression targets.
    */
   int32_t num_labels;
   /**
@@ -556,7 +663,58 @@ typedef struct {
    * "cpu" or "cuda:N", NUL-terminated.
    */
   char device[16];
+  /**
+   * The rank of the LoRA adapters; 0: there are none.
+   */
+  int32_t lora_rank;
+  /**
+   * Numbers in the LoRA adapters, which parameter_count includes.
+   */
+  int64_t lora_parameter_count;
+  /**
+   * BERT_PROBLEM_SINGLE_LABEL, _MULTI_LABEL or _REGRESSION.
+   */
+  int32_t problem_type;
 } bert_info;
+
+/**
+ * The adapters that bert_add_lora makes. Call bert_lora_options_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_lora_options), set by bert_lora_options_init.
+   */
+  size_t struct_size;
+  /**
+   * Rows of A and columns of B, 1 to 4096. Default 8.
+   */
+  int32_t rank;
+  /**
+   * Which projections of every block get an adapter: BERT_LORA_… added up. Default BERT_LORA_QUERY + BERT_LORA_VALUE.
+   */
+  uint32_t targets;
+  /**
+   * What B A is multiplied with, times the rank. Default 8.
+   */
+  double alpha;
+  /**
+   * Dropout in training on what A reads, 0 to 0.9. Default 0.
+   */
+  double dropout;
+  /**
+   * 1: alpha is divided by the root of the rank (rank-stabilized LoRA); 0 (default): by the rank.
+   */
+  int32_t use_rslora;
+  /**
+   * 1 (default): the pooler, where the model has one, is trained and saved with the adapters, as the classifier always
+   * is; 0: it stays as it is, which is refused where the model's pooler is new.
+   */
+  int32_t train_pooler;
+  /**
+   * Decides the initial values of A. Default 42.
+   */
+  uint64_t seed;
+} bert_lora_options;
 
 /**
  * Where a training run stands. It is the library's: valid during the callback.
@@ -603,7 +761,8 @@ typedef struct {
    */
   double tokens_per_second;
   /**
-   * At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so the four that follow.
+   * At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so those that follow, which are NaN too where
+   * the problem doesn't have them (see bert_evaluation).
    */
   double eval_loss;
   /**
@@ -611,17 +770,33 @@ typedef struct {
    */
   double eval_accuracy;
   /**
-   * F1, averaged over classes.
+   * F1, averaged over classes or labels.
    */
   double eval_f1_macro;
   /**
-   * F1, averaged over examples.
+   * F1, averaged over classes or labels by their examples.
    */
   double eval_f1_weighted;
   /**
    * Matthews correlation.
    */
   double eval_matthews;
+  /**
+   * F1 of all decisions counted together.
+   */
+  double eval_f1_micro;
+  /**
+   * Mean squared error.
+   */
+  double eval_mse;
+  /**
+   * Pearson's correlation.
+   */
+  double eval_pearson;
+  /**
+   * Spearman's correlation.
+   */
+  double eval_spearman;
 } bert_progress;
 
 /**
@@ -706,7 +881,8 @@ typedef struct {
    */
   int64_t eval_steps;
   /**
-   * BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. Default BERT_METRIC_ACCURACY.
+   * BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. It must be one that the model's
+   * problem has. Default BERT_METRIC_AUTO.
    */
   int32_t metric;
   /**
@@ -745,8 +921,28 @@ typedef struct {
    */
   int32_t freeze_layers;
   /**
+   * A folder in which bert_train makes checkpoints (`checkpoint-STEP`, see bert_trainer_save), and from whose newest
+   * whole one a bert_train that hasn't made a step goes on, so that a program that was killed is simply started again.
+   * One comes every checkpoint_steps, every checkpoint_minutes, when the run ends and when it is cancelled; with
+   * neither of the two set, after each epoch. The folder is made where it is absent. A checkpoint of a run with other
+   * options or data is refused with BERT_ERR_INVALID_ARGUMENT. NULL (default): no checkpoints.
+   */
+  const char *checkpoint_path;
+  /**
+   * See checkpoint_path; 0 (default): not by steps.
+   */
+  int64_t checkpoint_steps;
+  /**
+   * See checkpoint_path; 0 (default): not by time.
+   */
+  double checkpoint_minutes;
+  /**
+   * How many checkpoints are kept, the newest; at least 1. Default 2.
+   */
+  int32_t checkpoint_keep;
+  /**
    * How much an example of each class weighs in the training loss, in the order of the class ids, as PyTorch's
-   * cross_entropy has it; NULL (default): all the same.
+   * cross_entropy has it; NULL (default): all the same. For single-label classification alone.
    */
   const double *class_weights;
   /**
@@ -754,9 +950,14 @@ typedef struct {
    */
   size_t num_class_weights;
   /**
-   * The share of each target that is spread over all classes, 0 to 1. Default 0.
+   * The share of each target that is spread over all classes, 0 to 1. Default 0. For single-label classification alone.
    */
   double label_smoothing;
+  /**
+   * The probability, 0 to 1, from which on a label counts as predicted in evaluations and in the training accuracy of a
+   * multi-label model. Default 0.5.
+   */
+  double threshold;
   /**
    * Called after each step and evaluation; NULL (default): nothing is.
    */
@@ -842,7 +1043,8 @@ typedef struct {
    */
   double loss;
   /**
-   * Share of examples that were right at that moment, with dropout acting.
+   * Share of examples that were right at that moment, with dropout acting: of multi-label examples, of those with all
+   * labels right and no other; NaN for regression.
    */
   double accuracy;
   /**
@@ -880,7 +1082,7 @@ typedef struct {
    */
   double loss;
   /**
-   * The last epoch's training accuracy, with dropout acting.
+   * The last epoch's training accuracy, with dropout acting; NaN for regression.
    */
   double accuracy;
   /**
@@ -896,6 +1098,10 @@ typedef struct {
    */
   int32_t restored_best;
   /**
+   * The step of the checkpoint that this call went on from; 0 where it went on from none.
+   */
+  int64_t resumed_step;
+  /**
    * Tokens that this call trained on.
    */
   int64_t tokens;
@@ -906,8 +1112,36 @@ typedef struct {
 } bert_train_report;
 
 /**
- * How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn defines it. Call
- * bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted.
+ * A run that was taken up again, as bert_trainer_resume writes it. Call bert_resume_report_init first.
+ */
+typedef struct {
+  /**
+   * sizeof(bert_resume_report), set by bert_resume_report_init.
+   */
+  size_t struct_size;
+  /**
+   * Whole epochs done.
+   */
+  int32_t epochs;
+  /**
+   * 1: the run ends with the same weights, bit for bit, as if it had never stopped. 0: that isn't promised, since
+   * options, data, device, number of threads, processor or library aren't those of then; the log says which.
+   */
+  int32_t is_exact;
+  /**
+   * Steps done.
+   */
+  int64_t step;
+  /**
+   * Steps of the plan.
+   */
+  int64_t total_steps;
+} bert_resume_report;
+
+/**
+ * How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn and scipy define it. Call
+ * bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted. A metric that the model's
+ * problem doesn't have is NaN; none is NaN else.
  */
 typedef struct {
   /**
@@ -919,28 +1153,30 @@ typedef struct {
    */
   int64_t examples;
   /**
-   * Mean cross entropy.
+   * Mean cross entropy; for multi-label classification mean binary cross entropy over all examples and labels; for
+   * regression the mean squared error.
    */
   double loss;
   /**
-   * Share of right answers.
+   * Share of right answers; for multi-label classification the share of examples with all labels right and no other
+   * (subset accuracy). Regression has none; so the two that follow.
    */
   double accuracy;
   /**
-   * F1, averaged over classes.
+   * F1, averaged over classes or labels.
    */
   double f1_macro;
   /**
-   * F1, averaged over examples.
+   * F1, averaged over classes or labels by their examples.
    */
   double f1_weighted;
   /**
-   * Matthews correlation.
+   * Matthews correlation, of single-label classification alone; 0 where it is undefined.
    */
   double matthews;
   /**
    * The caller's array for the confusion matrix, num_labels * num_labels: row by row the true class, along a row how
-   * often each class was predicted.
+   * often each class was predicted. For single-label classification alone.
    */
   uint64_t *confusion;
   /**
@@ -948,7 +1184,8 @@ typedef struct {
    */
   size_t confusion_capacity;
   /**
-   * The caller's array for each class's precision: num_labels; so the three that follow.
+   * The caller's array for each class's or label's precision: num_labels; so the three that follow. Not for
+   * regression.
    */
   double *precision;
   /**
@@ -967,6 +1204,28 @@ typedef struct {
    * The capacity in elements of each of these four.
    */
   size_t class_capacity;
+  /**
+   * Set before the call: the probability, 0 to 1, from which on a label counts as predicted by a multi-label model.
+   * Default 0.5.
+   */
+  double threshold;
+  /**
+   * F1 of all decisions counted together; with classes that is the accuracy. Regression has none.
+   */
+  double f1_micro;
+  /**
+   * Mean squared error over all examples and targets, of regression alone; so the two that follow.
+   */
+  double mse;
+  /**
+   * Pearson's correlation of targets and answers; of several targets the mean. It counts as 0 where it is undefined:
+   * with fewer than two examples, and where all targets or all answers are the same.
+   */
+  double pearson;
+  /**
+   * Spearman's rank correlation, likewise.
+   */
+  double spearman;
 } bert_evaluation;
 
 /**
@@ -994,9 +1253,13 @@ typedef struct {
    */
   int32_t combine;
   /**
-   * How many of the best classes go to top_label_ids and top_probabilities; 0 (default) none.
+   * How many of the best classes or labels go to top_label_ids and top_probabilities; 0 (default) none.
    */
   int32_t top_k;
+  /**
+   * The probability, 0 to 1, from which on a multi-label model's has_label is 1. Default 0.5.
+   */
+  double threshold;
 } bert_predict_options;
 
 /**
@@ -1008,11 +1271,11 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * The most probable class.
+   * The most probable class, or label of a multi-label model, however improbable; 0 for regression.
    */
   int32_t label_id;
   /**
-   * Its probability.
+   * Its probability; NaN for regression.
    */
   float probability;
   /**
@@ -1023,11 +1286,16 @@ typedef struct {
    * The name's length in bytes.
    */
   size_t label_length;
+  /**
+   * The answer of a regression model with one target; NaN for classification.
+   */
+  float value;
 } bert_prediction;
 
 /**
  * Where the answers for n texts go: arrays of the caller's, each with its capacity in elements. What is NULL isn't
- * wanted. Call bert_predictions_init first, then set them.
+ * wanted; an array for something that the model's problem doesn't have is refused. For single-label classification take
+ * label_ids and probabilities, for multi-label classification has_label and probabilities, for regression values. Call bert_predictions_init first, then set them.
  */
 typedef struct {
   /**
@@ -1035,7 +1303,7 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * The most probable class of each text: n.
+   * The most probable class of each text, or label of a multi-label model: n. Not for regression.
    */
   int32_t *label_ids;
   /**
@@ -1043,7 +1311,7 @@ typedef struct {
    */
   size_t label_ids_capacity;
   /**
-   * Scores before the softmax, text by text: n * num_labels.
+   * The model's scores, before softmax or sigmoid, text by text: n * num_labels.
    */
   float *logits;
   /**
@@ -1051,7 +1319,8 @@ typedef struct {
    */
   size_t logits_capacity;
   /**
-   * Probabilities, text by text: n * num_labels.
+   * Probabilities, text by text: n * num_labels. Those of a text's classes sum to 1; a multi-label model's are each by
+   * itself. Not for regression.
    */
   float *probabilities;
   /**
@@ -1059,7 +1328,7 @@ typedef struct {
    */
   size_t probabilities_capacity;
   /**
-   * The top_k best classes of each text, the best first: n * top_k.
+   * The top_k best classes or labels of each text, the best first: n * top_k. Not for regression.
    */
   int32_t *top_label_ids;
   /**
@@ -1074,6 +1343,23 @@ typedef struct {
    * Its capacity.
    */
   size_t top_probabilities_capacity;
+  /**
+   * 1 for each label whose probability is at least the threshold, else 0, text by text: n * num_labels. For multi-label
+   * models alone.
+   */
+  uint8_t *has_label;
+  /**
+   * Its capacity.
+   */
+  size_t has_label_capacity;
+  /**
+   * The values of the targets, text by text: n * num_labels. For regression alone.
+   */
+  float *values;
+  /**
+   * Its capacity.
+   */
+  size_t values_capacity;
 } bert_predictions;
 
 /**
@@ -1196,7 +1482,8 @@ typedef struct {
 #define BERT_ERR_POISONED 18
 
 /**
- * The process was forked after the library had started its threads; use it in one process only, or exec.
+ * The process was forked after the library had started its threads, or while a call was inside it; use it in one process
+ * only, or exec.
  */
 #define BERT_ERR_FORKED 19
 
@@ -1295,8 +1582,8 @@ void bert_dataset_free(bert_dataset *dataset);
 
 /**
  * Adds one example: a text, a second text (`pair` NULL: there is none), and the name of its class. Lengths are in
- * bytes, or BERT_NUL_TERMINATED. The texts are copied. A data set has class names or class ids, and pairs or single
- * texts, throughout. Any thread.
+ * bytes, or BERT_NUL_TERMINATED. The texts are copied. A data set has one kind of label (class names, class ids, lists
+ * of labels, targets), and pairs or single texts, throughout. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA
  * (it doesn't go with the examples that are there), BERT_ERR_FORKED.
@@ -1365,6 +1652,84 @@ bert_status bert_dataset_add_class_ids(bert_dataset *dataset,
                                        const int64_t *class_ids);
 
 /**
+ * As bert_dataset_add_class, with any number of labels (multi-label): `num_labels` names, none included, one that is
+ * there twice counting once. `label_name_lengths` may be NULL: the names end with a NUL.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (an
+ * empty name, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `label_names` and `label_name_lengths` have `num_labels` elements; each text is readable for its length.
+ */
+bert_status bert_dataset_add_labels(bert_dataset *dataset,
+                                    const char *text,
+                                    size_t text_length,
+                                    const char *pair,
+                                    size_t pair_length,
+                                    const char *const *label_names,
+                                    const size_t *label_name_lengths,
+                                    size_t num_labels);
+
+/**
+ * Adds `count` examples with lists of labels (multi-label), all or none of them. Texts are given as to
+ * bert_dataset_add_classes. The names of all lists stand one after another in `label_names`: example i has those from
+ * `label_offsets[i]` up to, not including, `label_offsets[i + 1]`; the offsets are `count` + 1, from 0 on, and none is
+ * below the one before. `label_name_lengths` may be NULL: the names end with a NUL. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, offsets out of order),
+ * BERT_ERR_UTF8, BERT_ERR_DATA (an empty name, or they don't go with the examples that are there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `label_offsets` has `count` + 1 elements, `label_names` and `label_name_lengths` as many as the last of them says, the
+ * other arrays `count`; each text is readable for its length.
+ */
+bert_status bert_dataset_add_label_lists(bert_dataset *dataset,
+                                         size_t count,
+                                         const char *const *texts,
+                                         const size_t *lengths,
+                                         const char *const *pairs,
+                                         const size_t *pair_lengths,
+                                         const char *const *label_names,
+                                         const size_t *label_name_lengths,
+                                         const size_t *label_offsets);
+
+/**
+ * As bert_dataset_add_class, with `num_targets` finite numbers instead of a class (regression), as many as the other
+ * examples have.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (a
+ * target that is NaN or infinite, none, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `targets` has `num_targets` elements; each text is readable for its length.
+ */
+bert_status bert_dataset_add_target(bert_dataset *dataset,
+                                    const char *text,
+                                    size_t text_length,
+                                    const char *pair,
+                                    size_t pair_length,
+                                    const float *targets,
+                                    size_t num_targets);
+
+/**
+ * Adds `count` examples with `num_targets` finite numbers each (regression), all or none of them. Texts are given as to
+ * bert_dataset_add_classes; `targets` has the numbers example by example. Any thread.
+ *
+ * Returns as bert_dataset_add_target.
+ *
+ * Pointers:
+ * `targets` has `count` * `num_targets` elements, the other arrays `count`; each text is readable for its length.
+ */
+bert_status bert_dataset_add_targets(bert_dataset *dataset,
+                                     size_t count,
+                                     const char *const *texts,
+                                     const size_t *lengths,
+                                     const char *const *pairs,
+                                     const size_t *pair_lengths,
+                                     const float *targets,
+                                     size_t num_targets);
+
+/**
  * Reads a data file into a new data set; free it with bert_dataset_free. `path` is NUL-terminated. `options` may be
  * NULL for the defaults. CRLF line ends and a byte-order mark are fine. Any thread.
  *
@@ -1390,7 +1755,7 @@ bert_status bert_dataset_read(const char *path,
 bert_status bert_dataset_toy(int32_t part, bert_dataset **dataset);
 
 /**
- * Splits a data set in two, each class in the same proportion: about `fraction` (above 0, below 1) of the examples go
+ * Splits a data set in two, each class (each label, of lists, as nearly as can be) in the same proportion: about `fraction` (above 0, below 1) of the examples go
  * to `validation`, the others to `train`. The same seed gives the same parts. `dataset` stays as it is; free all three
  * with bert_dataset_free. Any thread.
  *
@@ -1446,11 +1811,13 @@ bert_status bert_load_options_init(bert_load_options *options, size_t struct_siz
 bert_status bert_info_init(bert_info *info, size_t struct_size);
 
 /**
- * Makes a new model with random weights. The tokenizer's vocabulary and the labels come from the data set `train`.
+ * Makes a new model with random weights. The tokenizer's vocabulary, the labels and the problem come from the data set
+ * `train`.
  * `options` may be NULL for the compact preset. Free the model with bert_free. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (sizes that make no model), BERT_ERR_STRUCT_SIZE,
- * BERT_ERR_UTF8 (an option), BERT_ERR_DATA (no examples, or of one class only), BERT_ERR_UNKNOWN_LABEL (a label that label_names lacks),
+ * BERT_ERR_UTF8 (an option), BERT_ERR_DATA (no examples, or of one class only, or for another problem_type), BERT_ERR_UNKNOWN_LABEL (a
+ * label that label_names lacks),
  * BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_IO, BERT_ERR_FORMAT, BERT_ERR_UNSUPPORTED (tokenizer_path),
  * BERT_ERR_FORKED.
  *
@@ -1465,11 +1832,11 @@ bert_status bert_create(const bert_model_options *options,
  * Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT (BertModel, BertForPreTraining,
  * BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and weights as
  * model.safetensors, its shards, or pytorch_model.bin. A pooler or classifier that the checkpoint lacks gets initial values:
- * bert_parameter_name tells which. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any
- * thread.
+ * bert_parameter_name tells which. What bert_save wrote is held against its checksums; who changes a file of it on purpose
+ * removes libbert.json. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO (a file is missing or can't be read),
- * BERT_ERR_FORMAT (a file is damaged, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
+ * BERT_ERR_FORMAT (a file is damaged, isn't as it was saved, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
  * BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
  * BERT_ERR_HANDLE and BERT_ERR_DATA (labels_from), BERT_ERR_FORKED.
  *
@@ -1496,17 +1863,21 @@ bert_status bert_load_from_buffer(const uint8_t *bytes,
 
 /**
  * Writes the model as a Hugging Face model directory: config.json, model.safetensors, tokenizer.json and the small
- * files that go with it. The directory at `path` (NUL-terminated) may be absent, empty, or a model that this library
- * saved, which is replaced in one step once the new one is whole and flushed; files of yours in it stay. Anything else
- * is refused. A symbolic link is followed. Allowed while the model is trained and inside callbacks. Any thread.
+ * files that go with it, LoRA adapters merged into the weights, and libbert.json with the checksum of each. The directory at `path` (NUL-terminated) may be
+ * absent, empty, or a model that this library saved, which is replaced in one step once the new one is whole and flushed;
+ * files of yours in it stay. Anything else is refused, and so are directories of yours in it. A symbolic link is followed.
+ * A process killed at any moment leaves the older model or the new one, whole, to bert_load; what else it left, a hidden
+ * directory `.NAME.bert-save-PID-N` beside the model's, is removed by the next save. Allowed while the model is trained and
+ * inside callbacks. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO (an older model is then as it was),
- * BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO (an older model is then as it was, unless the
+ * message says that the new one is in place and could not be flushed), BERT_ERR_FORKED.
  *
  * Pointers:
  * `path` ends with a NUL.
  */
-bert_status bert_save(const bert_model *model, const char *path);
+bert_status bert_save(const bert_model *model,
+                      const char *path);
 
 /**
  * Tells whether bert_save could write to `path` (NUL-terminated) as things stand, so that a mistake shows before a long
@@ -1522,14 +1893,16 @@ bert_status bert_check_save(const char *path);
 
 /**
  * Writes the model into memory that the library allocates: give it back with bert_buffer_free. The bytes are one
- * safetensors file, with the configuration and the tokenizer in its metadata. Any thread.
+ * safetensors file, with the configuration and the tokenizer in its metadata. LoRA adapters are merged into the weights. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * `bytes` and `length` are writable.
  */
-bert_status bert_save_to_buffer(const bert_model *model, uint8_t **bytes, size_t *length);
+bert_status bert_save_to_buffer(const bert_model *model,
+                                uint8_t **bytes,
+                                size_t *length);
 
 /**
  * Frees what bert_save_to_buffer gave: its pointer and its length. NULL is allowed. Any thread, once.
@@ -1616,6 +1989,82 @@ bert_status bert_tokenize(const bert_model *model,
                           size_t *count);
 
 /**
+ * Sets the defaults. `struct_size` is sizeof(bert_lora_options).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `options` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_lora_options_init(bert_lora_options *options, size_t struct_size);
+
+/**
+ * Makes a model that is `model` with LoRA adapters on chosen projections: y = W x + b + alpha / rank · B A x. It computes
+ * what `model` computes, until it is trained: then the adapters, the classifier and the pooler learn, and everything
+ * else stays as it is, shared in memory with `model`, without gradients and moments. bert_save of it writes a plain model
+ * with the adapters merged in; bert_save_adapter writes the adapters alone. `options` may be NULL. Later changes to
+ * either model don't reach the other. Free the new model with bert_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range, a model that has adapters
+ * already, train_pooler 0 where the model's pooler is new), BERT_ERR_STRUCT_SIZE, BERT_ERR_OUT_OF_MEMORY,
+ * BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `options` is NULL or set by bert_lora_options_init; `lora_model` is writable.
+ */
+bert_status bert_add_lora(const bert_model *model,
+                          const bert_lora_options *options,
+                          bert_model **lora_model);
+
+/**
+ * Makes a model without adapters that computes what `model` with them computes: W becomes W + alpha / rank · B A. Free it
+ * with bert_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model without adapters), BERT_ERR_OUT_OF_MEMORY,
+ * BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `merged` is writable.
+ */
+bert_status bert_merge_lora(const bert_model *model,
+                            bert_model **merged);
+
+/**
+ * Writes a model's adapters as a PEFT directory, adapter_config.json and adapter_model.safetensors, with the classifier
+ * and (with train_pooler) the pooler among its modules_to_save: all that the model that bert_add_lora was given lacks.
+ * PEFT's PeftModel.from_pretrained and bert_load_adapter load it. The directory at `path` (NUL-terminated) may be absent,
+ * empty, or adapters that this library saved, which are replaced in one step; anything else is refused, a saved model
+ * too. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model without adapters), BERT_ERR_IO,
+ * BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` ends with a NUL.
+ */
+bert_status bert_save_adapter(const bert_model *model,
+                              const char *path);
+
+/**
+ * Makes a model that is `model` with the adapters in the PEFT directory at `path` (NUL-terminated), and with the
+ * classifier and pooler that are saved there. `model` must be the one that they were trained on, as it was before; its
+ * classifier may be new. The classes are those that bert_save_adapter wrote; for adapters of PEFT, which has no place for
+ * their names, `model`'s. Settings of PEFT that this library doesn't compute are refused by name. The model can be
+ * trained further. Free it with bert_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model that has adapters already), BERT_ERR_IO (a file is
+ * missing or can't be read), BERT_ERR_FORMAT (a file is damaged, the adapters don't fit the model, or need a pooler that
+ * neither has), BERT_ERR_VERSION, BERT_ERR_UNSUPPORTED (a kind of adapter that this library doesn't run),
+ * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` ends with a NUL, `lora_model` is writable.
+ */
+bert_status bert_load_adapter(const bert_model *model,
+                              const char *path,
+                              bert_model **lora_model);
+
+/**
  * Sets the defaults. `struct_size` is sizeof(bert_train_options).
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
@@ -1656,6 +2105,16 @@ bert_status bert_epoch_report_init(bert_epoch_report *report, size_t struct_size
 bert_status bert_train_report_init(bert_train_report *report, size_t struct_size);
 
 /**
+ * Prepares the struct for bert_trainer_resume. `struct_size` is sizeof(bert_resume_report).
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `report` is NULL or writable for `struct_size` bytes.
+ */
+bert_status bert_resume_report_init(bert_resume_report *report, size_t struct_size);
+
+/**
  * Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation).
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
@@ -1672,7 +2131,7 @@ bert_status bert_evaluation_init(bert_evaluation *evaluation, size_t struct_size
  * pointers point to is copied, but for progress_user_data. Free the trainer with bert_trainer_free. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
- * BERT_ERR_DATA (no examples, or all of one class), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
+ * BERT_ERR_DATA (no examples, or all of one class, or labels for another problem), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
  * BERT_ERR_IO (history_path, best_model_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
@@ -1725,12 +2184,49 @@ bert_status bert_train_epoch(bert_trainer *trainer, bert_epoch_report *report);
  * One thread at a time trains a model.
  *
  * Returns as bert_train_step, but BERT_OK where all planned epochs were done before, with the model left as it is; and
- * BERT_ERR_IO for best_model_path too.
+ * BERT_ERR_IO for best_model_path and checkpoint_path too; BERT_ERR_INVALID_ARGUMENT where checkpoint_path holds another
+ * run's checkpoints.
  *
  * Pointers:
  * `report` is NULL or set by bert_train_report_init.
  */
-bert_status bert_train(bert_trainer *trainer, bert_train_report *report);
+bert_status bert_train(bert_trainer *trainer,
+                       bert_train_report *report);
+
+/**
+ * Writes a checkpoint of the run to the directory `path`: the model as bert_save does, in one step and with checksums
+ * (bert_load reads it like any model), and beside it what the run needs to go on as if it had never stopped: the
+ * optimizer's moments, step, schedule, the order of the data, random state and the best evaluation with its weights.
+ * About four times the model's size. Any thread, also while the trainer trains, and inside its callback: it gets the end
+ * of a step.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` is NULL or ends with a NUL.
+ */
+bert_status bert_trainer_save(const bert_trainer *trainer,
+                              const char *path);
+
+/**
+ * Takes a run up where bert_trainer_save left it: the weights of the trainer's model, the optimizer and everything else
+ * become those of then. Make the trainer as it was made then: a model with the same parameters (the one that the run
+ * began with, or the checkpoint, loaded as a model), the same data sets and options. With the same options, data,
+ * device, threads, processor and library the run ends with the same weights, bit for bit, as one that never stopped;
+ * with others it goes on too, with its own options, and `report` says that this isn't promised. Where it fails,
+ * nothing has changed. Prepare `report` with bert_resume_report_init, or give NULL. Any thread; not inside a callback of
+ * the same model's training.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model with other parameters), BERT_ERR_STRUCT_SIZE,
+ * BERT_ERR_FORMAT (damaged, or no checkpoint), BERT_ERR_VERSION (written by a newer library), BERT_ERR_IO,
+ * BERT_ERR_BUSY, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `path` is NULL or ends with a NUL; `report` is NULL or set by bert_resume_report_init.
+ */
+bert_status bert_trainer_resume(bert_trainer *trainer,
+                                const char *path,
+                                bert_resume_report *report);
 
 /**
  * Asks a trainer to stop: the training call that is running ends after its step, or, where none is running, the next
@@ -1745,8 +2241,9 @@ void bert_trainer_cancel(const bert_trainer *trainer);
  * Evaluates a model on labelled examples, with texts cut at `max_length` tokens (0: what the model allows). Prepare
  * `evaluation` with bert_evaluation_init and set the arrays that you want. Any thread, also while the model is trained.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples),
- * BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE,
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples,
+ * or labels for another problem), BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written),
+ * BERT_ERR_UNSUPPORTED (an array for something that the model's problem doesn't have), BERT_ERR_NOT_FINITE,
  * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
@@ -1789,11 +2286,14 @@ bert_status bert_predictions_init(bert_predictions *predictions, size_t struct_s
 
 /**
  * Classifies one text, or a pair of texts (`pair` NULL: there is none). An empty text is valid. Lengths are in bytes,
- * or BERT_NUL_TERMINATED. `options` may be NULL; top_k isn't used here. Prepare `prediction` with bert_prediction_init.
+ * or BERT_NUL_TERMINATED. `options` may be NULL; top_k and threshold aren't used here. Of a multi-label model this tells
+ * the most probable label alone: bert_predict_batch tells which ones a text has. Prepare `prediction` with
+ * bert_prediction_init.
  * Any number of threads may predict with one model at once, also while it is trained.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
- * BERT_ERR_NOT_FINITE (weights too large to compute with), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * BERT_ERR_UNSUPPORTED (regression with several targets), BERT_ERR_NOT_FINITE (weights too large to compute with),
+ * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * The texts are readable for their lengths, `options` is NULL or set by bert_predict_options_init, `prediction` is set
@@ -1813,7 +2313,8 @@ bert_status bert_predict(const bert_model *model,
  * Prepare `predictions` with bert_predictions_init and set the arrays that you want. Any thread, as bert_predict.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
- * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (an array for something that the model's problem
+ * doesn't have), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
@@ -1831,10 +2332,11 @@ bert_status bert_predict_batch(const bert_model *model,
 /**
  * Classifies `count` token sequences as they are, [CLS] and [SEP] included, such as bert_tokenize gives: one after
  * another in `ids` and `token_type_ids` (NULL: all 0), sequence i with `lengths[i]` tokens. Of `options` (may be NULL)
- * only top_k is used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
+ * only top_k and threshold are used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
- * vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (as
+ * bert_predict_batch), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
  *
  * Pointers:
  * `lengths` has `count` elements; `ids` and `token_type_ids` have as many as their sum; `options` is NULL or set by

@@ -7,14 +7,16 @@ use std::sync::{Arc, RwLock};
 use crate::data::{Dataset, Labels};
 use crate::error::{Error, Result};
 use crate::hf::{LoadOptions, Origins};
-use crate::model::{BertConfig, Model, Parameters, Preset};
+use crate::model::{BertConfig, LoraConfig, Model, Parameters, Preset};
+use crate::problem::ProblemType;
 use crate::text::{Tokenizer, TokenizerOptions};
 use crate::{device, hf, threads};
 
 /// How a new classifier is made.
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
-    /// The model's sizes; vocab_size, pad_token_id and num_labels are set from the tokenizer and the labels.
+    /// The model's sizes; vocab_size, pad_token_id, num_labels and problem_type are set from the tokenizer and the
+    /// data.
     pub config: BertConfig,
     /// How the tokenizer is learned from the training texts.
     pub tokenizer: TokenizerOptions,
@@ -22,6 +24,8 @@ pub struct CreateOptions {
     pub tokenizer_path: Option<PathBuf>,
     /// The classes in the order of their ids; `None` takes them from the training data.
     pub label_names: Option<Vec<String>>,
+    /// The problem that the training data must be for; `None` takes the one that it is for.
+    pub problem_type: Option<ProblemType>,
     /// Decides the initial values.
     pub seed: u64,
     /// `cpu`, `cuda`, `cuda:N` or `auto`.
@@ -36,6 +40,7 @@ impl CreateOptions {
             tokenizer: TokenizerOptions::default(),
             tokenizer_path: None,
             label_names: None,
+            problem_type: None,
             seed: 42,
             device: "cpu".into(),
         }
@@ -69,31 +74,31 @@ impl Drop for Training<'_> {
 impl Classifier {
     /// A new model with initial values: the tokenizer's vocabulary and the labels come from `train` alone.
     pub fn create(options: &CreateOptions, train: &Dataset) -> Result<Classifier> {
-        let labels = match &options.label_names {
-            Some(names) => {
-                let labels = Labels::from_names(names.clone())?;
-                // Each example's label must be among the names.
-                labels.classes_of(train)?;
-                labels
-            }
-            None => Labels::from_dataset(train)?,
-        };
-        if train.is_empty() {
+        let Some(of_data) = train.problem_type() else {
             return Err(Error::Data(
                 "The data set is empty; the tokenizer and the labels are taken from it.".into(),
             ));
-        }
+        };
+        let problem_type = options.problem_type.unwrap_or(of_data);
+        let labels = match &options.label_names {
+            Some(names) => Labels::from_names(names.clone())?,
+            None => Labels::from_dataset(train)?,
+        };
+        // Each example's label must be among them, and of that problem.
+        labels.targets_of(train, problem_type)?;
         let device = device::from_name(&options.device)?;
         // The sizes are checked before the vocabulary is learned; its own size is limited by its option.
         options.config.validate()?;
         let tokenizer = match &options.tokenizer_path {
-            Some(path) => Tokenizer::from_json(&hf::read_file(path, hf::MAX_JSON_BYTES)?)?,
+            Some(path) => Tokenizer::from_json(&hf::read_file(path, hf::MAX_JSON_BYTES)?)
+                .map_err(|error| error.naming("tokenizer.json", path))?,
             None => threads::run(|| Tokenizer::train(train.texts(), &options.tokenizer))??,
         };
         let config = BertConfig {
             vocab_size: tokenizer.vocab_size(),
             pad_token_id: tokenizer.pad_token_id(),
             num_labels: labels.len(),
+            problem_type,
             ..options.config.clone()
         };
         let model = Model::new(config, device)?;
@@ -168,6 +173,77 @@ impl Classifier {
         hf::save_directory(self, path)
     }
 
+    /// A classifier of this one's parameters with adapters of initial values behind them: it computes the same until it
+    /// is trained. What the adapters leave as it is is shared.
+    pub fn add_lora(&self, lora: LoraConfig, seed: u64) -> Result<Classifier> {
+        if self.model.table.lora.is_some() {
+            return Err(Error::InvalidArgument(
+                "This model has LoRA adapters already; merge them first.".into(),
+            ));
+        }
+        let model = Model::with_lora(self.model.config.clone(), lora, self.model.device.clone())?;
+        hf::check_pooler(self, &lora)?;
+        let parameters = threads::run(|| {
+            self.parameters()
+                .with_adapters(&model.config, &model.table, seed, &model.device)
+        })??;
+        let mut origins = self.origins.clone();
+        let adapters = &model.table.specs[model.table.base_specs().len()..];
+        origins
+            .initialised
+            .extend(adapters.iter().map(|spec| spec.name.clone()));
+        Ok(self.with_model(model, self.labels.clone(), parameters, origins))
+    }
+
+    /// A classifier without adapters that computes what this one with them does.
+    pub fn merge_lora(&self) -> Result<Classifier> {
+        if self.model.table.lora.is_none() {
+            return Err(Error::InvalidArgument(
+                "This model has no LoRA adapters to merge.".into(),
+            ));
+        }
+        let model = Model::new(self.model.config.clone(), self.model.device.clone())?;
+        let mut parameters = Parameters::Host(self.model.merged_values(&self.parameters())?);
+        if !model.device.is_cpu() {
+            let tensors = parameters.tensors(&model.table, &model.device)?;
+            parameters = Parameters::Device(tensors.into_owned());
+        }
+        let mut origins = self.origins.clone();
+        let is_own = |name: &String| model.table.specs.iter().any(|spec| spec.name == *name);
+        origins.loaded.retain(is_own);
+        origins.initialised.retain(is_own);
+        Ok(self.with_model(model, self.labels.clone(), parameters, origins))
+    }
+
+    /// Writes the adapters, and the head that is trained with them, as a PEFT directory.
+    pub fn save_adapter(&self, path: &Path) -> Result<()> {
+        hf::save_adapter(self, path)
+    }
+
+    /// A classifier of this one's parameters and the adapters and head of a PEFT directory.
+    pub fn load_adapter(&self, path: &Path) -> Result<Classifier> {
+        hf::load_adapter(self, path)
+    }
+
+    /// Another model with this one's tokenizer.
+    pub(crate) fn with_model(
+        &self,
+        model: Model,
+        labels: Labels,
+        parameters: Parameters,
+        origins: Origins,
+    ) -> Classifier {
+        Classifier {
+            model,
+            tokenizer: self.tokenizer.clone(),
+            labels,
+            max_length: self.max_length,
+            origins,
+            parameters: RwLock::new(Arc::new(parameters)),
+            is_training: AtomicBool::new(false),
+        }
+    }
+
     /// One safetensors file that holds everything.
     pub fn save_to_buffer(&self) -> Result<Vec<u8>> {
         hf::save_buffer(self)
@@ -183,7 +259,7 @@ impl Classifier {
         &self.tokenizer
     }
 
-    /// Its classes.
+    /// Its classes, labels or regression targets.
     pub fn labels(&self) -> &Labels {
         &self.labels
     }

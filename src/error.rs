@@ -79,6 +79,39 @@ impl Error {
         }
     }
 
+    /// The sentence, to be changed.
+    pub fn message_mut(&mut self) -> &mut String {
+        match self {
+            Error::InvalidArgument(m)
+            | Error::Handle(m)
+            | Error::StructSize(m)
+            | Error::BufferTooSmall(m)
+            | Error::Utf8(m)
+            | Error::Io(m)
+            | Error::Format(m)
+            | Error::Version(m)
+            | Error::Data(m)
+            | Error::UnknownLabel(m)
+            | Error::Unsupported(m)
+            | Error::Device(m)
+            | Error::OutOfMemory(m)
+            | Error::NotFinite(m)
+            | Error::Cancelled(m)
+            | Error::Finished(m)
+            | Error::Busy(m)
+            | Error::Poisoned(m)
+            | Error::Forked(m)
+            | Error::Internal(m) => m,
+        }
+    }
+
+    /// The same of the file at `path`, where the sentence calls it by its usual `name` only.
+    pub fn naming(mut self, name: &str, path: &std::path::Path) -> Error {
+        let message = self.message_mut();
+        *message = message.replacen(name, &format!("'{}'", path.display()), 1);
+        self
+    }
+
     /// An [`Error::Io`] for `action` ("read", "write", …) on `path`, in our words with the system's reason.
     pub fn io(action: &str, path: &std::path::Path, error: &std::io::Error) -> Error {
         use std::io::ErrorKind;
@@ -92,7 +125,32 @@ impl Error {
             ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_string(),
             ErrorKind::InvalidFilename => "the name is too long for the file system".to_string(),
             ErrorKind::UnexpectedEof => "the file ends too early".to_string(),
+            ErrorKind::QuotaExceeded => "the quota for disk space is used up".to_string(),
+            ErrorKind::FileTooLarge => {
+                "the file would be larger than its file system or a limit of this process \
+                                        (RLIMIT_FSIZE) allows"
+                    .to_string()
+            }
+            ErrorKind::Unsupported => {
+                "it is not a regular file or the file system doesn't support that".to_string()
+            }
+            ErrorKind::DirectoryNotEmpty => "the directory is not empty".to_string(),
+            ErrorKind::StaleNetworkFileHandle => {
+                "it is gone from the network file system".to_string()
+            }
+            ErrorKind::ResourceBusy | ErrorKind::CrossesDevices => {
+                "it can't be moved, as a mount point or a directory \
+                                                                    of a container's image can't"
+                    .to_string()
+            }
             _ => match error.raw_os_error() {
+                Some(libc::EIO) => "the device reported an input/output error".to_string(),
+                Some(libc::ELOOP) => {
+                    "its symbolic links lead in a circle or are too many".to_string()
+                }
+                Some(libc::EMFILE) => "this process has too many files open".to_string(),
+                Some(libc::ENFILE) => "the system has too many files open".to_string(),
+                Some(libc::ENXIO | libc::ENODEV) => "there is no device behind it".to_string(),
                 Some(code) => format!("the system reported error {code}"),
                 None => "the operation failed".to_string(),
             },

@@ -8,6 +8,7 @@
 //! - [`model`]: BERT itself, in plain candle, and packed for the CPU with the kernels of [`ops`];
 //! - [`train`]: options, loss, optimizer, schedule, the trainer, evaluation; [`metrics`] beside it;
 //! - [`hf`]: Hugging Face model directories;
+//! - [`problem`]: the kinds of problem, single-label, multi-label and regression;
 //! - [`device`], [`threads`], [`memory`], [`random`], [`log`], [`error`]: what all of them stand on.
 
 #![warn(missing_docs)]
@@ -25,6 +26,7 @@ pub mod metrics;
 pub mod model;
 pub mod ops;
 pub mod predict;
+pub mod problem;
 pub mod random;
 pub mod text;
 pub mod threads;

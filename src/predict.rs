@@ -1,13 +1,14 @@
-//! From texts to class probabilities.
+//! From texts to answers: class probabilities, labels, or numbers.
 
 use crate::classifier::Classifier;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::{Parameters, Pooling};
+use crate::problem::ProblemType;
 use crate::text::Encoding;
 use crate::threads;
-use crate::train::loss::{argmax, softmax};
+use crate::train::loss::{argmax, probability, reaches, softmax};
 
 /// Texts that are tokenized and held at once, so that a call of any size runs in bounded memory.
 pub(crate) const TEXTS_AT_ONCE: usize = 1024;
@@ -18,11 +19,13 @@ const WINDOWS_AT_ONCE: usize = 512;
 /// How the windows of a long text become one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CombineWindows {
-    /// The mean of the windows' logits.
+    /// The mean of the windows' logits (regression: of their values).
     MeanLogits,
-    /// The mean of their probabilities; the logits are its logarithm.
+    /// The mean of their probabilities; the logits are its logarithm, of a label's probability p ln(p / (1 - p)). Not for
+    /// regression.
     MeanProbabilities,
-    /// The window whose highest probability is the highest decides.
+    /// The window whose highest probability is the highest decides; of labels, for each the window where it is the
+    /// highest. Not for regression.
     MostConfident,
 }
 
@@ -61,13 +64,16 @@ impl Default for PredictOptions {
 /// The answers for n texts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
-    /// Classes.
+    /// Classes, labels or regression targets.
     pub num_labels: usize,
-    /// Scores before the softmax, [n, num_labels].
+    /// What they are.
+    pub problem_type: ProblemType,
+    /// The model's scores, [n, num_labels]; for regression the answer itself.
     pub logits: Vec<f32>,
-    /// Probabilities of the classes, [n, num_labels]; each row sums to 1.
+    /// Probabilities, [n, num_labels]: of the classes, each row sums to 1; of the labels, each by itself. Empty for
+    /// regression.
     pub probabilities: Vec<f32>,
-    /// The class with the highest logit, [n].
+    /// The class or label with the highest logit, [n]. Empty for regression.
     pub label_ids: Vec<u32>,
 }
 
@@ -83,20 +89,46 @@ pub(crate) fn check_finite(scores: &[f32]) -> Result<()> {
 }
 
 impl Predictions {
-    fn new(num_labels: usize, logits: Vec<f32>) -> Result<Predictions> {
+    fn new(num_labels: usize, problem_type: ProblemType, logits: Vec<f32>) -> Result<Predictions> {
         check_finite(&logits)?;
-        Ok(Predictions {
-            num_labels,
-            probabilities: logits.chunks(num_labels).flat_map(softmax).collect(),
-            label_ids: logits
+        let probabilities = match problem_type {
+            ProblemType::SingleLabel => logits.chunks(num_labels).flat_map(softmax).collect(),
+            ProblemType::MultiLabel => logits.iter().map(|&x| probability(x)).collect(),
+            ProblemType::Regression => Vec::new(),
+        };
+        let label_ids = match problem_type {
+            ProblemType::Regression => Vec::new(),
+            ProblemType::SingleLabel | ProblemType::MultiLabel => logits
                 .chunks(num_labels)
                 .map(|row| argmax(row) as u32)
                 .collect(),
+        };
+        Ok(Predictions {
+            num_labels,
+            problem_type,
+            probabilities,
+            label_ids,
             logits,
         })
     }
 
-    /// Text `index`'s `k` most probable classes with their probabilities, the best first, equals by their id.
+    /// Texts.
+    pub fn len(&self) -> usize {
+        self.logits.len() / self.num_labels
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.logits.is_empty()
+    }
+
+    /// Whether each label's probability reaches `threshold`, [n, num_labels] (multi-label).
+    pub fn has_labels(&self, threshold: f64) -> impl Iterator<Item = bool> + '_ {
+        let probabilities = self.probabilities.iter();
+        probabilities.map(move |&p| reaches(p, threshold))
+    }
+
+    /// Text `index`'s `k` most probable classes or labels with their probabilities, the best first, equals by their id.
     pub fn top(&self, index: usize, k: usize) -> Vec<(u32, f32)> {
         let row = &self.probabilities[index * self.num_labels..(index + 1) * self.num_labels];
         let mut ranked: Vec<(u32, f32)> = (0..).zip(row.iter().copied()).collect();
@@ -115,8 +147,17 @@ impl Classifier {
     ) -> Result<Predictions> {
         let max_length = self.max_length(options.max_length)?;
         self.check_pairs(texts.iter().any(|text| text.1.is_some()))?;
+        let (num_labels, problem_type) = self.head();
+        if let LongText::Windows { combine, .. } = options.long_text
+            && combine != CombineWindows::MeanLogits
+            && problem_type == ProblemType::Regression
+        {
+            return Err(Error::InvalidArgument(
+                "This model's problem is regression, which has no probabilities; windows are combined by their mean."
+                    .into(),
+            ));
+        }
         let parameters = self.parameters();
-        let num_labels = self.model().config.num_labels;
         let mut logits = memory::room(texts.len().saturating_mul(num_labels))?;
         for texts in texts.chunks(TEXTS_AT_ONCE) {
             let block = threads::run(|| match options.long_text {
@@ -131,7 +172,13 @@ impl Classifier {
             })??;
             logits.extend(block);
         }
-        Predictions::new(num_labels, logits)
+        Predictions::new(num_labels, problem_type, logits)
+    }
+
+    /// What the model's scores are: how many a text, and of what.
+    fn head(&self) -> (usize, ProblemType) {
+        let config = &self.model().config;
+        (config.num_labels, config.problem_type)
     }
 
     /// The logits of texts by their windows, of which a limited number is held at once.
@@ -143,7 +190,7 @@ impl Classifier {
         stride: usize,
         combine: CombineWindows,
     ) -> Result<Vec<f32>> {
-        let num_labels = self.model().config.num_labels;
+        let (num_labels, problem_type) = self.head();
         // ends[i] is one past text i's last window.
         let mut ends = Vec::with_capacity(texts.len());
         let mut waiting = Vec::new();
@@ -175,7 +222,7 @@ impl Classifier {
             .zip(&ends)
             .flat_map(|(start, &end)| {
                 let rows = &logits[start * num_labels..end * num_labels];
-                combine_windows(rows, num_labels, combine)
+                combine_windows(rows, num_labels, problem_type, combine)
             })
             .collect())
     }
@@ -246,12 +293,17 @@ impl Classifier {
         }
         let parameters = self.parameters();
         let logits = threads::run(|| self.model().logits_of_all(&parameters, sequences))??;
-        Predictions::new(config.num_labels, logits)
+        Predictions::new(config.num_labels, config.problem_type, logits)
     }
 }
 
 /// One row of logits from the rows of a text's windows.
-fn combine_windows(rows: &[f32], num_labels: usize, combine: CombineWindows) -> Vec<f32> {
+fn combine_windows(
+    rows: &[f32],
+    num_labels: usize,
+    problem: ProblemType,
+    combine: CombineWindows,
+) -> Vec<f32> {
     let count = (rows.len() / num_labels) as f64;
     let mean = |rows: &[f32]| -> Vec<f64> {
         let mut sums = vec![0f64; num_labels];
@@ -266,6 +318,17 @@ fn combine_windows(rows: &[f32], num_labels: usize, combine: CombineWindows) -> 
         // One window is the text itself: nothing is rounded.
         _ if rows.len() == num_labels => rows.to_vec(),
         CombineWindows::MeanLogits => mean(rows).iter().map(|&x| x as f32).collect(),
+        CombineWindows::MeanProbabilities if problem == ProblemType::MultiLabel => {
+            let probabilities: Vec<f32> = rows.iter().map(|&x| probability(x)).collect();
+            let least = f64::from(f32::MIN_POSITIVE);
+            mean(&probabilities)
+                .iter()
+                // 1 - p is as small as float32 has it: probabilities of 1 don't make infinite logits.
+                .map(|&p| {
+                    (p.max(least).ln() - (1.0 - p).max(f64::from(f32::EPSILON) / 2.0).ln()) as f32
+                })
+                .collect()
+        }
         CombineWindows::MeanProbabilities => {
             let probabilities: Vec<f32> = rows.chunks(num_labels).flat_map(softmax).collect();
             mean(&probabilities)
@@ -273,6 +336,12 @@ fn combine_windows(rows: &[f32], num_labels: usize, combine: CombineWindows) -> 
                 .map(|&p| p.max(f64::from(f32::MIN_POSITIVE)).ln() as f32)
                 .collect()
         }
+        CombineWindows::MostConfident if problem == ProblemType::MultiLabel => (0..num_labels)
+            .map(|label| {
+                let column = rows.iter().skip(label).step_by(num_labels);
+                column.copied().fold(f32::NEG_INFINITY, f32::max)
+            })
+            .collect(),
         CombineWindows::MostConfident => {
             let confidence = |row: &[f32]| softmax(row).into_iter().fold(0f32, f32::max);
             let mut best = &rows[..num_labels];
@@ -292,33 +361,61 @@ mod tests {
 
     #[test]
     fn windows_combine_as_asked() {
+        let combine =
+            |rows: &[f32], combine| combine_windows(rows, 2, ProblemType::SingleLabel, combine);
         let rows = [2.0f32, 0.0, -1.0, 3.0];
-        assert_eq!(
-            combine_windows(&rows, 2, CombineWindows::MeanLogits),
-            [0.5, 1.5]
-        );
+        assert_eq!(combine(&rows, CombineWindows::MeanLogits), [0.5, 1.5]);
         // The second window's probability 0.982 is higher than the first one's 0.881.
-        assert_eq!(
-            combine_windows(&rows, 2, CombineWindows::MostConfident),
-            [-1.0, 3.0]
-        );
-        let mean = softmax(&combine_windows(
-            &rows,
-            2,
-            CombineWindows::MeanProbabilities,
-        ));
+        assert_eq!(combine(&rows, CombineWindows::MostConfident), [-1.0, 3.0]);
+        let mean = softmax(&combine(&rows, CombineWindows::MeanProbabilities));
         assert!((mean[0] - (0.880_797 + 0.017_986_2) / 2.0).abs() < 1e-5);
         assert_eq!(
-            combine_windows(&rows[..2], 2, CombineWindows::MeanProbabilities),
+            combine(&rows[..2], CombineWindows::MeanProbabilities),
             [2.0, 0.0]
         );
     }
 
     #[test]
+    fn windows_of_labels_combine_label_by_label() {
+        let combine =
+            |rows: &[f32], combine| combine_windows(rows, 2, ProblemType::MultiLabel, combine);
+        let rows = [2.0f32, 0.0, -1.0, 3.0];
+        assert_eq!(combine(&rows, CombineWindows::MeanLogits), [0.5, 1.5]);
+        assert_eq!(combine(&rows, CombineWindows::MostConfident), [2.0, 3.0]);
+        let mean = combine(&rows, CombineWindows::MeanProbabilities);
+        assert!((probability(mean[0]) - (0.880_797 + 0.268_941) / 2.0).abs() < 1e-5);
+        assert!((probability(mean[1]) - (0.5 + 0.952_574) / 2.0).abs() < 1e-5);
+        let sure = combine(
+            &[200.0, -200.0, 200.0, -200.0],
+            CombineWindows::MeanProbabilities,
+        );
+        assert!(sure.iter().all(|x| x.is_finite()));
+        assert!(probability(sure[0]) > 0.999_999 && probability(sure[1]) < 1e-6);
+    }
+
+    #[test]
     fn the_best_k_are_ranked_and_ties_go_by_id() {
-        let predictions = Predictions::new(3, vec![0.0, 1.0, 0.0]).unwrap();
+        let predictions =
+            Predictions::new(3, ProblemType::SingleLabel, vec![0.0, 1.0, 0.0]).unwrap();
         let top: Vec<u32> = predictions.top(0, 2).iter().map(|t| t.0).collect();
         assert_eq!(top, [1, 0]);
         assert_eq!(predictions.label_ids, [1]);
+    }
+
+    #[test]
+    fn each_problem_has_its_answers() {
+        let logits = vec![0.0, 2.0, -2.0, -1.0];
+        let of = |problem| Predictions::new(2, problem, logits.clone()).unwrap();
+        let single = of(ProblemType::SingleLabel);
+        assert!((single.probabilities[0] + single.probabilities[1] - 1.0).abs() < 1e-6);
+        let multi = of(ProblemType::MultiLabel);
+        assert_eq!(multi.probabilities[0], 0.5);
+        assert_eq!(multi.label_ids, [1, 1]);
+        let labels = |threshold| multi.has_labels(threshold).collect::<Vec<bool>>();
+        assert_eq!(labels(0.5), [true, true, false, false]);
+        assert_eq!(labels(0.6), [false, true, false, false]);
+        let regression = of(ProblemType::Regression);
+        assert_eq!((regression.len(), &regression.logits), (2, &logits));
+        assert!(regression.probabilities.is_empty() && regression.label_ids.is_empty());
     }
 }

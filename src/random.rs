@@ -69,6 +69,15 @@ impl Stream {
         }
     }
 
+    /// Fills `out` with values uniform over [-`bound`, `bound`).
+    pub fn fill_uniform(&self, bound: f64, out: &mut [f32]) {
+        for (index, chunk) in out.chunks_mut(4).enumerate() {
+            for (value, random) in chunk.iter_mut().zip(self.block(index as u64)) {
+                *value = (bound * (f64::from(random) / 2_147_483_648.0 - 1.0)) as f32;
+            }
+        }
+    }
+
     /// The stream from its start, one number after the other, for `rand`'s algorithms.
     pub fn sequence(self) -> Sequence {
         Sequence {
@@ -215,6 +224,18 @@ mod tests {
             / values.len() as f64;
         assert!(mean.abs() < 3e-4, "{mean}");
         assert!((variance.sqrt() - 0.02).abs() < 3e-4, "{variance}");
+    }
+
+    #[test]
+    fn uniform_values_fill_their_range_evenly() {
+        let mut values = vec![0f32; 100_003];
+        Stream::new(7, Site::Parameter(3), 0).fill_uniform(0.5, &mut values);
+        assert!(values.iter().all(|v| (-0.5..=0.5).contains(v)));
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
+        let square =
+            values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64;
+        assert!(mean.abs() < 3e-3, "{mean}");
+        assert!((square - 1.0 / 12.0).abs() < 1e-3, "{square}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The library's own worker threads. The host's rayon pool is never used.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -8,6 +8,7 @@ use once_cell::sync::OnceCell;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
+use crate::ops::float_state::FloatState;
 
 /// More worker threads than this is a slip of the caller's.
 pub const MAX_THREADS: usize = 1024;
@@ -21,16 +22,63 @@ pub const NAME_PREFIX: &str = "bert-";
 /// The process in which the workers were started; 0 before.
 static STARTED_IN: AtomicU32 = AtomicU32::new(0);
 
-/// [`Error::Forked`] in a child that was forked after the workers had started: they don't exist there.
-pub fn check_fork() -> Result<()> {
+/// [`Error::Forked`] in a child that was forked after the workers had started.
+fn check_fork() -> Result<()> {
     match STARTED_IN.load(Ordering::Acquire) {
         0 => Ok(()),
         process if process == std::process::id() => Ok(()),
-        _ => Err(Error::Forked(
-            "This process was forked after libbert had started its threads, which don't exist here. Use libbert in one \
-             of the two processes only, or start the other with exec."
-                .into(),
-        )),
+        _ => Err(forked()),
+    }
+}
+
+fn forked() -> Error {
+    Error::Forked(
+        "This process was forked after libbert had started its threads, which don't exist here, or while it was at \
+         work. Use libbert in one of the two processes only, or start the other with exec."
+            .into(),
+    )
+}
+
+/// The process that calls were last made in (upper half), and how many of them are inside now (lower half). A child finds
+/// it as it was at the fork: threads that were inside then don't exist in the child, and what they had locked stays
+/// locked.
+static INSIDE: AtomicU64 = AtomicU64::new(0);
+
+/// A call that is inside the library; dropped when it leaves.
+#[derive(Debug)]
+pub struct Inside {
+    process: u32,
+}
+
+/// Begins a call from outside. [`Error::Forked`] in a child that was forked after the workers had started, or while any
+/// thread was inside a call. Takes no lock, since another thread may have had it at the fork.
+pub fn enter() -> Result<Inside> {
+    check_fork()?;
+    let process = std::process::id();
+    let mut before = INSIDE.load(Ordering::Relaxed);
+    loop {
+        let count = before as u32;
+        if owner(before) != process && count > 0 {
+            return Err(forked());
+        }
+        let after = u64::from(process) << 32 | u64::from(count + 1);
+        match INSIDE.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return Ok(Inside { process }),
+            Err(now) => before = now,
+        }
+    }
+}
+
+fn owner(inside: u64) -> u32 {
+    (inside >> 32) as u32
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        // A callback may have forked: the child's way out of the call must not make it look as if nobody was inside.
+        if std::process::id() == self.process {
+            INSIDE.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -86,6 +134,8 @@ fn build(count: usize) -> Result<ThreadPool> {
         .num_threads(count)
         .stack_size(STACK_BYTES)
         .thread_name(|index| format!("{NAME_PREFIX}{index}"))
+        // A thread begins with the settings of the one that starts it.
+        .start_handler(|_| FloatState::DEFAULT.set())
         .build();
     if masked {
         // It was this thread's mask a moment ago, so setting it can't fail.

@@ -79,7 +79,10 @@ fn program(source: &Path, directory: &Path) -> Result<Command, String> {
     let program = directory.join(format!("{stem}.program"));
     compile(source, &program, cdylib()?)?;
     let mut command = Command::new(program);
-    command.current_dir(directory).env_remove("BERT_SHARED");
+    command
+        .current_dir(directory)
+        .env("BERT_LIBRARY", cdylib()?)
+        .env_remove("BERT_SHARED");
     if let Some(shared) = shared() {
         command.env("BERT_SHARED", shared);
     }

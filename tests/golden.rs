@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use bert::classifier::Classifier;
 use bert::data::{Batch, Labels};
 use bert::hf::{LabelChoice, LoadOptions};
-use bert::model::{Frozen, Gradients, Model, Parameters, Pooling, TrainingPass};
+use bert::model::{
+    Frozen, Gradients, LoraConfig, Model, Parameters, Pooling, Projection, TrainingPass,
+};
 use bert::ops::Buffers;
 use bert::text::{BertNormalization, Tokenizer};
 use bert::threads;
@@ -23,12 +25,13 @@ use serde_json::Value;
 
 fn main() {
     type Check = fn(&Path);
-    let trials: [(&str, Check); 8] = [
+    let trials: [(&str, Check); 9] = [
         ("token_ids_and_types", token_ids_and_types),
         ("states_and_logits", states_and_logits),
         ("gradients", gradients),
         ("six_adamw_steps", six_adamw_steps),
         ("the_plain_definition_agrees", the_plain_definition_agrees),
+        ("lora", lora),
         ("origins_are_told", origins_are_told),
         ("saved_and_loaded_again", saved_and_loaded_again),
         ("shards", shards),
@@ -72,6 +75,13 @@ fn assert_close(name: &str, got: &[f32], want: &[f64], tolerance: f64) {
     }
 }
 
+/// float32(scale · sin(k · i)).
+fn wave(count: usize, k: f64, scale: f64) -> Vec<f32> {
+    (0..count)
+        .map(|i| (scale * (k * i as f64).sin()) as f32)
+        .collect()
+}
+
 /// The model with the golden classifier: weight float32(0.02 · sin(0.37 · i)), fixed biases.
 fn load(path: &Path) -> Classifier {
     let labels = ["a", "b", "c"].map(str::to_string).to_vec();
@@ -81,12 +91,12 @@ fn load(path: &Path) -> Classifier {
     };
     let classifier = Classifier::load(path, &options).unwrap();
     let model = classifier.model();
-    let mut values = classifier.parameters().host().unwrap().into_owned();
-    for (i, value) in values[model.table.classifier.weight].iter_mut().enumerate() {
-        *value = (0.02 * (0.37 * i as f64).sin()) as f32;
-    }
-    values[model.table.classifier.bias] = vec![0.01, -0.02, 0.03];
-    let parameters = Parameters::from_host(values, &model.table, &model.device).unwrap();
+    let mut updated = vec![Vec::new(); model.table.specs.len()];
+    let weight = model.table.classifier.weight;
+    updated[weight] = wave(model.table.specs[weight].len(), 0.37, 0.02);
+    updated[model.table.classifier.bias] = vec![0.01, -0.02, 0.03];
+    let parameters = classifier.parameters();
+    let parameters = parameters.with_updated(updated, &model.table).unwrap();
     classifier.publish(parameters.into());
     classifier
 }
@@ -282,9 +292,6 @@ fn six_adamw_steps(path: &Path) {
     for (number, want) in steps.iter().enumerate() {
         let set = Parameters::Host(parameters);
         let (loss, gradients) = loss_and_gradients(model, &set, &batches[number % 2]);
-        let Parameters::Host(values) = set else {
-            unreachable!()
-        };
         let rate = 5e-4 * schedule.factor(number as u64);
         let norm = global_norm(&gradients);
         let want = |key: &str| want[key].as_f64().unwrap();
@@ -296,8 +303,10 @@ fn six_adamw_steps(path: &Path) {
         );
         let mut updated = model.zero_gradients(Frozen::default()).unwrap();
         let scale = clip_factor(norm, 1.0);
+        let values = set.host().unwrap();
         optimizer.update(&values, &mut updated, &gradients, rate, scale);
-        parameters = updated;
+        let updated = set.with_updated(updated, &model.table).unwrap();
+        parameters = updated.host().unwrap().into_owned();
     }
     let set = Parameters::Host(parameters);
     let (loss, _) = loss_and_gradients(model, &set, &batches[0]);
@@ -366,6 +375,165 @@ fn the_plain_definition_agrees(path: &Path) {
         "{loss}"
     );
     check_gradients(model, &gradients, &training);
+}
+
+/// PEFT's adapters on query and value: logits, loss and gradient norms, both ways through the model, and the logits and
+/// gradients after merging.
+fn lora(path: &Path) {
+    let golden = golden("lora.json");
+    let lora = LoraConfig {
+        rank: golden["r"].as_u64().unwrap() as usize,
+        alpha: golden["lora_alpha"].as_f64().unwrap(),
+        ..LoraConfig::default()
+    };
+    assert_eq!(
+        golden["target_modules"],
+        serde_json::json!(["query", "value"])
+    );
+    let adapted = load(path).add_lora(lora, 1).unwrap();
+    let model = adapted.model();
+    let updated = model
+        .table
+        .specs
+        .iter()
+        .map(|spec| match &spec.name {
+            name if name.contains("lora_A") => wave(spec.len(), 0.37, 0.05),
+            name if name.contains("lora_B") => wave(spec.len(), 0.53, 0.05),
+            _ => Vec::new(),
+        })
+        .collect();
+    let before = adapted.parameters();
+    adapted.publish(before.with_updated(updated, &model.table).unwrap().into());
+    let merged = adapted.merge_lora().unwrap();
+
+    let texts: Vec<(&str, Option<&str>)> = golden["texts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|text| (text.as_str().unwrap(), None))
+        .collect();
+    let encodings = adapted.tokenizer().encode_batch(&texts, 128).unwrap();
+    let batch = Batch::of(&encodings).unwrap();
+    let labels = ids(&golden["labels"]);
+    let want_logits: Vec<f64> = golden["logits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(reals)
+        .collect();
+    let want_loss = golden["loss"].as_f64().unwrap();
+    let norms = golden["grad_norms"].as_object().unwrap();
+
+    let batch_and_labels = (batch, labels);
+    let (batch, labels) = &batch_and_labels;
+    for classifier in [&adapted, &merged] {
+        let (model, parameters) = (classifier.model(), classifier.parameters());
+        let tensors = parameters.tensors(&model.table, &model.device).unwrap();
+        let logits = threads::run(|| model.logits(&parameters, batch));
+        assert_close("logits", &logits.unwrap().unwrap(), &want_logits, 1e-5);
+        let plain = threads::run(|| model.plain_logits(&tensors, batch));
+        assert_close("logits", &plain.unwrap().unwrap(), &want_logits, 1e-5);
+        let (loss, packed) = loss_and_gradients(model, &parameters, &batch_and_labels);
+        assert!((loss - want_loss).abs() < 1e-6, "{loss} {want_loss}");
+        let mut plain = model.zero_gradients(Frozen::default()).unwrap();
+        threads::run(|| {
+            let derivative = |logits: &[f32]| {
+                let scale = 1.0 / labels.len() as f64;
+                CrossEntropy::default()
+                    .of(logits, labels, 3, scale)
+                    .derivative
+            };
+            model.plain_logits_and_gradients(&tensors, batch, None, derivative, &mut plain)
+        })
+        .unwrap()
+        .unwrap();
+        for gradients in [packed, plain] {
+            let mut compared = 0;
+            for (name, want) in norms {
+                let name = name
+                    .replace("base_model.model.", "")
+                    .replace(".default", "")
+                    .replace(".modules_to_save", "");
+                let gradient = match model.table.specs.iter().position(|s| s.name == name) {
+                    Some(index) => gradients[index].clone(),
+                    None => through_merged_weight(&adapted, &gradients, &name),
+                };
+                let norm = norm_and_probe(&gradient).0;
+                let want = want.as_f64().unwrap();
+                assert!((norm / want - 1.0).abs() < 1e-4, "{name}: {norm} {want}");
+                compared += 1;
+            }
+            assert_eq!(compared, 6 * 2 * 2 + 2);
+        }
+    }
+    // The embeddings, of which nobody made a copy.
+    let words = |classifier: &Classifier| {
+        let parameters = classifier.parameters();
+        let values = parameters.host().unwrap();
+        values[classifier.model().table.embeddings.word].as_ptr()
+    };
+    assert_eq!(words(&adapted), words(&merged));
+
+    // Saved apart, and loaded onto the published model, whose own classifier has other labels.
+    let target = scratch("adapter");
+    adapted.save_adapter(&target).unwrap();
+    let base = Classifier::load(path, &LoadOptions::default()).unwrap();
+    let loaded = base.load_adapter(&target).unwrap();
+    std::fs::remove_dir_all(&target).unwrap();
+    assert_eq!(loaded.labels().names(), ["a", "b", "c"]);
+    assert!(loaded.origins().initialised.is_empty());
+    let logits = |c: &Classifier| c.predict(&texts, &Default::default()).unwrap().logits;
+    assert_eq!(logits(&loaded), logits(&adapted));
+    // A plain model, merged.
+    adapted.save(&target).unwrap();
+    let saved = Classifier::load(&target, &LoadOptions::default()).unwrap();
+    std::fs::remove_dir_all(&target).unwrap();
+    assert_eq!(saved.model().table.lora, None);
+    assert_eq!(logits(&saved), logits(&merged));
+}
+
+/// An adapter's gradient by the chain rule from that of the merged weight W + s B A: dA = s Bᵀ dW, dB = s dW Aᵀ.
+fn through_merged_weight(adapted: &Classifier, merged: &Gradients, name: &str) -> Vec<f32> {
+    let table = &adapted.model().table;
+    let config = &adapted.model().config;
+    let parameters = adapted.parameters();
+    let values = parameters.host().unwrap();
+    let (number, layer, projection) = table
+        .layers
+        .iter()
+        .enumerate()
+        .flat_map(|(number, layer)| Projection::ALL.map(|p| (number, layer, p)))
+        .find(|(number, _, projection)| {
+            name.starts_with(&format!(
+                "bert.encoder.layer.{number}.{}.",
+                projection.module()
+            ))
+        })
+        .unwrap();
+    let (adapter, lora) = table.adapter(number, projection).unwrap();
+    let (inputs, outputs) = projection.sizes(config);
+    let rank = lora.rank;
+    let (a, b) = (&values[adapter.down], &values[adapter.up]);
+    let dw = &merged[layer.projection(projection).weight];
+    let sum = |terms: &mut dyn Iterator<Item = (f32, f32)>| -> f32 {
+        let sum: f64 = terms.map(|(x, y)| f64::from(x) * f64::from(y)).sum();
+        (lora.scale() * sum) as f32
+    };
+    if name.contains("lora_A") {
+        (0..rank * inputs)
+            .map(|place| {
+                let (r, i) = (place / inputs, place % inputs);
+                sum(&mut (0..outputs).map(|o| (b[o * rank + r], dw[o * inputs + i])))
+            })
+            .collect()
+    } else {
+        (0..outputs * rank)
+            .map(|place| {
+                let (o, r) = (place / rank, place % rank);
+                sum(&mut (0..inputs).map(|i| (dw[o * inputs + i], a[r * inputs + i])))
+            })
+            .collect()
+    }
 }
 
 fn origins_are_told(path: &Path) {

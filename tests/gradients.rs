@@ -1,12 +1,15 @@
 //! Every parameter's gradient against finite differences, in float64, for every kind of model.
 
-use bert::data::Batch;
+use bert::data::{Batch, Targets};
 use bert::model::plain::Pass;
 use bert::model::{
-    BertConfig, Frozen, HiddenAct, Model, ParameterKind, Parameters, Pooling, TrainingPass,
+    BertConfig, Frozen, HiddenAct, LoraConfig, Model, ParameterKind, Parameters, Pooling,
+    Projection, Projections, TrainingPass,
 };
 use bert::ops::Buffers;
+use bert::problem::ProblemType;
 use bert::random::Dropout;
+use bert::train::loss::{CrossEntropy, Objective};
 use candle_core::{Device, Tensor, Var};
 
 fn batch() -> Batch {
@@ -78,7 +81,10 @@ fn parameters(model: &Model) -> Vec<Tensor> {
 }
 
 fn check(config: BertConfig, dropout: Option<Dropout>) {
-    let model = Model::new(config, Device::Cpu).unwrap();
+    check_model(Model::new(config, Device::Cpu).unwrap(), dropout);
+}
+
+fn check_model(model: Model, dropout: Option<Dropout>) {
     let tensors = parameters(&model);
     let variables: Vec<Tensor> = tensors
         .iter()
@@ -157,6 +163,218 @@ fn every_parameter_gets_its_gradient_with_every_dropout_acting() {
         ..config(Pooling::Pooler, HiddenAct::Gelu, false)
     };
     check(config, Some(Dropout::new(3, 5)));
+}
+
+/// Every dropout of the model, and that of adapters on `targets`.
+fn lora_model(pooling: Pooling, targets: Projections) -> Model {
+    let config = BertConfig {
+        hidden_dropout_prob: 0.3,
+        attention_probs_dropout_prob: 0.2,
+        classifier_dropout: Some(0.4),
+        ..config(pooling, HiddenAct::Gelu, pooling == Pooling::Mean)
+    };
+    let lora = LoraConfig {
+        rank: 3,
+        alpha: 5.0,
+        dropout: 0.25,
+        targets,
+        ..LoraConfig::default()
+    };
+    Model::with_lora(config, lora, Device::Cpu).unwrap()
+}
+
+#[test]
+fn every_parameter_gets_its_gradient_with_adapters_and_their_dropout() {
+    let all: Projections = Projection::ALL.into_iter().collect();
+    check_model(lora_model(Pooling::Pooler, all), Some(Dropout::new(3, 5)));
+}
+
+/// The CPU's kernels and the plain definition with adapters: the same logits, the same gradients of the adapters and the
+/// head, none of anything else; for each projection alone and for all, with and without frozen layers.
+#[test]
+fn both_ways_through_a_model_with_adapters_agree() {
+    let one = |projection: Projection| -> Projections { [projection].into_iter().collect() };
+    let all: Projections = Projection::ALL.into_iter().collect();
+    for targets in Projection::ALL.map(one).into_iter().chain([all]) {
+        for (pooling, layers) in [(Pooling::Pooler, 0), (Pooling::Mean, 0), (Pooling::Cls, 1)] {
+            for dropout in [None, Some(Dropout::new(3, 5))] {
+                let model = lora_model(pooling, targets);
+                // B of no zeros.
+                let values = parameters(&model)
+                    .iter()
+                    .map(|tensor| {
+                        let values: Vec<f64> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+                        values.into_iter().map(|v| v as f32).collect()
+                    })
+                    .collect();
+                let parameters = Parameters::from_host(values, &model.table, &Device::Cpu).unwrap();
+                let batch = batch();
+                let loss = |logits: &[f32]| -> Vec<f32> {
+                    (0..logits.len())
+                        .map(|i| (0.7 * i as f32 + 0.3).sin())
+                        .collect()
+                };
+                let frozen = Frozen {
+                    embeddings: false,
+                    layers,
+                };
+                let pass = TrainingPass {
+                    batch: &batch,
+                    dropout,
+                    frozen,
+                };
+                let mut buffers = Buffers::default();
+                let mut packed = model.zero_gradients(frozen).unwrap();
+                // Twice, the second time on used memory.
+                for _ in 0..2 {
+                    packed = model.zero_gradients(frozen).unwrap();
+                    model
+                        .logits_and_gradients(&parameters, pass, loss, &mut packed, &mut buffers)
+                        .unwrap();
+                }
+                let mut again = model.zero_gradients(frozen).unwrap();
+                let packed_logits = model
+                    .logits_and_gradients(&parameters, pass, loss, &mut again, &mut buffers)
+                    .unwrap();
+                let mut plain = model.zero_gradients(frozen).unwrap();
+                let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
+                let plain_logits = model
+                    .plain_logits_and_gradients(&tensors, &batch, dropout, loss, &mut plain)
+                    .unwrap();
+                for (a, b) in packed_logits.iter().zip(&plain_logits) {
+                    assert!((a - b).abs() < 2e-5, "logits {a} {b}");
+                }
+                if dropout.is_none() {
+                    assert_eq!(model.logits(&parameters, &batch).unwrap(), packed_logits);
+                }
+                let mut trained = 0;
+                for ((a, b), spec) in packed.iter().zip(&plain).zip(&model.table.specs) {
+                    let is_trained = spec.name.starts_with("classifier.")
+                        || spec.name.starts_with("bert.pooler.")
+                        || (spec.name.contains(".lora_")
+                            && !(layers == 1 && spec.name.contains("layer.0.")));
+                    assert_eq!(a.is_empty(), !is_trained, "{}", spec.name);
+                    trained += usize::from(is_trained);
+                    let scale = b.iter().fold(1f32, |m, v| m.max(v.abs()));
+                    for (a, b) in a.iter().zip(b) {
+                        assert!((a - b).abs() < 3e-5 * scale, "{}: {a} {b}", spec.name);
+                    }
+                }
+                let head = if pooling == Pooling::Pooler { 4 } else { 2 };
+                assert_eq!(trained, head + 2 * (2 - layers) * targets.len());
+            }
+        }
+    }
+}
+
+/// The gradient of each problem's mean loss by every parameter, through the head and all below it, against finite
+/// differences of that loss in float64 by its textbook formula.
+#[test]
+fn every_parameter_gets_its_gradient_of_every_loss() {
+    let lists = vec![vec![0, 2], vec![], vec![1]];
+    let values = vec![0.5f32, -1.0, 2.0, 0.0, 1.5, -0.5, 3.0, 1.0, -2.0];
+    for problem in ProblemType::ALL {
+        let targets = match problem {
+            ProblemType::SingleLabel => Targets::Classes(vec![2, 0, 1]),
+            ProblemType::MultiLabel => Targets::Labels(lists.clone()),
+            ProblemType::Regression => Targets::Values {
+                values: values.clone(),
+                width: 3,
+            },
+        };
+        let config = BertConfig {
+            problem_type: problem,
+            ..config(Pooling::Pooler, HiddenAct::Gelu, false)
+        };
+        let model = Model::new(config, Device::Cpu).unwrap();
+        let tensors = parameters(&model);
+        let batch = batch();
+        let mean_loss = |tensors: &[Tensor]| -> f64 {
+            let pass = Pass {
+                config: &model.config,
+                table: &model.table,
+                tensors,
+                batch: &batch,
+                dropout: None,
+                device: &Device::Cpu,
+            };
+            let rows: Vec<Vec<f64>> = pass.logits().unwrap().to_vec2().unwrap();
+            let mut sum = 0.0;
+            for (i, row) in rows.iter().enumerate() {
+                for (j, &x) in row.iter().enumerate() {
+                    sum += match problem {
+                        ProblemType::SingleLabel if [2, 0, 1][i] == j => {
+                            row.iter().map(|y| y.exp()).sum::<f64>().ln() - x
+                        }
+                        ProblemType::SingleLabel => 0.0,
+                        ProblemType::MultiLabel => {
+                            let p = 1.0 / (1.0 + (-x).exp());
+                            let has_label = lists[i].contains(&(j as u32));
+                            -(if has_label { p } else { 1.0 - p }).ln() / 3.0
+                        }
+                        ProblemType::Regression => (x - f64::from(values[3 * i + j])).powi(2) / 3.0,
+                    };
+                }
+            }
+            sum / 3.0
+        };
+        let host: Vec<Vec<f32>> = tensors
+            .iter()
+            .map(|t| {
+                let values: Vec<f64> = t.flatten_all().unwrap().to_vec1().unwrap();
+                values.iter().map(|&v| v as f32).collect()
+            })
+            .collect();
+        let narrow = Parameters::from_host(host, &model.table, &Device::Cpu).unwrap();
+        let objective = Objective {
+            targets: &targets,
+            cross_entropy: &CrossEntropy::default(),
+            threshold: 0.5,
+            num_labels: 3,
+        };
+        let mut gradients = model.zero_gradients(Frozen::default()).unwrap();
+        let mut loss = 0.0;
+        model
+            .logits_and_gradients(
+                &narrow,
+                TrainingPass::plain(&batch),
+                |logits| {
+                    let found = objective.of(&[0, 1, 2], logits, 1.0 / 3.0);
+                    loss = found.sum / 3.0;
+                    found.derivative
+                },
+                &mut gradients,
+                &mut Buffers::default(),
+            )
+            .unwrap();
+        let expected = mean_loss(&tensors);
+        assert!(
+            (loss - expected).abs() < 1e-5 * expected,
+            "{problem}: {loss} {expected}"
+        );
+        for (index, spec) in model.table.specs.iter().enumerate() {
+            let original: Vec<f64> = tensors[index].flatten_all().unwrap().to_vec1().unwrap();
+            let mut moved = tensors.clone();
+            // A few of each: every one of them is held to differences above.
+            for element in (0..original.len()).step_by(original.len().div_ceil(7)) {
+                let mut at = |step: f64| -> f64 {
+                    let mut values = original.clone();
+                    values[element] += step;
+                    moved[index] =
+                        Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap();
+                    mean_loss(&moved)
+                };
+                let h = 1e-5;
+                let difference = (at(h) - at(-h)) / (2.0 * h);
+                let gradient = f64::from(gradients[index][element]);
+                assert!(
+                    (difference - gradient).abs() < 1e-4 * (1.0 + difference.abs()),
+                    "{problem}: {}[{element}]: gradient {gradient}, difference {difference}",
+                    spec.name
+                );
+            }
+        }
+    }
 }
 
 /// What the trainer sees: gradients of the padding token's row are zero, of tokens and positions that a batch lacks too.

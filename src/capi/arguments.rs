@@ -248,9 +248,10 @@ pub(super) fn choice<T: Copy>(value: i32, name: &str, choices: &[(i32, T)]) -> R
         .find(|choice| choice.0 == value)
         .map(|choice| choice.1)
         .ok_or_else(|| {
-            let last = choices.iter().map(|choice| choice.0).max().unwrap_or(0);
+            let numbers = || choices.iter().map(|choice| choice.0);
+            let (first, last) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
             Error::InvalidArgument(format!(
-                "{name} is {value}; the constants for it are 0 to {last}."
+                "{name} is {value}; the constants for it are {first} to {last}."
             ))
         })
 }

@@ -10,6 +10,7 @@ use once_cell::sync::OnceCell;
 
 use super::status::{BERT_OK, bert_status, status_of};
 use crate::error::{Error, Result};
+use crate::ops::float_state::FloatState;
 use crate::{log, threads};
 
 thread_local! {
@@ -18,19 +19,32 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     /// The handles that the innermost call works on: a panic poisons them.
     static HANDLES: RefCell<Vec<Arc<AtomicBool>>> = const { RefCell::new(Vec::new()) };
+    /// The host's floating-point state, while this thread is inside a call.
+    static HOST_FLOATS: Cell<Option<FloatState>> = const { Cell::new(None) };
 }
 
 /// Runs one call of the C ABI.
 pub(super) fn call(work: impl FnOnce() -> Result<()>) -> bert_status {
+    // First of all: in a forked child no lock may be waited for.
+    let inside = match threads::enter() {
+        Ok(inside) => inside,
+        Err(error) => return fail(&error),
+    };
+    let _floats = OwnFloats::set();
+    let status = caught(work);
+    drop(inside);
+    status
+}
+
+/// Runs a call's work; not inlined, so that no computing moves to where the host's floating-point state is set.
+#[inline(never)]
+fn caught(work: impl FnOnce() -> Result<()>) -> bert_status {
     install_panic_hook();
     let outer = HANDLES.try_with(RefCell::take).unwrap_or_default();
-    enter();
+    go_in();
     // What a panic leaves half done is behind a poisoned handle from then on.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        threads::check_fork()?;
-        work()
-    }));
-    leave();
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    come_out();
     let used = HANDLES
         .try_with(|slot| slot.replace(outer))
         .unwrap_or_default();
@@ -58,21 +72,58 @@ pub(super) fn call(work: impl FnOnce() -> Result<()>) -> bert_status {
             )
         }
     };
+    fail(&error)
+}
+
+fn fail(error: &Error) -> bert_status {
     set_last_error(error.message());
-    status_of(&error)
+    status_of(error)
 }
 
 /// Runs a free function: never fails, does nothing in a forked child.
 pub(super) fn free(work: impl FnOnce()) {
+    let Ok(_inside) = threads::enter() else {
+        return;
+    };
+    let _floats = OwnFloats::set();
     install_panic_hook();
-    enter();
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        if threads::check_fork().is_ok() {
-            work();
+    go_in();
+    let _ = catch_unwind(AssertUnwindSafe(work)).map_err(std::mem::forget);
+    come_out();
+}
+
+/// Calls back into the host, in its own floating-point state. What it sets there is its state from then on.
+pub(super) fn outside<T>(callback: impl FnOnce() -> T) -> T {
+    // On a worker thread there is no state of the host's.
+    let Some(host) = HOST_FLOATS.get() else {
+        return callback();
+    };
+    host.set();
+    let answer = callback();
+    HOST_FLOATS.set(Some(FloatState::current()));
+    FloatState::DEFAULT.set();
+    answer
+}
+
+/// While it lives, this thread computes in the floating-point state that the library needs; then in the host's again.
+struct OwnFloats {
+    outer: Option<FloatState>,
+}
+
+impl OwnFloats {
+    fn set() -> OwnFloats {
+        let outer = HOST_FLOATS.replace(Some(FloatState::current()));
+        FloatState::DEFAULT.set();
+        OwnFloats { outer }
+    }
+}
+
+impl Drop for OwnFloats {
+    fn drop(&mut self) {
+        if let Some(host) = HOST_FLOATS.replace(self.outer) {
+            host.set();
         }
-    }))
-    .map_err(std::mem::forget);
-    leave();
+    }
 }
 
 /// Remembers that the running call works on the handle with this flag.
@@ -93,11 +144,11 @@ fn set_last_error(message: &str) {
     let _ = LAST_ERROR.try_with(|slot| *slot.borrow_mut() = text);
 }
 
-fn enter() {
+fn go_in() {
     let _ = DEPTH.try_with(|depth| depth.set(depth.get() + 1));
 }
 
-fn leave() {
+fn come_out() {
     let _ = DEPTH.try_with(|depth| depth.set(depth.get() - 1));
 }
 

@@ -4,10 +4,11 @@ use std::ffi::c_char;
 use std::sync::{Arc, RwLock};
 
 use super::arguments::{
-    choice, flag, optional_string, optional_text, path, result, text, text_pairs, texts,
+    array, choice, flag, optional_string, optional_text, path, result, text, text_pairs, texts,
 };
 use super::boundary::{call, free};
 use super::handles::{self, Object, bert_dataset};
+use super::problem::{self, BERT_PROBLEM_SINGLE_LABEL};
 use super::sized::{self, sized_struct};
 use super::status::bert_status;
 use crate::data::{Dataset, Example, FileFormat, Header, Label, ReadOptions};
@@ -55,8 +56,17 @@ pub struct bert_read_options {
     /// The label's column, likewise. NULL (default): a usual name (label, class, category, target), or the last of two
     /// or three.
     pub label_column: *const c_char,
-    /// 1 if labels are class ids 0, 1, 2, …; 0 (default) if they are names, which digits can be too.
+    /// 1 if labels are class ids 0, 1, 2, …; 0 (default) if they are names, which digits can be too. For single-label data
+    /// alone.
     pub labels_are_ids: i32,
+    /// What the labels are. BERT_PROBLEM_SINGLE_LABEL (default): a class in each record. BERT_PROBLEM_MULTI_LABEL: a list
+    /// of labels' names, which may be empty: in JSON Lines an array of strings, in TSV and CSV names with label_separator
+    /// between them. BERT_PROBLEM_REGRESSION: a finite number, or as many in each record: in JSON Lines a number or an
+    /// array of numbers, in TSV and CSV numbers with label_separator between them.
+    pub problem_type: i32,
+    /// What stands between the names or numbers of one field; NULL (default): "|". White space around it is of no
+    /// account. For single-label data it is refused; JSON Lines don't use it.
+    pub label_separator: *const c_char,
 }
 
 sized_struct!(bert_read_options, || bert_read_options {
@@ -67,6 +77,8 @@ sized_struct!(bert_read_options, || bert_read_options {
     pair_column: std::ptr::null(),
     label_column: std::ptr::null(),
     labels_are_ids: 0,
+    problem_type: BERT_PROBLEM_SINGLE_LABEL,
+    label_separator: std::ptr::null(),
 });
 
 /// Sets the defaults. `struct_size` is sizeof(bert_read_options).
@@ -136,8 +148,8 @@ pub extern "C" fn bert_dataset_free(dataset: *mut bert_dataset) {
 }
 
 /// Adds one example: a text, a second text (`pair` NULL: there is none), and the name of its class. Lengths are in
-/// bytes, or BERT_NUL_TERMINATED. The texts are copied. A data set has class names or class ids, and pairs or single
-/// texts, throughout. Any thread.
+/// bytes, or BERT_NUL_TERMINATED. The texts are copied. A data set has one kind of label (class names, class ids, lists
+/// of labels, targets), and pairs or single texts, throughout. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA
 /// (it doesn't go with the examples that are there), BERT_ERR_FORKED.
@@ -265,7 +277,7 @@ pub unsafe extern "C" fn bert_dataset_add_class_ids(
         let (inputs, ids) = unsafe {
             (
                 text_pairs(count, texts, lengths, pairs, pair_lengths)?,
-                super::arguments::array(class_ids, count, "class_ids")?,
+                array(class_ids, count, "class_ids")?,
             )
         };
         let examples = inputs.into_iter().zip(ids);
@@ -277,6 +289,167 @@ pub unsafe extern "C" fn bert_dataset_add_class_ids(
             })
         });
         add(dataset, memory::collected(examples)?)
+    })
+}
+
+/// As bert_dataset_add_class, with any number of labels (multi-label): `num_labels` names, none included, one that is
+/// there twice counting once. `label_name_lengths` may be NULL: the names end with a NUL.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (an
+/// empty name, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
+///
+/// # Safety
+/// `label_names` and `label_name_lengths` have `num_labels` elements; each text is readable for its length.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_dataset_add_labels(
+    dataset: *mut bert_dataset,
+    text: *const c_char,
+    text_length: usize,
+    pair: *const c_char,
+    pair_length: usize,
+    label_names: *const *const c_char,
+    label_name_lengths: *const usize,
+    num_labels: usize,
+) -> bert_status {
+    call(|| {
+        // SAFETY: by this function's contract.
+        let example = unsafe {
+            let names = texts(label_names, label_name_lengths, num_labels, "label_names")?;
+            Example {
+                text: self::text(text, text_length, "text")?.into(),
+                pair: optional_text(pair, pair_length, "pair")?.map(str::to_string),
+                label: Label::Names(names.into_iter().map(str::to_string).collect()),
+            }
+        };
+        add(dataset, vec![example])
+    })
+}
+
+/// Adds `count` examples with lists of labels (multi-label), all or none of them. Texts are given as to
+/// bert_dataset_add_classes. The names of all lists stand one after another in `label_names`: example i has those from
+/// `label_offsets[i]` up to, not including, `label_offsets[i + 1]`; the offsets are `count` + 1, from 0 on, and none is
+/// below the one before. `label_name_lengths` may be NULL: the names end with a NUL. Any thread.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, offsets out of order),
+/// BERT_ERR_UTF8, BERT_ERR_DATA (an empty name, or they don't go with the examples that are there), BERT_ERR_FORKED.
+///
+/// # Safety
+/// `label_offsets` has `count` + 1 elements, `label_names` and `label_name_lengths` as many as the last of them says, the
+/// other arrays `count`; each text is readable for its length.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_dataset_add_label_lists(
+    dataset: *mut bert_dataset,
+    count: usize,
+    texts: *const *const c_char,
+    lengths: *const usize,
+    pairs: *const *const c_char,
+    pair_lengths: *const usize,
+    label_names: *const *const c_char,
+    label_name_lengths: *const usize,
+    label_offsets: *const usize,
+) -> bert_status {
+    call(|| {
+        // SAFETY: by this function's contract.
+        let (inputs, offsets) = unsafe {
+            let inputs = text_pairs(count, texts, lengths, pairs, pair_lengths)?;
+            // The texts are in memory: one more than there are is no overflow.
+            let offsets = match count {
+                0 => &[0],
+                _ => array(label_offsets, count + 1, "label_offsets")?,
+            };
+            (inputs, offsets)
+        };
+        if offsets[0] != 0 || !offsets.is_sorted() {
+            return Err(Error::InvalidArgument(
+                "The label_offsets don't begin with 0, or one is below the one before.".into(),
+            ));
+        }
+        let total = offsets[offsets.len() - 1];
+        // SAFETY: by this function's contract.
+        let names = unsafe { self::texts(label_names, label_name_lengths, total, "label_names") }?;
+        let examples = inputs
+            .into_iter()
+            .zip(offsets.windows(2))
+            .map(|((text, pair), ends)| Example {
+                text: text.into(),
+                pair: pair.map(str::to_string),
+                label: Label::Names(
+                    names[ends[0]..ends[1]]
+                        .iter()
+                        .map(|name| name.to_string())
+                        .collect(),
+                ),
+            });
+        add(dataset, examples.collect())
+    })
+}
+
+/// As bert_dataset_add_class, with `num_targets` finite numbers instead of a class (regression), as many as the other
+/// examples have.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (a
+/// target that is NaN or infinite, none, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
+///
+/// # Safety
+/// `targets` has `num_targets` elements; each text is readable for its length.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_dataset_add_target(
+    dataset: *mut bert_dataset,
+    text: *const c_char,
+    text_length: usize,
+    pair: *const c_char,
+    pair_length: usize,
+    targets: *const f32,
+    num_targets: usize,
+) -> bert_status {
+    call(|| {
+        // SAFETY: by this function's contract.
+        let example = unsafe {
+            Example {
+                text: self::text(text, text_length, "text")?.into(),
+                pair: optional_text(pair, pair_length, "pair")?.map(str::to_string),
+                label: Label::Targets(array(targets, num_targets, "targets")?.to_vec()),
+            }
+        };
+        add(dataset, vec![example])
+    })
+}
+
+/// Adds `count` examples with `num_targets` finite numbers each (regression), all or none of them. Texts are given as to
+/// bert_dataset_add_classes; `targets` has the numbers example by example. Any thread.
+///
+/// Returns as bert_dataset_add_target.
+///
+/// # Safety
+/// `targets` has `count` * `num_targets` elements, the other arrays `count`; each text is readable for its length.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_dataset_add_targets(
+    dataset: *mut bert_dataset,
+    count: usize,
+    texts: *const *const c_char,
+    lengths: *const usize,
+    pairs: *const *const c_char,
+    pair_lengths: *const usize,
+    targets: *const f32,
+    num_targets: usize,
+) -> bert_status {
+    call(|| {
+        // SAFETY: by this function's contract.
+        let (inputs, values) = unsafe {
+            (
+                text_pairs(count, texts, lengths, pairs, pair_lengths)?,
+                array(targets, count.saturating_mul(num_targets), "targets")?,
+            )
+        };
+        let examples = inputs
+            .into_iter()
+            .enumerate()
+            .map(|(i, (text, pair))| Example {
+                text: text.into(),
+                pair: pair.map(str::to_string),
+                label: Label::Targets(values[i * num_targets..(i + 1) * num_targets].to_vec()),
+            });
+        add(dataset, examples.collect())
     })
 }
 
@@ -296,7 +469,7 @@ pub unsafe extern "C" fn bert_dataset_read(
 ) -> bert_status {
     call(|| {
         // SAFETY: by this function's contract.
-        let (out, path, options, text_column, pair_column, label_column) = unsafe {
+        let (out, path, options, text_column, pair_column, label_column, label_separator) = unsafe {
             let options = sized::read_or_default(options)?;
             (
                 result(dataset, "dataset")?,
@@ -305,6 +478,7 @@ pub unsafe extern "C" fn bert_dataset_read(
                 optional_string(options.text_column, "text_column")?,
                 optional_string(options.pair_column, "pair_column")?,
                 optional_string(options.label_column, "label_column")?,
+                optional_string(options.label_separator, "label_separator")?,
             )
         };
         let options = ReadOptions {
@@ -331,6 +505,8 @@ pub unsafe extern "C" fn bert_dataset_read(
             pair_column,
             label_column,
             labels_are_ids: flag(options.labels_are_ids, "labels_are_ids")?,
+            problem_type: problem::problem_type(options.problem_type)?,
+            label_separator,
         };
         give(out, Dataset::read_file(&path, &options)?);
         Ok(())
@@ -365,7 +541,7 @@ pub unsafe extern "C" fn bert_dataset_toy(
     })
 }
 
-/// Splits a data set in two, each class in the same proportion: about `fraction` (above 0, below 1) of the examples go
+/// Splits a data set in two, each class (each label, of lists, as nearly as can be) in the same proportion: about `fraction` (above 0, below 1) of the examples go
 /// to `validation`, the others to `train`. The same seed gives the same parts. `dataset` stays as it is; free all three
 /// with bert_dataset_free. Any thread.
 ///

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char, c_void};
 
-use super::boundary::{call, last_error};
+use super::boundary::{self, call, last_error};
 use super::{arguments, bert_status};
 use crate::{log, threads};
 
@@ -86,7 +86,9 @@ pub unsafe extern "C" fn bert_set_log_callback(
             Box::new(move |level: log::Level, text: &str| {
                 let text = CString::new(text.replace('\0', "\u{2400}")).unwrap_or_default();
                 // SAFETY: the caller says that both are valid while they are set.
-                unsafe { callback(level as i32, text.as_ptr(), user_data.get()) }
+                boundary::outside(|| unsafe {
+                    callback(level as i32, text.as_ptr(), user_data.get())
+                })
             }) as Box<dyn Fn(log::Level, &str) + Send + Sync>
         }));
         Ok(())

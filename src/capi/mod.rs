@@ -7,6 +7,7 @@
 // The names are C's.
 #![allow(non_camel_case_types)]
 
+mod adapter;
 mod arguments;
 mod boundary;
 mod dataset;
@@ -14,16 +15,19 @@ mod global;
 mod handles;
 mod model;
 mod predict;
+mod problem;
 mod sized;
 mod status;
 #[cfg(test)]
 mod tests;
 mod trainer;
 
+pub use adapter::*;
 pub use dataset::*;
 pub use global::*;
 pub use handles::{bert_dataset, bert_model, bert_trainer};
 pub use model::*;
 pub use predict::*;
+pub use problem::*;
 pub use status::*;
 pub use trainer::*;

@@ -9,6 +9,7 @@ use super::arguments::{
 use super::boundary::{call, free};
 use super::dataset::contents;
 use super::handles::{self, ModelHandle, Object, bert_dataset, bert_model};
+use super::problem::{self, BERT_PROBLEM_AUTO};
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
 use crate::classifier::{Classifier, CreateOptions};
@@ -138,8 +139,9 @@ pub struct bert_model_options {
     pub initializer_range: f64,
     /// Added to the variance in every layer norm. Default 1e-12.
     pub layer_norm_eps: f64,
-    /// The classes in the order of their ids, `num_label_names` NUL-terminated texts; NULL (default) takes them from the
-    /// training data: names in alphabetical order (as numbers if all are), ids as LABEL_0, LABEL_1, …
+    /// The classes (labels, regression targets) in the order of their ids, `num_label_names` NUL-terminated texts; NULL
+    /// (default) takes them from the training data: names in alphabetical order (as numbers if all are), ids and
+    /// regression targets as LABEL_0, LABEL_1, …
     pub label_names: *const *const c_char,
     /// How many.
     pub num_label_names: usize,
@@ -147,6 +149,8 @@ pub struct bert_model_options {
     pub seed: u64,
     /// "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
     pub device: *const c_char,
+    /// BERT_PROBLEM_AUTO (default): the problem that the training data is for; or the one that it must be for.
+    pub problem_type: i32,
 }
 
 fn preset_options(preset: Preset) -> bert_model_options {
@@ -177,6 +181,7 @@ fn preset_options(preset: Preset) -> bert_model_options {
         num_label_names: 0,
         seed: 42,
         device: std::ptr::null(),
+        problem_type: BERT_PROBLEM_AUTO,
     }
 }
 
@@ -195,12 +200,16 @@ pub struct bert_load_options {
     pub label_names: *const *const c_char,
     /// How many.
     pub num_label_names: usize,
-    /// A data set that the model shall be trained on: where it has a label that the saved model lacks, the model gets
-    /// the data set's classes, as bert_create would take them from it. NULL (default): none. With label_names it isn't
+    /// A data set that the model shall be trained on: where it has a label that the saved model lacks (or another number
+    /// of regression targets), the model gets the data set's, as bert_create would take them from it. NULL (default): none. With label_names it isn't
     /// used.
     pub labels_from: *const bert_dataset,
     /// Decides the initial values of what the saved model lacks. Default 42.
     pub seed: u64,
+    /// The problem that the model shall solve. BERT_PROBLEM_AUTO (default): the one that labels_from is for; without it
+    /// the saved model's (where its config.json names none, regression with one label, else single-label
+    /// classification). Where it isn't the one that config.json names, the classifier is new and has to be trained.
+    pub problem_type: i32,
 }
 
 sized_struct!(bert_load_options, || bert_load_options {
@@ -210,6 +219,7 @@ sized_struct!(bert_load_options, || bert_load_options {
     num_label_names: 0,
     labels_from: std::ptr::null(),
     seed: 42,
+    problem_type: BERT_PROBLEM_AUTO,
 });
 
 /// What a model is, as bert_get_info writes it. Call bert_info_init first.
@@ -220,7 +230,7 @@ pub struct bert_info {
     pub struct_size: usize,
     /// Numbers in all parameters.
     pub parameter_count: i64,
-    /// Classes.
+    /// Classes, labels or regression targets.
     pub num_labels: i32,
     /// Token ids.
     pub vocab_size: i32,
@@ -246,6 +256,12 @@ pub struct bert_info {
     pub final_layer_norm: i32,
     /// "cpu" or "cuda:N", NUL-terminated.
     pub device: [c_char; 16],
+    /// The rank of the LoRA adapters; 0: there are none.
+    pub lora_rank: i32,
+    /// Numbers in the LoRA adapters, which parameter_count includes.
+    pub lora_parameter_count: i64,
+    /// BERT_PROBLEM_SINGLE_LABEL, _MULTI_LABEL or _REGRESSION.
+    pub problem_type: i32,
 }
 
 sized_struct!(bert_info, || bert_info {
@@ -264,6 +280,9 @@ sized_struct!(bert_info, || bert_info {
     pooling: 0,
     final_layer_norm: 0,
     device: [0; 16],
+    lora_rank: 0,
+    lora_parameter_count: 0,
+    problem_type: 0,
 });
 
 /// Sets every option from a preset. `struct_size` is sizeof(bert_model_options); `preset` is one of BERT_PRESET_….
@@ -313,7 +332,7 @@ pub unsafe extern "C" fn bert_info_init(info: *mut bert_info, struct_size: usize
 }
 
 /// Hands a new model to the caller.
-fn give(out: &mut *mut bert_model, classifier: Classifier) {
+pub(super) fn give(out: &mut *mut bert_model, classifier: Classifier) {
     let borrowed = |names: &[String]| -> Vec<Box<[u8]>> {
         names
             .iter()
@@ -375,6 +394,7 @@ unsafe fn create_options(options: *const bert_model_options) -> Result<CreateOpt
         },
         tokenizer_path,
         label_names,
+        problem_type: problem::problem_type_or_auto(options.problem_type)?,
         seed: options.seed,
         device,
     })
@@ -420,6 +440,7 @@ unsafe fn load_options(options: *const bert_load_options) -> Result<LoadOptions>
     Ok(LoadOptions {
         device,
         labels,
+        problem_type: problem::problem_type_or_auto(options.problem_type)?,
         seed: options.seed,
     })
 }
@@ -434,11 +455,13 @@ unsafe fn device_name(device: *const c_char) -> Result<String> {
     Ok(name.unwrap_or_else(|| "cpu".into()))
 }
 
-/// Makes a new model with random weights. The tokenizer's vocabulary and the labels come from the data set `train`.
+/// Makes a new model with random weights. The tokenizer's vocabulary, the labels and the problem come from the data set
+/// `train`.
 /// `options` may be NULL for the compact preset. Free the model with bert_free. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (sizes that make no model), BERT_ERR_STRUCT_SIZE,
-/// BERT_ERR_UTF8 (an option), BERT_ERR_DATA (no examples, or of one class only), BERT_ERR_UNKNOWN_LABEL (a label that label_names lacks),
+/// BERT_ERR_UTF8 (an option), BERT_ERR_DATA (no examples, or of one class only, or for another problem_type), BERT_ERR_UNKNOWN_LABEL (a
+/// label that label_names lacks),
 /// BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_IO, BERT_ERR_FORMAT, BERT_ERR_UNSUPPORTED (tokenizer_path),
 /// BERT_ERR_FORKED.
 ///
@@ -461,11 +484,11 @@ pub unsafe extern "C" fn bert_create(
 /// Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT (BertModel, BertForPreTraining,
 /// BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and weights as
 /// model.safetensors, its shards, or pytorch_model.bin. A pooler or classifier that the checkpoint lacks gets initial values:
-/// bert_parameter_name tells which. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any
-/// thread.
+/// bert_parameter_name tells which. What bert_save wrote is held against its checksums; who changes a file of it on purpose
+/// removes libbert.json. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO (a file is missing or can't be read),
-/// BERT_ERR_FORMAT (a file is damaged, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
+/// BERT_ERR_FORMAT (a file is damaged, isn't as it was saved, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
 /// BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
 /// BERT_ERR_HANDLE and BERT_ERR_DATA (labels_from), BERT_ERR_FORKED.
 ///
@@ -520,12 +543,15 @@ pub unsafe extern "C" fn bert_load_from_buffer(
 }
 
 /// Writes the model as a Hugging Face model directory: config.json, model.safetensors, tokenizer.json and the small
-/// files that go with it. The directory at `path` (NUL-terminated) may be absent, empty, or a model that this library
-/// saved, which is replaced in one step once the new one is whole and flushed; files of yours in it stay. Anything else
-/// is refused. A symbolic link is followed. Allowed while the model is trained and inside callbacks. Any thread.
+/// files that go with it, LoRA adapters merged into the weights, and libbert.json with the checksum of each. The directory at `path` (NUL-terminated) may be
+/// absent, empty, or a model that this library saved, which is replaced in one step once the new one is whole and flushed;
+/// files of yours in it stay. Anything else is refused, and so are directories of yours in it. A symbolic link is followed.
+/// A process killed at any moment leaves the older model or the new one, whole, to bert_load; what else it left, a hidden
+/// directory `.NAME.bert-save-PID-N` beside the model's, is removed by the next save. Allowed while the model is trained and
+/// inside callbacks. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO (an older model is then as it was),
-/// BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO (an older model is then as it was, unless the
+/// message says that the new one is in place and could not be flushed), BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `path` ends with a NUL.
@@ -556,7 +582,7 @@ pub unsafe extern "C" fn bert_check_save(path: *const c_char) -> bert_status {
 }
 
 /// Writes the model into memory that the library allocates: give it back with bert_buffer_free. The bytes are one
-/// safetensors file, with the configuration and the tokenizer in its metadata. Any thread.
+/// safetensors file, with the configuration and the tokenizer in its metadata. LoRA adapters are merged into the weights. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
@@ -628,6 +654,9 @@ pub unsafe extern "C" fn bert_get_info(
             hidden_act: number_of(&ACTIVATIONS, &config.hidden_act),
             pooling: number_of(&POOLINGS, &config.pooling),
             final_layer_norm: i32::from(config.final_layer_norm),
+            lora_rank: model.table.lora.map_or(0, |lora| lora.rank as i32),
+            lora_parameter_count: model.table.adapter_parameter_count() as i64,
+            problem_type: problem::number_of(config.problem_type),
             ..bert_info::default()
         };
         let name = device::name(&model.device);
@@ -749,8 +778,7 @@ pub unsafe extern "C" fn bert_label_id(
                 text(name, name_length, "name")?,
             )
         };
-        let label = crate::data::Label::Name(name.to_string());
-        *out = handle.classifier.labels().class_of(&label)? as i32;
+        *out = handle.classifier.labels().known_id(name)? as i32;
         Ok(())
     })
 }

@@ -10,18 +10,22 @@ use super::status::bert_status;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::model::BertConfig;
 use crate::predict::{CombineWindows, LongText, PredictOptions, Predictions};
+use crate::problem::ProblemType;
 
 /// A text that is longer than the maximum length is cut.
 pub const BERT_LONG_TEXT_TRUNCATE: i32 = 0;
 /// A text that is longer than the maximum length is classified by overlapping windows.
 pub const BERT_LONG_TEXT_WINDOWS: i32 = 1;
 
-/// The mean of the windows' logits.
+/// The mean of the windows' logits; for regression, of their values.
 pub const BERT_COMBINE_MEAN_LOGITS: i32 = 0;
-/// The mean of the windows' probabilities; the logits given are their logarithms.
+/// The mean of the windows' probabilities; the logits given are their logarithms, of a label's probability p
+/// ln(p / (1 - p)). Not for regression.
 pub const BERT_COMBINE_MEAN_PROBABILITIES: i32 = 1;
-/// The window that is surest decides.
+/// The window that is surest decides; for a multi-label model, for each label the window where it is most probable. Not
+/// for regression.
 pub const BERT_COMBINE_MOST_CONFIDENT: i32 = 2;
 
 /// How texts are classified. Call bert_predict_options_init first.
@@ -38,8 +42,10 @@ pub struct bert_predict_options {
     pub window_stride: i32,
     /// BERT_COMBINE_MEAN_LOGITS (default), _MEAN_PROBABILITIES or _MOST_CONFIDENT.
     pub combine: i32,
-    /// How many of the best classes go to top_label_ids and top_probabilities; 0 (default) none.
+    /// How many of the best classes or labels go to top_label_ids and top_probabilities; 0 (default) none.
     pub top_k: i32,
+    /// The probability, 0 to 1, from which on a multi-label model's has_label is 1. Default 0.5.
+    pub threshold: f64,
 }
 
 sized_struct!(bert_predict_options, || bert_predict_options {
@@ -49,6 +55,7 @@ sized_struct!(bert_predict_options, || bert_predict_options {
     window_stride: -1,
     combine: BERT_COMBINE_MEAN_LOGITS,
     top_k: 0,
+    threshold: 0.5,
 });
 
 /// The answer for one text. Call bert_prediction_init first.
@@ -57,14 +64,16 @@ sized_struct!(bert_predict_options, || bert_predict_options {
 pub struct bert_prediction {
     /// sizeof(bert_prediction), set by bert_prediction_init.
     pub struct_size: usize,
-    /// The most probable class.
+    /// The most probable class, or label of a multi-label model, however improbable; 0 for regression.
     pub label_id: i32,
-    /// Its probability.
+    /// Its probability; NaN for regression.
     pub probability: f32,
     /// Its name, NUL-terminated; it belongs to the model and lives until the model's handle is freed.
     pub label: *const c_char,
     /// The name's length in bytes.
     pub label_length: usize,
+    /// The answer of a regression model with one target; NaN for classification.
+    pub value: f32,
 }
 
 sized_struct!(bert_prediction, || bert_prediction {
@@ -73,28 +82,31 @@ sized_struct!(bert_prediction, || bert_prediction {
     probability: 0.0,
     label: std::ptr::null(),
     label_length: 0,
+    value: 0.0,
 });
 
 /// Where the answers for n texts go: arrays of the caller's, each with its capacity in elements. What is NULL isn't
-/// wanted. Call bert_predictions_init first, then set them.
+/// wanted; an array for something that the model's problem doesn't have is refused. For single-label classification take
+/// label_ids and probabilities, for multi-label classification has_label and probabilities, for regression values. Call bert_predictions_init first, then set them.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_predictions {
     /// sizeof(bert_predictions), set by bert_predictions_init.
     pub struct_size: usize,
-    /// The most probable class of each text: n.
+    /// The most probable class of each text, or label of a multi-label model: n. Not for regression.
     pub label_ids: *mut i32,
     /// Its capacity.
     pub label_ids_capacity: usize,
-    /// Scores before the softmax, text by text: n * num_labels.
+    /// The model's scores, before softmax or sigmoid, text by text: n * num_labels.
     pub logits: *mut f32,
     /// Its capacity.
     pub logits_capacity: usize,
-    /// Probabilities, text by text: n * num_labels.
+    /// Probabilities, text by text: n * num_labels. Those of a text's classes sum to 1; a multi-label model's are each by
+    /// itself. Not for regression.
     pub probabilities: *mut f32,
     /// Its capacity.
     pub probabilities_capacity: usize,
-    /// The top_k best classes of each text, the best first: n * top_k.
+    /// The top_k best classes or labels of each text, the best first: n * top_k. Not for regression.
     pub top_label_ids: *mut i32,
     /// Its capacity.
     pub top_label_ids_capacity: usize,
@@ -102,6 +114,15 @@ pub struct bert_predictions {
     pub top_probabilities: *mut f32,
     /// Its capacity.
     pub top_probabilities_capacity: usize,
+    /// 1 for each label whose probability is at least the threshold, else 0, text by text: n * num_labels. For multi-label
+    /// models alone.
+    pub has_label: *mut u8,
+    /// Its capacity.
+    pub has_label_capacity: usize,
+    /// The values of the targets, text by text: n * num_labels. For regression alone.
+    pub values: *mut f32,
+    /// Its capacity.
+    pub values_capacity: usize,
 }
 
 sized_struct!(bert_predictions, || bert_predictions {
@@ -116,6 +137,10 @@ sized_struct!(bert_predictions, || bert_predictions {
     top_label_ids_capacity: 0,
     top_probabilities: std::ptr::null_mut(),
     top_probabilities_capacity: 0,
+    has_label: std::ptr::null_mut(),
+    has_label_capacity: 0,
+    values: std::ptr::null_mut(),
+    values_capacity: 0,
 });
 
 /// Sets the defaults. `struct_size` is sizeof(bert_predict_options).
@@ -163,8 +188,15 @@ pub unsafe extern "C" fn bert_predictions_init(
     call(|| unsafe { sized::initialise(predictions, struct_size, Sized_::default()) })
 }
 
-/// Translates the caller's options: they, and top_k.
-fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptions, usize)> {
+/// What the caller wants of the answers.
+#[derive(Clone, Copy)]
+struct Wanted {
+    top_k: usize,
+    threshold: f64,
+}
+
+/// Translates the caller's options.
+fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptions, Wanted)> {
     let max_length = size(options.max_length, "max_length")?;
     let windows = choice(
         options.long_text,
@@ -202,7 +234,17 @@ fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptio
         max_length,
         long_text,
     };
-    Ok((options_, size(options.top_k, "top_k")?))
+    if !(0.0..=1.0).contains(&options.threshold) {
+        return Err(Error::InvalidArgument(format!(
+            "threshold is {}; it must be between 0 and 1.",
+            options.threshold
+        )));
+    }
+    let wanted = Wanted {
+        top_k: size(options.top_k, "top_k")?,
+        threshold: options.threshold,
+    };
+    Ok((options_, wanted))
 }
 
 /// The caller's arrays for `count` answers, checked before anything is computed.
@@ -212,7 +254,42 @@ struct Outputs<'a> {
     probabilities: Option<&'a mut [f32]>,
     top_label_ids: Option<&'a mut [i32]>,
     top_probabilities: Option<&'a mut [f32]>,
-    top_k: usize,
+    has_label: Option<&'a mut [u8]>,
+    values: Option<&'a mut [f32]>,
+    wanted: Wanted,
+}
+
+/// Says which of the caller's arrays a model of that problem has nothing for.
+fn check_wanted(p: &bert_predictions, top_k: usize, problem: ProblemType) -> Result<()> {
+    let is_regression = problem == ProblemType::Regression;
+    let arrays = [
+        ("label_ids", !p.label_ids.is_null(), !is_regression),
+        ("probabilities", !p.probabilities.is_null(), !is_regression),
+        (
+            "top_label_ids and top_probabilities",
+            top_k > 0 || !p.top_label_ids.is_null() || !p.top_probabilities.is_null(),
+            !is_regression,
+        ),
+        (
+            "has_label",
+            !p.has_label.is_null(),
+            problem == ProblemType::MultiLabel,
+        ),
+        ("values", !p.values.is_null(), is_regression),
+    ];
+    for (name, is_wanted, is_there) in arrays {
+        if is_wanted && !is_there {
+            let instead = match problem {
+                ProblemType::SingleLabel => "label_ids and probabilities",
+                ProblemType::MultiLabel => "has_label and probabilities",
+                ProblemType::Regression => "values",
+            };
+            return Err(Error::Unsupported(format!(
+                "This model's problem is {problem}, which has nothing for {name}; ask for {instead}."
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl<'a> Outputs<'a> {
@@ -221,9 +298,10 @@ impl<'a> Outputs<'a> {
     unsafe fn new(
         predictions: *mut bert_predictions,
         count: usize,
-        num_labels: usize,
-        top_k: usize,
+        config: &BertConfig,
+        wanted: Wanted,
     ) -> Result<Outputs<'a>> {
+        let (num_labels, top_k) = (config.num_labels, wanted.top_k);
         if top_k > num_labels {
             return Err(Error::InvalidArgument(format!(
                 "top_k is {top_k}, but this model has {num_labels} classes."
@@ -235,6 +313,7 @@ impl<'a> Outputs<'a> {
         // SAFETY: by this function's contract.
         unsafe {
             let p = sized::read(predictions)?;
+            check_wanted(&p, top_k, config.problem_type)?;
             Ok(Outputs {
                 label_ids: output(p.label_ids, p.label_ids_capacity, count, "label_ids")?,
                 logits: output(p.logits, p.logits_capacity, all, "logits")?,
@@ -256,7 +335,9 @@ impl<'a> Outputs<'a> {
                     top,
                     "top_probabilities",
                 )?,
-                top_k,
+                has_label: output(p.has_label, p.has_label_capacity, all, "has_label")?,
+                values: output(p.values, p.values_capacity, all, "values")?,
+                wanted,
             })
         }
     }
@@ -273,10 +354,20 @@ impl<'a> Outputs<'a> {
         if let Some(out) = self.probabilities {
             out.copy_from_slice(&answers.probabilities);
         }
-        if self.top_k == 0 {
+        if let Some(out) = self.has_label {
+            let labels = answers.has_labels(self.wanted.threshold);
+            for (out, has_label) in out.iter_mut().zip(labels) {
+                *out = u8::from(has_label);
+            }
+        }
+        if let Some(out) = self.values {
+            out.copy_from_slice(&answers.logits);
+        }
+        let top_k = self.wanted.top_k;
+        if top_k == 0 {
             return;
         }
-        let top = (0..answers.label_ids.len()).flat_map(|index| answers.top(index, self.top_k));
+        let top = (0..answers.len()).flat_map(|index| answers.top(index, top_k));
         let (ids, probabilities): (Vec<u32>, Vec<f32>) = top.unzip();
         if let Some(out) = self.top_label_ids {
             for (out, id) in out.iter_mut().zip(ids) {
@@ -290,11 +381,14 @@ impl<'a> Outputs<'a> {
 }
 
 /// Classifies one text, or a pair of texts (`pair` NULL: there is none). An empty text is valid. Lengths are in bytes,
-/// or BERT_NUL_TERMINATED. `options` may be NULL; top_k isn't used here. Prepare `prediction` with bert_prediction_init.
+/// or BERT_NUL_TERMINATED. `options` may be NULL; top_k and threshold aren't used here. Of a multi-label model this tells
+/// the most probable label alone: bert_predict_batch tells which ones a text has. Prepare `prediction` with
+/// bert_prediction_init.
 /// Any number of threads may predict with one model at once, also while it is trained.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
-/// BERT_ERR_NOT_FINITE (weights too large to compute with), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// BERT_ERR_UNSUPPORTED (regression with several targets), BERT_ERR_NOT_FINITE (weights too large to compute with),
+/// BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// The texts are readable for their lengths, `options` is NULL or set by bert_predict_options_init, `prediction` is set
@@ -322,16 +416,29 @@ pub unsafe extern "C" fn bert_predict(
                 sized::read_or_default(options)?,
             )
         };
-        let most = classifier.model().config.max_position_embeddings;
-        let (options, _) = translate(options, most)?;
+        let config = &classifier.model().config;
+        let (options, _) = translate(options, config.max_position_embeddings)?;
+        if config.problem_type == ProblemType::Regression && config.num_labels > 1 {
+            return Err(Error::Unsupported(format!(
+                "This model gives {} numbers a text; bert_predict_batch writes them to values.",
+                config.num_labels
+            )));
+        }
         let answers = classifier.predict(&[(text, pair)], &options)?;
-        let label_id = answers.label_ids[0] as usize;
+        let (label_id, probability, value) = match answers.problem_type {
+            ProblemType::Regression => (0, f32::NAN, answers.logits[0]),
+            ProblemType::SingleLabel | ProblemType::MultiLabel => {
+                let best = answers.label_ids[0] as usize;
+                (best, answers.probabilities[best], f32::NAN)
+            }
+        };
         let name = &handle.label_names[label_id];
         let value = bert_prediction {
             label_id: label_id as i32,
-            probability: answers.probabilities[label_id],
+            probability,
             label: name.as_ptr().cast(),
             label_length: name.len() - 1,
+            value,
             ..bert_prediction::default()
         };
         // SAFETY: by this function's contract.
@@ -344,7 +451,8 @@ pub unsafe extern "C" fn bert_predict(
 /// Prepare `predictions` with bert_predictions_init and set the arrays that you want. Any thread, as bert_predict.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
-/// BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (an array for something that the model's problem
+/// doesn't have), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
@@ -367,11 +475,11 @@ pub unsafe extern "C" fn bert_predict_batch(
         // SAFETY: by this function's contract.
         let (texts, options, outputs) = unsafe {
             let options = sized::read_or_default(options)?;
-            let (options, top_k) = translate(options, config.max_position_embeddings)?;
+            let (options, wanted) = translate(options, config.max_position_embeddings)?;
             (
                 text_pairs(count, texts, lengths, pairs, pair_lengths)?,
                 options,
-                Outputs::new(predictions, count, config.num_labels, top_k)?,
+                Outputs::new(predictions, count, config, wanted)?,
             )
         };
         outputs.write(&classifier.predict(&texts, &options)?);
@@ -381,10 +489,11 @@ pub unsafe extern "C" fn bert_predict_batch(
 
 /// Classifies `count` token sequences as they are, [CLS] and [SEP] included, such as bert_tokenize gives: one after
 /// another in `ids` and `token_type_ids` (NULL: all 0), sequence i with `lengths[i]` tokens. Of `options` (may be NULL)
-/// only top_k is used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
+/// only top_k and threshold are used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
-/// vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (as
+/// bert_predict_batch), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `lengths` has `count` elements; `ids` and `token_type_ids` have as many as their sum; `options` is NULL or set by
@@ -410,7 +519,7 @@ pub unsafe extern "C" fn bert_predict_ids(
                 sized::read_or_default(options)?,
             )
         };
-        let (_, top_k) = translate(options, config.max_position_embeddings)?;
+        let (_, wanted) = translate(options, config.max_position_embeddings)?;
         let mut offsets = memory::room(count + 1)?;
         offsets.push(0usize);
         for &length in lengths {
@@ -434,7 +543,7 @@ pub unsafe extern "C" fn bert_predict_ids(
             (
                 array(ids, tokens, "ids")?,
                 types,
-                Outputs::new(predictions, count, config.num_labels, top_k)?,
+                Outputs::new(predictions, count, config, wanted)?,
             )
         };
         let sequences = Batch {

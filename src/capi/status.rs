@@ -47,7 +47,8 @@ pub const BERT_ERR_FINISHED: bert_status = 16;
 pub const BERT_ERR_BUSY: bert_status = 17;
 /// An earlier call on this handle failed inside the library; it can only be freed.
 pub const BERT_ERR_POISONED: bert_status = 18;
-/// The process was forked after the library had started its threads; use it in one process only, or exec.
+/// The process was forked after the library had started its threads, or while a call was inside it; use it in one process
+/// only, or exec.
 pub const BERT_ERR_FORKED: bert_status = 19;
 /// A defect of the library: please report the message.
 pub const BERT_ERR_INTERNAL: bert_status = 20;

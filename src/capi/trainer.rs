@@ -3,19 +3,21 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use super::arguments::{array, choice, flag, optional_path, output, result, size, steps};
-use super::boundary::{call, free};
+use super::arguments::{self, array, choice, flag, optional_path, output, result, size, steps};
+use super::boundary::{call, free, outside};
 use super::dataset::contents;
 use super::handles::{self, Object, TrainerHandle, bert_dataset, bert_model, bert_trainer};
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
 use crate::error::{Error, Result};
+use crate::metrics::{Metrics, Scores};
 use crate::model::Frozen;
+use crate::problem::ProblemType;
 use crate::train::loss::CrossEntropy;
 use crate::train::optimizer::AdamWOptions;
 use crate::train::{
-    EncodedDataset, EpochReport, Event, Metric, Progress, ScheduleKind, StepReport, StopReason,
-    TrainOptions, TrainReport, Trainer, evaluate,
+    CheckpointOptions, EncodedDataset, EpochReport, Event, Metric, Progress, ScheduleKind,
+    StepReport, StopReason, TrainOptions, TrainReport, Trainer, evaluate,
 };
 
 /// The learning rate stays after the warm-up.
@@ -25,16 +27,29 @@ pub const BERT_SCHEDULE_LINEAR: i32 = 1;
 /// The learning rate falls to zero along half a cosine.
 pub const BERT_SCHEDULE_COSINE: i32 = 2;
 
+/// BERT_METRIC_ACCURACY for single-label classification, BERT_METRIC_F1_MICRO for multi-label, BERT_METRIC_MSE for
+/// regression.
+pub const BERT_METRIC_AUTO: i32 = -1;
 /// The evaluation with the lowest loss is the best.
 pub const BERT_METRIC_LOSS: i32 = 0;
-/// The evaluation with the highest accuracy is the best.
+/// The evaluation with the highest accuracy is the best; of multi-label examples, the share with all labels right and no
+/// other. Not for regression; so the two that follow.
 pub const BERT_METRIC_ACCURACY: i32 = 1;
-/// The evaluation with the highest F1, averaged over classes, is the best.
+/// The evaluation with the highest F1, averaged over classes or labels, is the best.
 pub const BERT_METRIC_F1_MACRO: i32 = 2;
-/// The evaluation with the highest F1, averaged over examples, is the best.
+/// The evaluation with the highest F1, averaged over classes or labels by their examples, is the best.
 pub const BERT_METRIC_F1_WEIGHTED: i32 = 3;
-/// The evaluation with the highest Matthews correlation is the best.
+/// The evaluation with the highest Matthews correlation is the best. For single-label classification alone.
 pub const BERT_METRIC_MATTHEWS: i32 = 4;
+/// The evaluation with the highest F1 of all decisions counted together is the best; with classes that is the accuracy.
+/// Not for regression.
+pub const BERT_METRIC_F1_MICRO: i32 = 5;
+/// The evaluation with the lowest mean squared error is the best. For regression alone; so the two that follow.
+pub const BERT_METRIC_MSE: i32 = 6;
+/// The evaluation with the highest Pearson correlation is the best.
+pub const BERT_METRIC_PEARSON: i32 = 7;
+/// The evaluation with the highest Spearman correlation is the best.
+pub const BERT_METRIC_SPEARMAN: i32 = 8;
 
 /// A progress callback is told of a step.
 pub const BERT_EVENT_STEP: i32 = 0;
@@ -70,16 +85,25 @@ pub struct bert_progress {
     pub grad_norm: f64,
     /// Tokens a second over the epoch so far.
     pub tokens_per_second: f64,
-    /// At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so the four that follow.
+    /// At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so those that follow, which are NaN too where
+    /// the problem doesn't have them (see bert_evaluation).
     pub eval_loss: f64,
     /// Accuracy.
     pub eval_accuracy: f64,
-    /// F1, averaged over classes.
+    /// F1, averaged over classes or labels.
     pub eval_f1_macro: f64,
-    /// F1, averaged over examples.
+    /// F1, averaged over classes or labels by their examples.
     pub eval_f1_weighted: f64,
     /// Matthews correlation.
     pub eval_matthews: f64,
+    /// F1 of all decisions counted together.
+    pub eval_f1_micro: f64,
+    /// Mean squared error.
+    pub eval_mse: f64,
+    /// Pearson's correlation.
+    pub eval_pearson: f64,
+    /// Spearman's correlation.
+    pub eval_spearman: f64,
 }
 
 /// Called after each step and evaluation, on the thread that trains, with what was set as progress_user_data. Returns 0
@@ -128,7 +152,8 @@ pub struct bert_train_options {
     pub warmup_ratio: f64,
     /// bert_train evaluates every so many steps too; 0 (default): after each epoch only.
     pub eval_steps: i64,
-    /// BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. Default BERT_METRIC_ACCURACY.
+    /// BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. It must be one that the model's
+    /// problem has. Default BERT_METRIC_AUTO.
     pub metric: i32,
     /// 1 (default): bert_train ends with the weights of the best evaluation; 0: with those of the last step.
     pub restore_best: i32,
@@ -149,13 +174,28 @@ pub struct bert_train_options {
     /// The first so many layers, and the embeddings, stay as they are; -1: all layers. Default 0. What is frozen costs
     /// no backward pass and no memory for gradients.
     pub freeze_layers: i32,
+    /// A folder in which bert_train makes checkpoints (`checkpoint-STEP`, see bert_trainer_save), and from whose newest
+    /// whole one a bert_train that hasn't made a step goes on, so that a program that was killed is simply started again.
+    /// One comes every checkpoint_steps, every checkpoint_minutes, when the run ends and when it is cancelled; with
+    /// neither of the two set, after each epoch. The folder is made where it is absent. A checkpoint of a run with other
+    /// options or data is refused with BERT_ERR_INVALID_ARGUMENT. NULL (default): no checkpoints.
+    pub checkpoint_path: *const std::ffi::c_char,
+    /// See checkpoint_path; 0 (default): not by steps.
+    pub checkpoint_steps: i64,
+    /// See checkpoint_path; 0 (default): not by time.
+    pub checkpoint_minutes: f64,
+    /// How many checkpoints are kept, the newest; at least 1. Default 2.
+    pub checkpoint_keep: i32,
     /// How much an example of each class weighs in the training loss, in the order of the class ids, as PyTorch's
-    /// cross_entropy has it; NULL (default): all the same.
+    /// cross_entropy has it; NULL (default): all the same. For single-label classification alone.
     pub class_weights: *const f64,
     /// How many: the model's number of classes.
     pub num_class_weights: usize,
-    /// The share of each target that is spread over all classes, 0 to 1. Default 0.
+    /// The share of each target that is spread over all classes, 0 to 1. Default 0. For single-label classification alone.
     pub label_smoothing: f64,
+    /// The probability, 0 to 1, from which on a label counts as predicted in evaluations and in the training accuracy of a
+    /// multi-label model. Default 0.5.
+    pub threshold: f64,
     /// Called after each step and evaluation; NULL (default): nothing is.
     pub progress: bert_progress_callback,
     /// Given to it.
@@ -182,7 +222,7 @@ sized_struct!(bert_train_options, || {
         warmup_steps: options.warmup_steps as i64,
         warmup_ratio: options.warmup_ratio,
         eval_steps: options.eval_steps as i64,
-        metric: BERT_METRIC_ACCURACY,
+        metric: BERT_METRIC_AUTO,
         restore_best: i32::from(options.restore_best),
         early_stopping_patience: options.early_stopping_patience as i32,
         best_model_path: std::ptr::null(),
@@ -191,9 +231,14 @@ sized_struct!(bert_train_options, || {
         layer_learning_rate_decay: options.layer_learning_rate_decay,
         freeze_embeddings: 0,
         freeze_layers: 0,
+        checkpoint_path: std::ptr::null(),
+        checkpoint_steps: 0,
+        checkpoint_minutes: 0.0,
+        checkpoint_keep: 2,
         class_weights: std::ptr::null(),
         num_class_weights: 0,
         label_smoothing: options.cross_entropy.label_smoothing,
+        threshold: options.threshold,
         progress: None,
         progress_user_data: std::ptr::null_mut(),
     }
@@ -254,7 +299,8 @@ pub struct bert_epoch_report {
     pub tokens: i64,
     /// Mean loss, each example's as it was when its step was made.
     pub loss: f64,
-    /// Share of examples that were right at that moment, with dropout acting.
+    /// Share of examples that were right at that moment, with dropout acting: of multi-label examples, of those with all
+    /// labels right and no other; NaN for regression.
     pub accuracy: f64,
     /// Wall time of the steps.
     pub seconds: f64,
@@ -288,7 +334,7 @@ pub struct bert_train_report {
     pub steps: i64,
     /// The last epoch's mean training loss.
     pub loss: f64,
-    /// The last epoch's training accuracy, with dropout acting.
+    /// The last epoch's training accuracy, with dropout acting; NaN for regression.
     pub accuracy: f64,
     /// The best evaluation's metric; NaN without validation data.
     pub best_metric: f64,
@@ -296,6 +342,8 @@ pub struct bert_train_report {
     pub best_step: i64,
     /// 1 if this call ended by giving the model the best evaluation's weights.
     pub restored_best: i32,
+    /// The step of the checkpoint that this call went on from; 0 where it went on from none.
+    pub resumed_step: i64,
     /// Tokens that this call trained on.
     pub tokens: i64,
     /// Wall time of this call.
@@ -312,12 +360,39 @@ sized_struct!(bert_train_report, || bert_train_report {
     best_metric: 0.0,
     best_step: 0,
     restored_best: 0,
+    resumed_step: 0,
     tokens: 0,
     seconds: 0.0,
 });
 
-/// How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn defines it. Call
-/// bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted.
+/// A run that was taken up again, as bert_trainer_resume writes it. Call bert_resume_report_init first.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct bert_resume_report {
+    /// sizeof(bert_resume_report), set by bert_resume_report_init.
+    pub struct_size: usize,
+    /// Whole epochs done.
+    pub epochs: i32,
+    /// 1: the run ends with the same weights, bit for bit, as if it had never stopped. 0: that isn't promised, since
+    /// options, data, device, number of threads, processor or library aren't those of then; the log says which.
+    pub is_exact: i32,
+    /// Steps done.
+    pub step: i64,
+    /// Steps of the plan.
+    pub total_steps: i64,
+}
+
+sized_struct!(bert_resume_report, || bert_resume_report {
+    struct_size: size_of::<bert_resume_report>(),
+    epochs: 0,
+    is_exact: 0,
+    step: 0,
+    total_steps: 0,
+});
+
+/// How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn and scipy define it. Call
+/// bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted. A metric that the model's
+/// problem doesn't have is NaN; none is NaN else.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_evaluation {
@@ -325,22 +400,25 @@ pub struct bert_evaluation {
     pub struct_size: usize,
     /// Examples.
     pub examples: i64,
-    /// Mean cross entropy.
+    /// Mean cross entropy; for multi-label classification mean binary cross entropy over all examples and labels; for
+    /// regression the mean squared error.
     pub loss: f64,
-    /// Share of right answers.
+    /// Share of right answers; for multi-label classification the share of examples with all labels right and no other
+    /// (subset accuracy). Regression has none; so the two that follow.
     pub accuracy: f64,
-    /// F1, averaged over classes.
+    /// F1, averaged over classes or labels.
     pub f1_macro: f64,
-    /// F1, averaged over examples.
+    /// F1, averaged over classes or labels by their examples.
     pub f1_weighted: f64,
-    /// Matthews correlation.
+    /// Matthews correlation, of single-label classification alone; 0 where it is undefined.
     pub matthews: f64,
     /// The caller's array for the confusion matrix, num_labels * num_labels: row by row the true class, along a row how
-    /// often each class was predicted.
+    /// often each class was predicted. For single-label classification alone.
     pub confusion: *mut u64,
     /// Its capacity in elements.
     pub confusion_capacity: usize,
-    /// The caller's array for each class's precision: num_labels; so the three that follow.
+    /// The caller's array for each class's or label's precision: num_labels; so the three that follow. Not for
+    /// regression.
     pub precision: *mut f64,
     /// Each class's recall.
     pub recall: *mut f64,
@@ -350,6 +428,18 @@ pub struct bert_evaluation {
     pub support: *mut u64,
     /// The capacity in elements of each of these four.
     pub class_capacity: usize,
+    /// Set before the call: the probability, 0 to 1, from which on a label counts as predicted by a multi-label model.
+    /// Default 0.5.
+    pub threshold: f64,
+    /// F1 of all decisions counted together; with classes that is the accuracy. Regression has none.
+    pub f1_micro: f64,
+    /// Mean squared error over all examples and targets, of regression alone; so the two that follow.
+    pub mse: f64,
+    /// Pearson's correlation of targets and answers; of several targets the mean. It counts as 0 where it is undefined:
+    /// with fewer than two examples, and where all targets or all answers are the same.
+    pub pearson: f64,
+    /// Spearman's rank correlation, likewise.
+    pub spearman: f64,
 }
 
 sized_struct!(bert_evaluation, || bert_evaluation {
@@ -367,6 +457,11 @@ sized_struct!(bert_evaluation, || bert_evaluation {
     f1: std::ptr::null_mut(),
     support: std::ptr::null_mut(),
     class_capacity: 0,
+    threshold: 0.5,
+    f1_micro: 0.0,
+    mse: 0.0,
+    pearson: 0.0,
+    spearman: 0.0,
 });
 
 /// Sets the defaults. `struct_size` is sizeof(bert_train_options).
@@ -429,6 +524,21 @@ pub unsafe extern "C" fn bert_train_report_init(
     call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
 }
 
+/// Prepares the struct for bert_trainer_resume. `struct_size` is sizeof(bert_resume_report).
+///
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+///
+/// # Safety
+/// `report` is NULL or writable for `struct_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_resume_report_init(
+    report: *mut bert_resume_report,
+    struct_size: usize,
+) -> bert_status {
+    // SAFETY: by this function's contract.
+    call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
+}
+
 /// Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation).
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
@@ -469,7 +579,7 @@ impl Callback {
         let mut on_progress = |progress: &Progress<'_>| -> bool {
             let value = c_progress(progress);
             // SAFETY: the caller of bert_trainer_create vouches for the function and what it is given.
-            unsafe { function(&value, self.user_data) == 0 }
+            outside(|| unsafe { function(&value, self.user_data) == 0 })
         };
         train(Some(&mut on_progress))
     }
@@ -477,9 +587,13 @@ impl Callback {
 
 fn c_progress(progress: &Progress<'_>) -> bert_progress {
     let step = &progress.step;
-    let mut value = bert_progress {
+    let (event, eval_loss, scores) = match progress.event {
+        Event::Step => (BERT_EVENT_STEP, f64::NAN, Scores::NONE),
+        Event::Evaluation(found) => (BERT_EVENT_EVALUATION, found.loss, found.metrics.scores()),
+    };
+    bert_progress {
         struct_size: size_of::<bert_progress>(),
-        event: BERT_EVENT_STEP,
+        event,
         epoch: step.epoch as i32,
         epochs: progress.epochs as i32,
         step: step.step as i64,
@@ -488,21 +602,16 @@ fn c_progress(progress: &Progress<'_>) -> bert_progress {
         learning_rate: step.learning_rate,
         grad_norm: step.grad_norm,
         tokens_per_second: progress.tokens_per_second,
-        eval_loss: f64::NAN,
-        eval_accuracy: f64::NAN,
-        eval_f1_macro: f64::NAN,
-        eval_f1_weighted: f64::NAN,
-        eval_matthews: f64::NAN,
-    };
-    if let Event::Evaluation(evaluation) = progress.event {
-        value.event = BERT_EVENT_EVALUATION;
-        value.eval_loss = evaluation.loss;
-        value.eval_accuracy = evaluation.metrics.accuracy;
-        value.eval_f1_macro = evaluation.metrics.f1_macro;
-        value.eval_f1_weighted = evaluation.metrics.f1_weighted;
-        value.eval_matthews = evaluation.metrics.matthews;
+        eval_loss,
+        eval_accuracy: scores.accuracy,
+        eval_f1_macro: scores.f1_macro,
+        eval_f1_weighted: scores.f1_weighted,
+        eval_matthews: scores.matthews,
+        eval_f1_micro: scores.f1_micro,
+        eval_mse: scores.mse,
+        eval_pearson: scores.pearson,
+        eval_spearman: scores.spearman,
     }
-    value
 }
 
 /// Translates the caller's options.
@@ -514,12 +623,13 @@ unsafe fn translate(
     num_hidden_layers: usize,
 ) -> Result<(TrainOptions, Callback)> {
     // SAFETY: by this function's contract.
-    let (o, best_model_path, history_path, class_weights) = unsafe {
+    let (o, best_model_path, history_path, checkpoint_path, class_weights) = unsafe {
         let o = sized::read_or_default(options)?;
         (
             o,
             optional_path(o.best_model_path, "best_model_path")?,
             optional_path(o.history_path, "history_path")?,
+            optional_path(o.checkpoint_path, "checkpoint_path")?,
             array(o.class_weights, o.num_class_weights, "class_weights")?.to_vec(),
         )
     };
@@ -570,17 +680,32 @@ unsafe fn translate(
             o.metric,
             "metric",
             &[
-                (BERT_METRIC_LOSS, Metric::Loss),
-                (BERT_METRIC_ACCURACY, Metric::Accuracy),
-                (BERT_METRIC_F1_MACRO, Metric::F1Macro),
-                (BERT_METRIC_F1_WEIGHTED, Metric::F1Weighted),
-                (BERT_METRIC_MATTHEWS, Metric::Matthews),
+                (BERT_METRIC_AUTO, None),
+                (BERT_METRIC_LOSS, Some(Metric::Loss)),
+                (BERT_METRIC_ACCURACY, Some(Metric::Accuracy)),
+                (BERT_METRIC_F1_MACRO, Some(Metric::F1Macro)),
+                (BERT_METRIC_F1_WEIGHTED, Some(Metric::F1Weighted)),
+                (BERT_METRIC_MATTHEWS, Some(Metric::Matthews)),
+                (BERT_METRIC_F1_MICRO, Some(Metric::F1Micro)),
+                (BERT_METRIC_MSE, Some(Metric::Mse)),
+                (BERT_METRIC_PEARSON, Some(Metric::Pearson)),
+                (BERT_METRIC_SPEARMAN, Some(Metric::Spearman)),
             ],
         )?,
+        threshold: o.threshold,
         restore_best: flag(o.restore_best, "restore_best")?,
         early_stopping_patience: size(o.early_stopping_patience, "early_stopping_patience")? as u32,
         best_model_path,
         history_path,
+        checkpoints: match checkpoint_path {
+            Some(folder) => Some(CheckpointOptions {
+                folder,
+                steps: steps(o.checkpoint_steps, "checkpoint_steps")?,
+                minutes: o.checkpoint_minutes,
+                keep: size(o.checkpoint_keep, "checkpoint_keep")?,
+            }),
+            None => None,
+        },
     };
     let callback = Callback {
         function: o.progress,
@@ -595,7 +720,7 @@ unsafe fn translate(
 /// pointers point to is copied, but for progress_user_data. Free the trainer with bert_trainer_free. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
-/// BERT_ERR_DATA (no examples, or all of one class), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
+/// BERT_ERR_DATA (no examples, or all of one class, or labels for another problem), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
 /// BERT_ERR_IO (history_path, best_model_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
@@ -740,7 +865,8 @@ pub unsafe extern "C" fn bert_train_epoch(
 /// One thread at a time trains a model.
 ///
 /// Returns as bert_train_step, but BERT_OK where all planned epochs were done before, with the model left as it is; and
-/// BERT_ERR_IO for best_model_path too.
+/// BERT_ERR_IO for best_model_path and checkpoint_path too; BERT_ERR_INVALID_ARGUMENT where checkpoint_path holds another
+/// run's checkpoints.
 ///
 /// # Safety
 /// `report` is NULL or set by bert_train_report_init.
@@ -763,6 +889,7 @@ pub unsafe extern "C" fn bert_train(
             best_step,
             stop_reason,
             restored_best,
+            resumed_step,
             tokens,
             seconds,
         } = run;
@@ -779,8 +906,72 @@ pub unsafe extern "C" fn bert_train(
             best_metric: best_metric.unwrap_or(f64::NAN),
             best_step: best_step as i64,
             restored_best: i32::from(restored_best),
+            resumed_step: resumed_step as i64,
             tokens: tokens as i64,
             seconds,
+        };
+        // SAFETY: by this function's contract.
+        unsafe { write_report(report, &value) }
+    })
+}
+
+/// Writes a checkpoint of the run to the directory `path`: the model as bert_save does, in one step and with checksums
+/// (bert_load reads it like any model), and beside it what the run needs to go on as if it had never stopped: the
+/// optimizer's moments, step, schedule, the order of the data, random state and the best evaluation with its weights.
+/// About four times the model's size. Any thread, also while the trainer trains, and inside its callback: it gets the end
+/// of a step.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+///
+/// # Safety
+/// `path` is NULL or ends with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_trainer_save(
+    trainer: *const bert_trainer,
+    path: *const std::ffi::c_char,
+) -> bert_status {
+    call(|| {
+        let handle = handles::trainer(trainer)?;
+        // SAFETY: by this function's contract.
+        let path = unsafe { arguments::path(path, "path") }?;
+        handle.trainer.save(&path)
+    })
+}
+
+/// Takes a run up where bert_trainer_save left it: the weights of the trainer's model, the optimizer and everything else
+/// become those of then. Make the trainer as it was made then: a model with the same parameters (the one that the run
+/// began with, or the checkpoint, loaded as a model), the same data sets and options. With the same options, data,
+/// device, threads, processor and library the run ends with the same weights, bit for bit, as one that never stopped;
+/// with others it goes on too, with its own options, and `report` says that this isn't promised. Where it fails,
+/// nothing has changed. Prepare `report` with bert_resume_report_init, or give NULL. Any thread; not inside a callback of
+/// the same model's training.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model with other parameters), BERT_ERR_STRUCT_SIZE,
+/// BERT_ERR_FORMAT (damaged, or no checkpoint), BERT_ERR_VERSION (written by a newer library), BERT_ERR_IO,
+/// BERT_ERR_BUSY, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+///
+/// # Safety
+/// `path` is NULL or ends with a NUL; `report` is NULL or set by bert_resume_report_init.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_trainer_resume(
+    trainer: *mut bert_trainer,
+    path: *const std::ffi::c_char,
+    report: *mut bert_resume_report,
+) -> bert_status {
+    call(|| {
+        // SAFETY: by this function's contract.
+        let path = unsafe {
+            sized::read_or_default(report)?;
+            arguments::path(path, "path")?
+        };
+        let handle = handles::trainer(trainer)?;
+        let resumed = handle.trainer.resume(&path)?;
+        let value = bert_resume_report {
+            struct_size: 0,
+            epochs: resumed.epochs_done as i32,
+            is_exact: i32::from(resumed.differences.is_empty()),
+            step: resumed.step as i64,
+            total_steps: resumed.total_steps as i64,
         };
         // SAFETY: by this function's contract.
         unsafe { write_report(report, &value) }
@@ -810,11 +1001,37 @@ pub unsafe extern "C" fn bert_trainer_cancel(trainer: *const bert_trainer) {
     unsafe { handles::cancel(trainer) }
 }
 
+/// Says which of the caller's arrays and options an evaluation of that problem can't go with.
+fn check_wanted(e: &bert_evaluation, problem: ProblemType) -> Result<()> {
+    if !(0.0..=1.0).contains(&e.threshold) {
+        return Err(Error::InvalidArgument(format!(
+            "threshold is {}; it must be between 0 and 1.",
+            e.threshold
+        )));
+    }
+    let wants_classes = [e.precision, e.recall, e.f1].iter().any(|p| !p.is_null());
+    let (what, is_wanted) = match problem {
+        ProblemType::SingleLabel => return Ok(()),
+        ProblemType::MultiLabel => ("confusion matrix", !e.confusion.is_null()),
+        ProblemType::Regression => (
+            "confusion matrix, precision, recall, F1 and support",
+            wants_classes || !e.confusion.is_null() || !e.support.is_null(),
+        ),
+    };
+    if is_wanted {
+        return Err(Error::Unsupported(format!(
+            "This model's problem is {problem}, which has no {what}; leave those arrays NULL."
+        )));
+    }
+    Ok(())
+}
+
 /// Evaluates a model on labelled examples, with texts cut at `max_length` tokens (0: what the model allows). Prepare
 /// `evaluation` with bert_evaluation_init and set the arrays that you want. Any thread, also while the model is trained.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples),
-/// BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_NOT_FINITE,
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples,
+/// or labels for another problem), BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written),
+/// BERT_ERR_UNSUPPORTED (an array for something that the model's problem doesn't have), BERT_ERR_NOT_FINITE,
 /// BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
@@ -829,11 +1046,12 @@ pub unsafe extern "C" fn bert_evaluate(
     call(|| {
         let model = handles::model(model)?;
         let classifier = &model.classifier;
-        let classes = classifier.labels().len();
+        let num_labels = classifier.labels().len();
         // SAFETY: by this function's contract. Everything is checked before anything is computed.
         let (caller, confusion, precision, recall, f1, support) = unsafe {
             let e = sized::read(evaluation)?;
-            let cells = classes.checked_mul(classes).ok_or_else(|| {
+            check_wanted(&e, classifier.model().config.problem_type)?;
+            let cells = num_labels.checked_mul(num_labels).ok_or_else(|| {
                 Error::InvalidArgument(
                     "This model has too many classes for a confusion matrix.".into(),
                 )
@@ -841,10 +1059,10 @@ pub unsafe extern "C" fn bert_evaluate(
             (
                 e,
                 output(e.confusion, e.confusion_capacity, cells, "confusion")?,
-                output(e.precision, e.class_capacity, classes, "precision")?,
-                output(e.recall, e.class_capacity, classes, "recall")?,
-                output(e.f1, e.class_capacity, classes, "f1")?,
-                output(e.support, e.class_capacity, classes, "support")?,
+                output(e.precision, e.class_capacity, num_labels, "precision")?,
+                output(e.recall, e.class_capacity, num_labels, "recall")?,
+                output(e.f1, e.class_capacity, num_labels, "f1")?,
+                output(e.support, e.class_capacity, num_labels, "support")?,
             )
         };
         let data = EncodedDataset::new(
@@ -852,35 +1070,45 @@ pub unsafe extern "C" fn bert_evaluate(
             &contents(dataset)?,
             size(max_length, "max_length")?,
         )?;
-        let found = evaluate(classifier.model(), &classifier.parameters(), &data)?;
-        let metrics = &found.metrics;
+        let found = evaluate(
+            classifier.model(),
+            &classifier.parameters(),
+            &data,
+            caller.threshold,
+        )?;
+        let scores = found.metrics.scores();
+        let classes = found.metrics.classes();
         // Whatever can still fail does so before anything is written.
-        let counts = match &confusion {
-            Some(_) => found.confusion.counts()?,
-            None => Vec::new(),
+        let counts = match (&confusion, &found.metrics) {
+            (Some(_), Metrics::SingleLabel(_, matrix)) => matrix.counts()?,
+            _ => Vec::new(),
         };
         let value = bert_evaluation {
             examples: found.examples as i64,
             loss: found.loss,
-            accuracy: metrics.accuracy,
-            f1_macro: metrics.f1_macro,
-            f1_weighted: metrics.f1_weighted,
-            matthews: metrics.matthews,
+            accuracy: scores.accuracy,
+            f1_macro: scores.f1_macro,
+            f1_weighted: scores.f1_weighted,
+            matthews: scores.matthews,
+            f1_micro: scores.f1_micro,
+            mse: scores.mse,
+            pearson: scores.pearson,
+            spearman: scores.spearman,
             ..caller
         };
         if let Some(out) = confusion {
             out.copy_from_slice(&counts);
         }
-        for (out, class) in precision.into_iter().flatten().zip(&metrics.classes) {
+        for (out, class) in precision.into_iter().flatten().zip(classes) {
             *out = class.precision;
         }
-        for (out, class) in recall.into_iter().flatten().zip(&metrics.classes) {
+        for (out, class) in recall.into_iter().flatten().zip(classes) {
             *out = class.recall;
         }
-        for (out, class) in f1.into_iter().flatten().zip(&metrics.classes) {
+        for (out, class) in f1.into_iter().flatten().zip(classes) {
             *out = class.f1;
         }
-        for (out, class) in support.into_iter().flatten().zip(&metrics.classes) {
+        for (out, class) in support.into_iter().flatten().zip(classes) {
             *out = class.support;
         }
         // SAFETY: by this function's contract.

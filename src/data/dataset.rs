@@ -2,21 +2,63 @@
 
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::problem::ProblemType;
 
-use super::quoted;
+use super::{MAX_CLASSES, quoted};
 
-/// One example's label as the data gives it; the model's [`Labels`](super::Labels) map it to a class.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One example's label as the data gives it; the model's [`Labels`](super::Labels) map it to a class, or to several.
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Label {
     /// A class by its name.
     Name(String),
     /// A class by its id, counted from 0.
     Id(u32),
+    /// Any number of labels by their names (multi-label); one that is there twice counts once.
+    Names(Vec<String>),
+    /// One number or several (regression).
+    Targets(Vec<f32>),
+}
+
+impl Label {
+    /// The kind of problem that has such labels.
+    pub fn problem_type(&self) -> ProblemType {
+        match self {
+            Label::Name(_) | Label::Id(_) => ProblemType::SingleLabel,
+            Label::Names(_) => ProblemType::MultiLabel,
+            Label::Targets(_) => ProblemType::Regression,
+        }
+    }
+
+    /// As a message names it.
+    fn describe(&self) -> String {
+        match self {
+            Label::Name(name) => format!("the name {}", quoted(name)),
+            Label::Id(id) => format!("the id {id}"),
+            Label::Names(names) => format!("a list of {}", counted(names.len(), "name")),
+            Label::Targets(values) => format!("a target of {}", counted(values.len(), "number")),
+        }
+    }
+
+    /// What all labels of a data set are that has this one, as a message names it.
+    fn describe_all(&self) -> String {
+        match self {
+            Label::Name(name) => format!("names such as {}", quoted(name)),
+            Label::Id(id) => format!("ids such as {id}"),
+            Label::Names(_) => "lists of names".into(),
+            Label::Targets(values) => format!("targets of {}", counted(values.len(), "number")),
+        }
+    }
+}
+
+/// "1 number", "2 numbers".
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 /// A text, or a pair of texts, with its label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     /// The text; empty is valid.
     pub text: String,
@@ -42,9 +84,10 @@ impl Example {
 
 /// Labelled texts in a fixed order.
 ///
-/// A data set is of one kind throughout: either every label is a name or every label is an id, and either every
-/// example is a pair or none is. What would mix them is refused when it is added, where the mistake was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A data set is of one kind throughout: every label is a name, or an id, or a list of names, or as many numbers; and
+/// either every example is a pair or none is. What would mix them is refused when it is added, where the mistake was
+/// made.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dataset {
     examples: Vec<Example>,
 }
@@ -79,6 +122,11 @@ impl Dataset {
         self.examples.is_empty()
     }
 
+    /// The kind of problem that it is for; `None` while it is empty.
+    pub fn problem_type(&self) -> Option<ProblemType> {
+        self.examples.first().map(|e| e.label.problem_type())
+    }
+
     /// All examples, in order.
     pub fn examples(&self) -> &[Example] {
         &self.examples
@@ -99,8 +147,8 @@ impl Dataset {
     /// Adds one example at the end.
     ///
     /// # Errors
-    /// [`Error::Data`] where it would mix names with ids or pairs with single texts, or where its label is an empty
-    /// name; the data set stays as it was.
+    /// [`Error::Data`] where it would mix kinds of labels, or pairs with single texts, or where its label is an empty
+    /// name, no number, or one that isn't finite; the data set stays as it was.
     pub fn push(&mut self, example: Example) -> Result<()> {
         check(&example, self.examples.first())?;
         memory::reserve(&mut self.examples, 1)?;
@@ -130,30 +178,45 @@ impl Dataset {
     }
 }
 
+/// Whether `label` can be one.
+fn check_label(label: &Label) -> Result<()> {
+    match label {
+        Label::Name(name) if name.is_empty() => Err(Error::Data(
+            "The label is an empty name; every example needs a label.".into(),
+        )),
+        Label::Names(names) if names.iter().any(String::is_empty) => Err(Error::Data(
+            "One of the labels is an empty name; a text without labels has an empty list.".into(),
+        )),
+        Label::Targets(values) if values.is_empty() || values.len() > MAX_CLASSES => {
+            Err(Error::Data(format!(
+                "The target has {} numbers; it must have between 1 and {MAX_CLASSES}.",
+                values.len()
+            )))
+        }
+        Label::Targets(values) => match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(Error::Data(format!(
+                "The target holds {value}; every target must be a finite number."
+            ))),
+            None => Ok(()),
+        },
+        Label::Name(_) | Label::Id(_) | Label::Names(_) => Ok(()),
+    }
+}
+
 /// Whether `example` may stand in one data set with `first`.
 fn check(example: &Example, first: Option<&Example>) -> Result<()> {
-    if matches!(&example.label, Label::Name(name) if name.is_empty()) {
-        return Err(Error::Data(
-            "The label is an empty name; every example needs a label.".into(),
-        ));
-    }
+    check_label(&example.label)?;
     let Some(first) = first else { return Ok(()) };
-    match (&first.label, &example.label) {
-        (Label::Name(_), Label::Name(_)) | (Label::Id(_), Label::Id(_)) => {}
-        (Label::Name(name), Label::Id(id)) => {
-            return Err(Error::Data(format!(
-                "The label is the id {id}, but the data set's labels are names such as {}; a data set has one kind of \
-                 label.",
-                quoted(name)
-            )));
-        }
-        (Label::Id(id), Label::Name(name)) => {
-            return Err(Error::Data(format!(
-                "The label is the name {}, but the data set's labels are ids such as {id}; a data set has one kind of \
-                 label.",
-                quoted(name)
-            )));
-        }
+    let is_same_kind = match (&first.label, &example.label) {
+        (Label::Targets(a), Label::Targets(b)) => a.len() == b.len(),
+        (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
+    };
+    if !is_same_kind {
+        return Err(Error::Data(format!(
+            "The label is {}, but the data set's labels are {}; a data set has one kind of label.",
+            example.label.describe(),
+            first.label.describe_all()
+        )));
     }
     match (&first.pair, &example.pair) {
         (Some(_), Some(_)) | (None, None) => Ok(()),
@@ -265,6 +328,51 @@ mod tests {
             matches!(data.push(named("good", "")), Err(Error::Data(m)) if m.contains("empty name"))
         );
         assert!(data.is_empty());
+    }
+
+    #[test]
+    fn lists_and_targets_are_kinds_of_their_own() {
+        let with = |label: Label| Example {
+            text: "t".into(),
+            pair: None,
+            label,
+        };
+        let list = |names: &[&str]| Label::Names(names.iter().map(|n| n.to_string()).collect());
+        let refused = |first: Label, second: Label| {
+            let mut data = Dataset::new();
+            data.push(with(first)).unwrap();
+            let error = data.push(with(second)).unwrap_err();
+            assert_eq!(data.len(), 1);
+            error.message().to_string()
+        };
+        let mut data = Dataset::new();
+        assert_eq!(data.problem_type(), None);
+        data.extend([with(list(&["a", "b"])), with(list(&[]))])
+            .unwrap();
+        assert_eq!(data.problem_type(), Some(ProblemType::MultiLabel));
+        assert_eq!(
+            refused(list(&["a"]), Label::Targets(vec![1.0])),
+            "The label is a target of 1 number, but the data set's labels are lists of names; a data set has one kind \
+             of label."
+        );
+        assert!(
+            refused(Label::Targets(vec![1.0]), Label::Targets(vec![1.0, 2.0])).contains(
+                "is a target of 2 numbers, but the data set's labels are targets of 1 number;"
+            )
+        );
+        assert!(refused(Label::Id(1), list(&[])).contains("is a list of 0 names, but"));
+        for (label, word) in [
+            (list(&["a", ""]), "an empty name"),
+            (Label::Targets(vec![]), "0 numbers"),
+            (Label::Targets(vec![1.0, f32::NAN]), "holds NaN"),
+            (Label::Targets(vec![f32::NEG_INFINITY]), "holds -inf"),
+        ] {
+            let error = Dataset::new().push(with(label)).unwrap_err();
+            assert!(
+                matches!(&error, Error::Data(m) if m.contains(word)),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -3,14 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::error::{Error, Result};
+use crate::problem::ProblemType;
 
-use super::{Dataset, Label, listed, quoted};
+use super::{Dataset, Label, Targets, listed, quoted};
 
 /// The most classes a data set may ask for. A larger number is a text or a row number read as a label, and would size
 /// the classifier's weights.
 pub const MAX_CLASSES: usize = 100_000;
 
-/// The classes of a model; ids run from 0 without a gap and every id has a name of its own.
+/// The classes of a model, or its labels, or its regression targets; ids run from 0 without a gap and every id has a name of its own.
 #[derive(Clone, Debug)]
 pub struct Labels {
     names: Vec<String>,
@@ -26,29 +27,36 @@ impl PartialEq for Labels {
 impl Eq for Labels {}
 
 impl Labels {
-    /// The classes that `dataset` has.
+    /// The classes that `dataset` has, or its labels, or its regression targets.
     ///
     /// Names get their ids in sorted order: by value where every name is an integer, else by their bytes. Labels given
-    /// as ids make the classes 0 to the largest of them, named `LABEL_0`, `LABEL_1`, … as Hugging Face names them.
+    /// as ids make the classes 0 to the largest of them, named `LABEL_0`, `LABEL_1`, … as Hugging Face names them;
+    /// regression targets are named so too.
     ///
     /// # Errors
-    /// [`Error::Data`] for a data set that is empty or has one class only, and for more than [`MAX_CLASSES`] classes.
+    /// [`Error::Data`] for a data set that is empty, has one class only, or has lists without any label, and for more
+    /// than [`MAX_CLASSES`] classes.
     pub fn from_dataset(dataset: &Dataset) -> Result<Labels> {
         let mut names: BTreeSet<&str> = BTreeSet::new();
         let mut ids: BTreeSet<u32> = BTreeSet::new();
+        let mut insert = |i: usize, name| {
+            names.insert(name);
+            if names.len() > MAX_CLASSES {
+                return Err(Error::Data(format!(
+                    "The data set has more than {MAX_CLASSES} different labels, of which example {}'s is {}; a label \
+                     names one of a few classes. Are the columns of text and label swapped?",
+                    i + 1,
+                    quoted(name)
+                )));
+            }
+            Ok(())
+        };
         for (i, example) in dataset.examples().iter().enumerate() {
             match &example.label {
-                Label::Name(name) => {
-                    names.insert(name);
-                    if names.len() > MAX_CLASSES {
-                        return Err(Error::Data(format!(
-                            "The data set has more than {MAX_CLASSES} different labels, of which example {}'s is {}; a \
-                             label names one of a few classes. Are the columns of text and label swapped?",
-                            i + 1,
-                            quoted(name)
-                        )));
-                    }
-                }
+                Label::Name(name) => insert(i, name)?,
+                Label::Names(list) => list.iter().try_for_each(|name| insert(i, name))?,
+                // All examples have as many.
+                Label::Targets(values) => return Labels::numbered(values.len()),
                 Label::Id(id) => {
                     if *id as usize >= MAX_CLASSES {
                         return Err(Error::Data(format!(
@@ -61,7 +69,14 @@ impl Labels {
                 }
             }
         }
+        let is_multi_label = dataset.problem_type() == Some(ProblemType::MultiLabel);
         match names.len() + ids.len() {
+            0 if is_multi_label => {
+                return Err(Error::Data(
+                    "No example of the data set has a label; some must have one.".into(),
+                ));
+            }
+            1 if is_multi_label => {}
             0 => {
                 return Err(Error::Data(
                     "The data set is empty; there must be examples of at least two classes.".into(),
@@ -78,14 +93,22 @@ impl Labels {
             }
             _ => {}
         }
-        let names: Vec<String> = match ids.last() {
-            Some(largest) => (0..=*largest).map(|id| format!("LABEL_{id}")).collect(),
-            None => in_class_order(names)
-                .into_iter()
-                .map(str::to_string)
-                .collect(),
-        };
-        Labels::from_names(names)
+        if let Some(largest) = ids.last() {
+            return Labels::numbered(*largest as usize + 1);
+        }
+        let names = in_class_order(names).into_iter().map(str::to_string);
+        Labels::from_names(names.collect())
+    }
+
+    /// `LABEL_0`, `LABEL_1`, … as Hugging Face names what has no name.
+    ///
+    /// # Errors
+    /// As [`from_names`](Labels::from_names).
+    pub fn numbered(count: usize) -> Result<Labels> {
+        if count > MAX_CLASSES {
+            return Err(too_many(count));
+        }
+        Labels::from_names((0..count).map(|id| format!("LABEL_{id}")).collect())
     }
 
     /// The classes with these names, ids in their order.
@@ -99,10 +122,7 @@ impl Labels {
             ));
         }
         if names.len() > MAX_CLASSES {
-            return Err(Error::InvalidArgument(format!(
-                "There are {} label names; a model may have up to {MAX_CLASSES}.",
-                names.len()
-            )));
+            return Err(too_many(names.len()));
         }
         let mut ids = HashMap::with_capacity(names.len());
         for (id, name) in (0u32..).zip(&names) {
@@ -138,42 +158,99 @@ impl Labels {
         self.ids.get(name).copied()
     }
 
-    /// The class that `label` means.
+    /// The id of the class named `name`.
     ///
     /// # Errors
-    /// [`Error::UnknownLabel`] with the label and the known ones.
-    pub fn class_of(&self, label: &Label) -> Result<u32> {
-        let (class, shown) = match label {
-            Label::Name(name) => (self.id(name), quoted(name)),
-            Label::Id(id) => (self.name(*id).map(|_| *id), id.to_string()),
-        };
-        class.ok_or_else(|| {
-            let known = match label {
-                Label::Name(_) => {
-                    format!(
-                        "its labels are {}",
-                        listed(self.names.iter().map(String::as_str))
-                    )
-                }
-                Label::Id(_) => format!("its label ids are 0 to {}", self.names.len() - 1),
-            };
-            Error::UnknownLabel(format!("The model has no label {shown}; {known}."))
+    /// [`Error::UnknownLabel`] with the name and the known ones.
+    pub fn known_id(&self, name: &str) -> Result<u32> {
+        self.id(name).ok_or_else(|| {
+            Error::UnknownLabel(format!(
+                "The model has no label {}; its labels are {}.",
+                quoted(name),
+                listed(self.names.iter().map(String::as_str))
+            ))
         })
     }
 
-    /// The class of every example, in order.
+    /// `id` where there is a class of that id.
+    fn checked(&self, id: u32) -> Result<u32> {
+        match self.name(id) {
+            Some(_) => Ok(id),
+            None => Err(Error::UnknownLabel(format!(
+                "The model has no label {id}; its label ids are 0 to {}.",
+                self.names.len() - 1
+            ))),
+        }
+    }
+
+    /// What the examples of `dataset` ask of a model that has these labels and solves a `problem`.
     ///
     /// # Errors
-    /// [`Error::UnknownLabel`] as [`class_of`](Labels::class_of), with the example's number counted from 1.
-    pub fn classes_of(&self, dataset: &Dataset) -> Result<Vec<u32>> {
-        let class = |(i, example): (usize, &super::Example)| {
-            self.class_of(&example.label).map_err(|e| match e {
-                Error::UnknownLabel(m) => Error::UnknownLabel(format!("Example {}: {m}", i + 1)),
-                other => other,
-            })
+    /// [`Error::Data`] where the data set's labels are of another problem, or its targets of another number than there
+    /// are labels; [`Error::UnknownLabel`] for a label that isn't there, with the example's number counted from 1.
+    pub fn targets_of(&self, dataset: &Dataset, problem: ProblemType) -> Result<Targets> {
+        if let Some(other) = dataset.problem_type()
+            && other != problem
+        {
+            return Err(Error::Data(format!(
+                "The data set's labels are for {other}, but the problem is {problem}."
+            )));
+        }
+        let examples = dataset.examples();
+        let mut targets = match problem {
+            ProblemType::SingleLabel => Targets::Classes(Vec::with_capacity(examples.len())),
+            ProblemType::MultiLabel => Targets::Labels(Vec::with_capacity(examples.len())),
+            ProblemType::Regression => Targets::Values {
+                values: Vec::new(),
+                width: self.len(),
+            },
         };
-        dataset.examples().iter().enumerate().map(class).collect()
+        for (i, example) in examples.iter().enumerate() {
+            self.add_target(&example.label, &mut targets)
+                .map_err(|e| match e {
+                    Error::UnknownLabel(m) => {
+                        Error::UnknownLabel(format!("Example {}: {m}", i + 1))
+                    }
+                    other => other,
+                })?;
+        }
+        Ok(targets)
     }
+
+    fn add_target(&self, label: &Label, targets: &mut Targets) -> Result<()> {
+        match (label, targets) {
+            (Label::Name(name), Targets::Classes(classes)) => classes.push(self.known_id(name)?),
+            (Label::Id(id), Targets::Classes(classes)) => classes.push(self.checked(*id)?),
+            (Label::Names(names), Targets::Labels(lists)) => {
+                let ids = names.iter().map(|name| self.known_id(name));
+                let mut ids = ids.collect::<Result<Vec<u32>>>()?;
+                ids.sort_unstable();
+                ids.dedup();
+                lists.push(ids);
+            }
+            (Label::Targets(new), Targets::Values { values, width }) => {
+                if new.len() != *width {
+                    return Err(Error::Data(format!(
+                        "The number of targets is {width}, but the data set's examples have {}.",
+                        new.len()
+                    )));
+                }
+                values.extend_from_slice(new);
+            }
+            _ => {
+                return Err(Error::Internal(
+                    "The labels of a data set are of two kinds; please report this.".into(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn too_many(count: usize) -> Error {
+    Error::InvalidArgument(format!(
+        "There are {count} label names; a model may have up to {MAX_CLASSES}."
+    ))
 }
 
 /// Names by value where all are integers ("2" before "10"), else as they come, sorted by their bytes.
@@ -294,32 +371,101 @@ mod tests {
     #[test]
     fn labels_map_to_classes() {
         let labels = Labels::from_names(vec!["neg".into(), "pos".into()]).unwrap();
+        let classes_of = |data: &Dataset| labels.targets_of(data, ProblemType::SingleLabel);
         assert_eq!(
-            labels.classes_of(&names(&["pos", "neg", "pos"])),
-            Ok(vec![1, 0, 1])
+            classes_of(&names(&["pos", "neg", "pos"])),
+            Ok(Targets::Classes(vec![1, 0, 1]))
         );
         assert_eq!(
-            labels.classes_of(&data([1, 0].map(Label::Id))),
-            Ok(vec![1, 0])
+            classes_of(&data([1, 0].map(Label::Id))),
+            Ok(Targets::Classes(vec![1, 0]))
         );
         assert_eq!(
-            labels.classes_of(&names(&["pos", "neutral"])),
+            classes_of(&names(&["pos", "neutral"])),
             Err(Error::UnknownLabel(
                 "Example 2: The model has no label 'neutral'; its labels are 'neg', 'pos'.".into()
             ))
         );
         assert_eq!(
-            labels.class_of(&Label::Id(2)),
+            classes_of(&data([Label::Id(2)])),
             Err(Error::UnknownLabel(
-                "The model has no label 2; its label ids are 0 to 1.".into()
+                "Example 1: The model has no label 2; its label ids are 0 to 1.".into()
             ))
         );
+    }
+
+    fn lists(lists: &[&[&str]]) -> Dataset {
+        let owned = |list: &&[&str]| list.iter().map(|n| n.to_string()).collect();
+        data(lists.iter().map(|list| Label::Names(owned(list))))
+    }
+
+    #[test]
+    fn lists_of_names_make_labels() {
+        let set = lists(&[&["b", "a"], &[], &["c"], &["a", "c", "a"]]);
+        let labels = Labels::from_dataset(&set).unwrap();
+        assert_eq!(labels.names(), ["a", "b", "c"]);
+        assert_eq!(
+            labels.targets_of(&set, ProblemType::MultiLabel),
+            Ok(Targets::Labels(vec![
+                vec![0, 1],
+                vec![],
+                vec![2],
+                vec![0, 2]
+            ]))
+        );
+        // One label can be there or not.
+        assert_eq!(
+            Labels::from_dataset(&lists(&[&["a"], &[]])).unwrap().len(),
+            1
+        );
+        let none = Labels::from_dataset(&lists(&[&[], &[]])).unwrap_err();
+        assert!(matches!(&none, Error::Data(m) if m.contains("has a label")));
+        let unknown = labels
+            .targets_of(&lists(&[&["a"], &["d"]]), ProblemType::MultiLabel)
+            .unwrap_err();
+        assert!(
+            matches!(&unknown, Error::UnknownLabel(m) if m.starts_with("Example 2: The model has no label 'd'"))
+        );
+    }
+
+    #[test]
+    fn targets_are_numbered() {
+        let set = data([[1.0, -2.0], [0.5, 3.0]].map(|v| Label::Targets(v.to_vec())));
+        let labels = Labels::from_dataset(&set).unwrap();
+        assert_eq!(labels.names(), ["LABEL_0", "LABEL_1"]);
+        assert_eq!(
+            labels.targets_of(&set, ProblemType::Regression),
+            Ok(Targets::Values {
+                values: vec![1.0, -2.0, 0.5, 3.0],
+                width: 2
+            })
+        );
+        let one = Labels::from_names(vec!["score".into()]).unwrap();
+        let error = one.targets_of(&set, ProblemType::Regression).unwrap_err();
+        assert!(
+            matches!(&error, Error::Data(m) if m.contains("is 1, but") && m.contains("have 2"))
+        );
+    }
+
+    #[test]
+    fn a_data_set_is_for_one_problem() {
+        let labels = Labels::from_names(vec!["a".into(), "b".into()]).unwrap();
+        assert_eq!(
+            labels.targets_of(&lists(&[&["a"]]), ProblemType::SingleLabel),
+            Err(Error::Data(
+                "The data set's labels are for multi-label classification, but the problem is single-label \
+                 classification."
+                    .into()
+            ))
+        );
+        let empty = labels.targets_of(&Dataset::new(), ProblemType::Regression);
+        assert!(empty.unwrap().is_empty());
     }
 
     #[test]
     fn at_most_ten_known_labels_are_listed() {
         let labels = Labels::from_names((0..13).map(|i| format!("c{i}")).collect()).unwrap();
-        let error = labels.class_of(&Label::Name("x\ny".into())).unwrap_err();
+        let error = labels.known_id("x\ny").unwrap_err();
         assert_eq!(
             error.message(),
             "The model has no label 'x\\ny'; its labels are 'c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7', 'c8', \

@@ -3,8 +3,10 @@
 //! - `batch`: token sequences packed for the model
 //! - `dataset`: one example, a data set, and the rule that a data set is of one kind throughout
 //! - `labels`: the classes of a model, id to name and back
+//! - `targets`: what a model is asked for, by its own ids
 //! - `read`: TSV, CSV and JSON Lines
 //! - `split`: a seeded, stratified split into two parts
+//! - `stratify`: the same for lists of labels
 //! - `toy`: the built-in sentiment set
 
 mod batch;
@@ -12,12 +14,15 @@ mod dataset;
 mod labels;
 mod read;
 mod split;
+mod stratify;
+mod targets;
 mod toy;
 
 pub use batch::{Batch, cut_into_batches};
 pub use dataset::{Dataset, Example, Label};
 pub use labels::{Labels, MAX_CLASSES};
-pub use read::{FileFormat, Header, ReadOptions};
+pub use read::{DEFAULT_SEPARATOR, FileFormat, Header, ReadOptions};
+pub use targets::Targets;
 
 /// `text` as a message quotes it: on one line, short, whatever was in the file.
 fn quoted(text: &str) -> String {

@@ -5,18 +5,21 @@ use std::collections::HashMap;
 use crate::error::{Error, Result};
 use crate::memory;
 
+use super::stratify::spread_labels;
 use super::{Dataset, Label};
 
 impl Dataset {
     /// Splits into a first part, for training, and a second, for validation, that holds `fraction` of each class.
     ///
     /// The number taken from a class is rounded to the nearest; a class with at least two examples is in both parts
-    /// however small the fraction, a class with one example stays in the first. Each part keeps the original order.
-    /// The same data, fraction and seed give the same split in every version and on every machine.
+    /// however small the fraction, a class with one example stays in the first. Where examples have lists of labels,
+    /// the second part has `fraction` of the examples and as nearly as can be of each label's; where they have regression
+    /// targets, of the examples. Each part keeps the original order. The same data, fraction and seed give the same split
+    /// in every version and on every machine.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where `fraction` isn't between 0 and 1 (both excluded); [`Error::Data`] where no
-    /// class has two examples, so that one part would be empty.
+    /// class has two examples, or there is one example in all, so that one part would be empty.
     pub fn split(&self, fraction: f64, seed: u64) -> Result<(Dataset, Dataset)> {
         if !(fraction > 0.0 && fraction < 1.0) {
             return Err(Error::InvalidArgument(format!(
@@ -24,27 +27,11 @@ impl Dataset {
             )));
         }
         let mut random = SplitMix64(seed);
-        let mut second = memory::filled(false, self.len())?;
-        let mut taken_any = false;
-        for mut members in self.members_by_class()? {
-            if members.len() < 2 {
-                continue;
-            }
-            let wanted = (members.len() as f64 * fraction).round() as usize;
-            let taken = wanted.clamp(1, members.len() - 1);
-            // The first steps of a Fisher-Yates shuffle draw `taken` of the members without repetition.
-            for i in 0..taken {
-                let j = i + random.below(members.len() - i);
-                members.swap(i, j);
-            }
-            for index in members.into_iter().take(taken) {
-                if let Some(slot) = second.get_mut(index) {
-                    *slot = true;
-                    taken_any = true;
-                }
-            }
-        }
-        if !taken_any {
+        let second = match self.label_lists()? {
+            Some(lists) => spread_labels(&lists, fraction, &mut random),
+            None => self.part_of_each_class(fraction, &mut random)?,
+        };
+        if !second.contains(&true) {
             return Err(Error::Data(format!(
                 "The data set has {} examples and no class with two of them; it can't be split into two parts.",
                 self.len()
@@ -61,12 +48,59 @@ impl Dataset {
         Ok((part(false)?, part(true)?))
     }
 
-    /// The indices of each class's examples; classes in the order of their first example.
+    /// Whether each example goes to the second part: `fraction` of each class.
+    fn part_of_each_class(&self, fraction: f64, random: &mut SplitMix64) -> Result<Vec<bool>> {
+        let mut second = memory::filled(false, self.len())?;
+        for mut members in self.members_by_class()? {
+            if members.len() < 2 {
+                continue;
+            }
+            let wanted = (members.len() as f64 * fraction).round() as usize;
+            let taken = wanted.clamp(1, members.len() - 1);
+            // The first steps of a Fisher-Yates shuffle draw `taken` of the members without repetition.
+            for i in 0..taken {
+                let j = i + random.below(members.len() - i);
+                members.swap(i, j);
+            }
+            for index in members.into_iter().take(taken) {
+                if let Some(slot) = second.get_mut(index) {
+                    *slot = true;
+                }
+            }
+        }
+        Ok(second)
+    }
+
+    /// Each example's labels by numbers, each once, in the order of the labels' first occurrence; `None` where examples
+    /// have no lists.
+    fn label_lists(&self) -> Result<Option<Vec<Vec<usize>>>> {
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        let mut lists = memory::room(self.len())?;
+        for example in self.examples() {
+            let Label::Names(names) = &example.label else {
+                return Ok(None);
+            };
+            let mut list: Vec<usize> = memory::room(names.len())?;
+            for name in names {
+                memory::reserve_place(&mut numbers)?;
+                let next = numbers.len();
+                list.push(*numbers.entry(name).or_insert(next));
+            }
+            list.sort_unstable();
+            list.dedup();
+            lists.push(list);
+        }
+        Ok(Some(lists))
+    }
+
+    /// The indices of each class's examples; classes in the order of their first example. Examples that have no class
+    /// are all of one.
     fn members_by_class(&self) -> Result<Vec<Vec<usize>>> {
         #[derive(PartialEq, Eq, Hash)]
         enum Key<'a> {
             Name(&'a str),
             Id(u32),
+            None,
         }
         let mut class_of: HashMap<Key<'_>, usize> = HashMap::new();
         let mut members: Vec<Vec<usize>> = Vec::new();
@@ -74,6 +108,7 @@ impl Dataset {
             let key = match &example.label {
                 Label::Name(name) => Key::Name(name),
                 Label::Id(id) => Key::Id(*id),
+                Label::Names(_) | Label::Targets(_) => Key::None,
             };
             let class = *class_of.entry(key).or_insert(members.len());
             match members.get_mut(class) {
@@ -90,7 +125,7 @@ impl Dataset {
 
 /// Steele, Lea and Flood's SplitMix64. Written out, because the split is promised to stay the same for ever, which no
 /// random number crate promises of its generators' use.
-struct SplitMix64(u64);
+pub(super) struct SplitMix64(pub(super) u64);
 
 impl SplitMix64 {
     fn next(&mut self) -> u64 {
@@ -102,7 +137,7 @@ impl SplitMix64 {
     }
 
     /// A number below `bound`, by the high half of a product; its bias is under `bound` / 2^64.
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 }
@@ -207,6 +242,55 @@ mod tests {
                 Err(Error::InvalidArgument(_))
             ));
         }
+    }
+
+    #[test]
+    fn examples_without_classes_are_split_as_one() {
+        let mut whole = Dataset::new();
+        whole
+            .extend((0..10).map(|i| Example {
+                text: i.to_string(),
+                pair: None,
+                label: Label::Targets(vec![i as f32]),
+            }))
+            .unwrap();
+        let (train, validation) = whole.split(0.25, 7).unwrap();
+        assert_eq!((train.len(), validation.len()), (7, 3));
+        assert_ne!(validation.texts().collect::<Vec<_>>(), ["0", "1", "2"]);
+        let mut one = Dataset::new();
+        one.push(whole.examples()[0].clone()).unwrap();
+        assert!(matches!(one.split(0.5, 0), Err(Error::Data(_))));
+    }
+
+    #[test]
+    fn lists_are_split_by_their_labels() {
+        let mut whole = Dataset::new();
+        whole
+            .extend((0..100).map(|i| Example {
+                text: i.to_string(),
+                pair: None,
+                // "common" on 40, "rare" on 5 of them, and 60 without a label.
+                label: Label::Names(match i {
+                    0..5 => vec!["common".into(), "rare".into(), "rare".into()],
+                    5..40 => vec!["common".into()],
+                    _ => vec![],
+                }),
+            }))
+            .unwrap();
+        let (train, validation) = whole.split(0.2, 3).unwrap();
+        let with = |data: &Dataset, name: &str| {
+            let has =
+                |e: &&Example| matches!(&e.label, Label::Names(l) if l.iter().any(|n| n == name));
+            data.examples().iter().filter(has).count()
+        };
+        assert_eq!((train.len(), validation.len()), (80, 20));
+        assert_eq!((with(&train, "rare"), with(&validation, "rare")), (4, 1));
+        assert_eq!(
+            (with(&train, "common"), with(&validation, "common")),
+            (32, 8)
+        );
+        assert_eq!(whole.split(0.2, 3).unwrap().1, validation);
+        assert_ne!(whole.split(0.2, 4).unwrap().1, validation);
     }
 
     #[test]

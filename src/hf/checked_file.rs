@@ -1,9 +1,11 @@
 //! An open file, read piece by piece and never mapped, whose checksum is computed on the way.
 
 use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::files::{MAX_JSON_BYTES, read_at};
+use super::files::{MAX_JSON_BYTES, became_shorter, read_at};
 use super::manifest::{Checksum, Entry, MANIFEST};
 use crate::error::{Error, Result};
 
@@ -65,11 +67,30 @@ impl CheckedFile {
             self.check_up_to(offset)?;
         }
         let bytes = read_at(&mut self.file, &self.path, offset, length)?;
-        if self.saved.is_some() && offset == self.checked {
-            self.checksum.update(&bytes);
-            self.checked += length;
-        }
+        self.was_read(offset, &bytes);
         Ok(bytes)
+    }
+
+    /// As [`read`](CheckedFile::read), into memory that is there already.
+    pub fn read_into(&mut self, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        if self.saved.is_some() {
+            self.check_up_to(offset)?;
+        }
+        self.file
+            .read_exact_at(bytes, offset)
+            .map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => became_shorter(&self.path),
+                _ => Error::io("read", &self.path, &error),
+            })?;
+        self.was_read(offset, bytes);
+        Ok(())
+    }
+
+    fn was_read(&mut self, offset: u64, bytes: &[u8]) {
+        if self.saved.is_some() && offset == self.checked {
+            self.checksum.update(bytes);
+            self.checked += bytes.len() as u64;
+        }
     }
 
     /// Reads what wasn't read yet, and says if anything in the file isn't as it was saved.

@@ -6,6 +6,7 @@ use super::FORMAT_VERSION;
 use crate::data::Labels;
 use crate::error::{Error, Result};
 use crate::model::{BertConfig, HiddenAct, Pooling};
+use crate::problem::ProblemType;
 
 /// The `model_type` of what Hugging Face's class can't express.
 const OUR_MODEL_TYPE: &str = "libbert";
@@ -52,7 +53,7 @@ pub fn write(config: &BertConfig, labels: &Labels) -> Result<String> {
         "layer_norm_eps": config.layer_norm_eps,
         "pad_token_id": config.pad_token_id,
         "position_embedding_type": "absolute",
-        "problem_type": "single_label_classification",
+        "problem_type": config.problem_type.name(),
         "dtype": "float32",
         "torch_dtype": "float32",
         "id2label": id2label,
@@ -72,13 +73,16 @@ pub fn write(config: &BertConfig, labels: &Labels) -> Result<String> {
 }
 
 /// Reads keys of one type with a default, and says what a key holds instead.
-struct Reader<'a> {
-    object: &'a Map<String, Value>,
-    name: &'a str,
+pub struct Reader<'a> {
+    /// The file's object.
+    pub object: &'a Map<String, Value>,
+    /// The file's name, for messages.
+    pub name: &'a str,
 }
 
 impl Reader<'_> {
-    fn wrong(&self, key: &str, value: &Value, expected: &str) -> Error {
+    /// An error that tells what a key holds and what it should.
+    pub fn wrong(&self, key: &str, value: &Value, expected: &str) -> Error {
         let mut found = value.to_string();
         if found.chars().count() > 60 {
             found = found.chars().take(60).collect::<String>() + "…";
@@ -90,11 +94,12 @@ impl Reader<'_> {
     }
 
     /// The value; `null` counts as absent, as in transformers.
-    fn get(&self, key: &str) -> Option<&Value> {
+    pub fn get(&self, key: &str) -> Option<&Value> {
         self.object.get(key).filter(|value| !value.is_null())
     }
 
-    fn size(&self, key: &str, default: usize) -> Result<usize> {
+    /// A whole number.
+    pub fn size(&self, key: &str, default: usize) -> Result<usize> {
         let Some(value) = self.get(key) else {
             return Ok(default);
         };
@@ -104,7 +109,8 @@ impl Reader<'_> {
             .ok_or_else(|| self.wrong(key, value, "a whole number"))
     }
 
-    fn real(&self, key: &str, default: f64) -> Result<f64> {
+    /// A number.
+    pub fn real(&self, key: &str, default: f64) -> Result<f64> {
         let Some(value) = self.get(key) else {
             return Ok(default);
         };
@@ -113,7 +119,8 @@ impl Reader<'_> {
             .ok_or_else(|| self.wrong(key, value, "a number"))
     }
 
-    fn flag(&self, key: &str) -> Result<bool> {
+    /// True or false; false where it is missing.
+    pub fn flag(&self, key: &str) -> Result<bool> {
         let Some(value) = self.get(key) else {
             return Ok(false);
         };
@@ -138,21 +145,17 @@ impl Reader<'_> {
 pub struct Description {
     /// The model's shape.
     pub config: BertConfig,
-    /// Its classes.
+    /// Its classes, labels or regression targets.
     pub labels: Labels,
+    /// Its problem where the file names one; `config` has the one that transformers infers where it doesn't.
+    pub problem_type: Option<ProblemType>,
     /// Whether this library wrote it: then no parameter may be missing.
     pub is_ours: bool,
 }
 
 /// Reads config.json; `name` is the file's, for messages. A missing key takes `BertConfig`'s default.
 pub fn read(json: &[u8], name: &str) -> Result<Description> {
-    let value: Value = serde_json::from_slice(json).map_err(|error| {
-        Error::Format(format!(
-            "'{name}' is not valid JSON (line {}, column {}).",
-            error.line(),
-            error.column()
-        ))
-    })?;
+    let value: Value = super::json::from_slice(json, name)?;
     let Value::Object(object) = &value else {
         return Err(Error::Format(format!("'{name}' is not a JSON object.")));
     };
@@ -200,6 +203,7 @@ pub fn read(json: &[u8], name: &str) -> Result<Description> {
         (Pooling::Pooler, false)
     };
     let labels = read_labels(&reader)?;
+    let problem_type = read_problem_type(&reader)?;
     let pad_token_id = reader.size("pad_token_id", default.pad_token_id as usize)?;
     let classifier_dropout = match reader.get("classifier_dropout") {
         Some(_) => Some(reader.real("classifier_dropout", 0.0)?),
@@ -228,6 +232,7 @@ pub fn read(json: &[u8], name: &str) -> Result<Description> {
         pooling,
         final_layer_norm,
         num_labels: labels.len(),
+        problem_type: problem_type.unwrap_or(ProblemType::inferred(labels.len())),
     };
     config.validate().map_err(|error| match error {
         Error::InvalidArgument(text) => Error::Format(format!("'{name}' can't be used: {text}")),
@@ -236,8 +241,23 @@ pub fn read(json: &[u8], name: &str) -> Result<Description> {
     Ok(Description {
         config,
         labels,
+        problem_type,
         is_ours: reader.get(VERSION_KEY).is_some(),
     })
+}
+
+/// `problem_type`, where it is there.
+fn read_problem_type(reader: &Reader<'_>) -> Result<Option<ProblemType>> {
+    let Some(name) = reader.text("problem_type")? else {
+        return Ok(None);
+    };
+    match ProblemType::from_name(name) {
+        Some(problem) => Ok(Some(problem)),
+        None => {
+            let names = ProblemType::ALL.map(ProblemType::name).join(", ");
+            Err(reader.wrong("problem_type", &json!(name), &format!("one of {names}")))
+        }
+    }
 }
 
 /// `id2label`, sorted by number; without it `num_labels` names as transformers makes them, two where that is missing.
@@ -247,7 +267,7 @@ fn read_labels(reader: &Reader<'_>) -> Result<Labels> {
         if count > 100_000 {
             return Err(reader.wrong("num_labels", &json!(count), "at most 100000"));
         }
-        return Labels::from_names((0..count).map(|id| format!("LABEL_{id}")).collect());
+        return Labels::numbered(count);
     };
     let expected = "an object from the ids 0, 1, 2, … to names";
     let Value::Object(object) = value else {
@@ -310,6 +330,34 @@ mod tests {
     }
 
     #[test]
+    fn the_problem_type_comes_back_and_is_inferred_where_it_is_absent() {
+        for problem_type in ProblemType::ALL {
+            let config = BertConfig {
+                num_labels: 3,
+                problem_type,
+                ..Preset::Tiny.config()
+            };
+            let text = write(&config, &labels()).unwrap();
+            assert!(text.contains(&format!("\"problem_type\": \"{}\"", problem_type.name())));
+            let read = read(text.as_bytes(), "c").unwrap();
+            assert_eq!(read.problem_type, Some(problem_type));
+            assert_eq!(read.config, config);
+        }
+        for (json, inferred) in [
+            (r#"{"num_labels": 1}"#, ProblemType::Regression),
+            (r#"{"id2label": {"0": "a"}}"#, ProblemType::Regression),
+            (
+                r#"{"num_labels": 3, "problem_type": null}"#,
+                ProblemType::SingleLabel,
+            ),
+        ] {
+            let read = read(json.as_bytes(), "c").unwrap();
+            assert_eq!(read.problem_type, None, "{json}");
+            assert_eq!(read.config.problem_type, inferred, "{json}");
+        }
+    }
+
+    #[test]
     fn an_empty_object_is_bert_base() {
         let read = read(b"{}", "c").unwrap();
         assert_eq!(read.config, BertConfig::default());
@@ -339,8 +387,17 @@ mod tests {
         let twice = refused(r#"{"id2label": {"0": "a", "1": "a"}}"#, "id2label");
         assert!(matches!(twice, Error::Format(_)));
         refused(r#"{"hidden_act": "silu"}"#, "silu");
+        refused(
+            r#"{"problem_type": "ranking"}"#,
+            "multi_label_classification",
+        );
+        refused(r#"{"problem_type": 1}"#, "problem_type");
+        refused(
+            r#"{"problem_type": "single_label_classification", "num_labels": 1}"#,
+            "at least two",
+        );
         refused("[1]", "object");
         refused("{\"a\": ", "JSON");
-        refused(&"[".repeat(100_000), "JSON");
+        refused(&"[".repeat(100_000), "levels deep");
     }
 }

@@ -51,7 +51,10 @@ impl Directory {
     /// Opens the directory and reads its manifest. Where a save stopped half-way, its new directory is opened.
     pub(crate) fn open(path: &Path) -> Result<Directory> {
         let open = open_directory(path)?;
-        if !open.metadata().is_ok_and(|m| m.is_dir()) {
+        let metadata = open
+            .metadata()
+            .map_err(|error| Error::io("read", path, &error))?;
+        if !metadata.is_dir() {
             return Err(Error::Io(format!(
                 "'{}' is a file; a model is a directory with {CONFIG}, {WEIGHTS} and {TOKENIZER}.",
                 path.display()
@@ -170,9 +173,15 @@ impl Directory {
         names.find_map(|name| whole(name).err()).unwrap_or(error)
     }
 
-    fn missing(&self, what: &str) -> Error {
+    /// Where it is, as the caller names it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The error that says that it lacks something.
+    pub(crate) fn missing(&self, what: &str) -> Error {
         Error::Io(format!(
-            "The model directory '{}' has no {what}.",
+            "The directory '{}' has no {what}.",
             self.path.display()
         ))
     }
@@ -182,14 +191,7 @@ impl Directory {
         let Some(bytes) = self.read(name)? else {
             return Ok(None);
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            Error::Format(format!(
-                "'{}' is not valid JSON (line {}, column {}).",
-                self.path.join(name).display(),
-                error.line(),
-                error.column()
-            ))
-        })
+        super::json::from_slice(&bytes, self.path.join(name).display()).map(Some)
     }
 
     /// The opened weights: one file, the shards of an index, or PyTorch's file.
@@ -254,7 +256,9 @@ impl Directory {
             .and_then(serde_json::Value::as_u64)
             .and_then(|n| usize::try_from(n).ok());
         if let Some(json) = self.read(TOKENIZER)? {
-            return Ok((Tokenizer::from_json(&json)?, max_length));
+            let tokenizer = Tokenizer::from_json(&json)
+                .map_err(|error| error.naming(TOKENIZER, &self.path.join(TOKENIZER)))?;
+            return Ok((tokenizer, max_length));
         }
         let Some(vocabulary) = self.read(VOCABULARY)? else {
             return Err(self.missing(&format!("{TOKENIZER} or {VOCABULARY}")));
@@ -308,11 +312,18 @@ pub(crate) fn load_directory_with<T>(
     more: impl Fn(&Directory) -> Result<T>,
 ) -> Result<(Classifier, T)> {
     let device = device::from_name(&options.device)?;
+    read_directory(path, |directory| {
+        let classifier = load_open_directory(directory, &device, options)?;
+        Ok((classifier, more(directory)?))
+    })
+}
+
+/// What `read` makes of a directory, all of it of one save.
+pub(crate) fn read_directory<T>(path: &Path, read: impl Fn(&Directory) -> Result<T>) -> Result<T> {
     for _ in 0..MAX_ATTEMPTS {
         let directory = Directory::open(path)?;
-        let loaded = load_open_directory(&directory, &device, options)
-            .and_then(|classifier| Ok((classifier, more(&directory)?)))
-            .and_then(|loaded| directory.check_the_others().map(|()| loaded));
+        let loaded =
+            read(&directory).and_then(|loaded| directory.check_the_others().map(|()| loaded));
         // A save that put another directory in this one's place meanwhile has removed this one's files. What agrees with
         // a manifest was read before.
         match loaded {

@@ -26,12 +26,12 @@ const CHECKSUM_KEY: &str = "  \"checksum\": \"";
 const END: &str = "\"\n}\n";
 
 /// A running XXH3 of 128 bits: not against forgery, but no damage goes unseen, at the speed of memory.
-pub struct Checksum(XxHash3_128);
+pub struct Checksum(Box<XxHash3_128>);
 
 impl Checksum {
     /// That of no bytes.
     pub fn new() -> Checksum {
-        Checksum(XxHash3_128::new())
+        Checksum(Box::new(XxHash3_128::new()))
     }
 
     /// That of `bytes`.
@@ -120,7 +120,8 @@ impl Manifest {
         if before.is_none() {
             return Err(damaged());
         }
-        let value: Value = serde_json::from_str(text).map_err(|_| damaged())?;
+        let value: Value =
+            super::json::from_slice(text.as_bytes(), path.display()).map_err(|_| damaged())?;
         match value
             .get("libbert_manifest_version")
             .and_then(Value::as_u64)

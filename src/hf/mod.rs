@@ -4,12 +4,14 @@
 //! Others (the classifier on the bare [CLS] or mean state, a layer norm after the last block) carry a `model_type` of
 //! our own, so that transformers refuses them instead of inventing a pooler.
 
+mod adapter;
 mod buffer;
 mod checked_file;
 mod checkpoint;
 mod config;
 mod directory;
 mod files;
+mod json;
 mod manifest;
 mod pickle;
 mod save;
@@ -17,12 +19,18 @@ mod staging;
 mod weights;
 mod zip;
 
+pub(crate) use adapter::check_pooler;
+pub use adapter::{load_adapter, save_adapter};
 pub use buffer::{load_buffer, save_buffer};
 pub use checkpoint::Origins;
 pub use directory::load_directory;
+pub(crate) use directory::load_directory_with;
 pub use files::{MAX_JSON_BYTES, Sink, read_file};
+pub(crate) use json::from_slice as json_from_slice;
+pub(crate) use save::CHECKPOINT_FILES;
 pub use save::{save_directory, save_directory_with};
 pub use staging::{Staging, check_save};
+pub(crate) use weights::{Source, Weights, tensors_header, write_values};
 
 use candle_core::Device;
 
@@ -33,6 +41,7 @@ use crate::data::{Dataset, Labels};
 use crate::error::Result;
 use crate::log;
 use crate::model::Model;
+use crate::problem::ProblemType;
 use crate::text::Tokenizer;
 
 /// The version of the format that this library writes: a directory's, and a buffer's. Newer ones are refused.
@@ -61,6 +70,9 @@ pub struct LoadOptions {
     pub device: String,
     /// The classes that the model shall have. Where they aren't the checkpoint's, the classifier is new.
     pub labels: LabelChoice,
+    /// The problem that the model shall solve. `None`: the one that `labels`' data set is for; without a data set the
+    /// checkpoint's. Where it isn't the one that the checkpoint names, the classifier is new.
+    pub problem_type: Option<ProblemType>,
     /// Decides the initial values of what the checkpoint lacks.
     pub seed: u64,
 }
@@ -70,6 +82,7 @@ impl Default for LoadOptions {
         LoadOptions {
             device: "cpu".into(),
             labels: LabelChoice::Checkpoint,
+            problem_type: None,
             seed: 42,
         }
     }
@@ -86,16 +99,34 @@ fn assemble(
     let Description {
         mut config,
         labels,
+        problem_type,
         is_ours,
     } = description;
+    let asked = options.problem_type.or(match &options.labels {
+        LabelChoice::Dataset(dataset) => dataset.problem_type(),
+        LabelChoice::Names(_) | LabelChoice::Checkpoint => None,
+    });
     let wanted = match &options.labels {
         LabelChoice::Names(wanted) => wanted.clone(),
-        LabelChoice::Dataset(dataset) if labels.classes_of(dataset).is_err() => {
-            Labels::from_dataset(dataset)?
+        LabelChoice::Dataset(dataset) => {
+            let problem = asked.unwrap_or(config.problem_type);
+            match labels.targets_of(dataset, problem) {
+                Ok(_) => labels.clone(),
+                Err(_) => {
+                    let wanted = Labels::from_dataset(dataset)?;
+                    wanted.targets_of(dataset, problem)?;
+                    wanted
+                }
+            }
         }
-        LabelChoice::Dataset(_) | LabelChoice::Checkpoint => labels.clone(),
+        LabelChoice::Checkpoint => labels.clone(),
     };
-    let keep_classifier = wanted == labels;
+    // A checkpoint that doesn't name its problem has a head for whichever is asked for.
+    config.problem_type = asked
+        .or(problem_type)
+        .unwrap_or(ProblemType::inferred(wanted.len()));
+    let keep_classifier =
+        wanted == labels && problem_type.is_none_or(|stated| stated == config.problem_type);
     config.num_labels = wanted.len();
     let model = Model::new(config, device)?;
     let (parameters, origins) =

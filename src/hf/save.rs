@@ -25,7 +25,11 @@ pub const MODEL_FILES: [&str; 6] = [
     VOCABULARY,
 ];
 
-/// Writes a model directory. The target may be absent, an empty directory, or a model of ours, which is replaced in one
+/// What a training checkpoint has beside a model's files: the run's description, and its moments.
+pub const CHECKPOINT_FILES: [&str; 2] = ["trainer.json", "trainer.safetensors"];
+
+/// Writes a model directory, with LoRA adapters merged into the weights. The target may be absent, an empty directory, or
+/// a model of ours, which is replaced in one
 /// step; files in it that aren't ours stay. Anything else is refused. A symbolic link is followed.
 pub fn save_directory(classifier: &Classifier, path: &Path) -> Result<()> {
     save_directory_with(classifier, &classifier.parameters(), path, |_| Ok(()))
@@ -52,9 +56,12 @@ fn write_model(
 ) -> Result<()> {
     let mut metadata = serde_json::Map::new();
     metadata.insert("format".into(), json!("pt"));
+    let values = classifier.model().merged_values(parameters)?;
     staging.file(WEIGHTS, |file| {
-        file.write(&header(classifier.model(), metadata))?;
-        write_values(&parameters.host()?, |piece| file.write(piece))
+        file.write(&header(classifier.model().table.base_specs(), metadata))?;
+        write_values(values.iter().map(|values| values.as_slice()), |piece| {
+            file.write(piece)
+        })
     })?;
     let tokenizer = classifier.tokenizer();
     let mut write = |name: &str, text: &str| staging.file(name, |file| file.write(text.as_bytes()));
@@ -111,4 +118,102 @@ fn tokenizer_config(classifier: &Classifier) -> String {
         json!(classifier.max_length(0).unwrap_or_default()),
     );
     format!("{:#}\n", serde_json::Value::Object(object))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::classifier::CreateOptions;
+    use crate::data::Dataset;
+    use crate::error::Error;
+    use crate::hf::LoadOptions;
+    use crate::hf::directory::{load_directory, load_directory_with};
+    use crate::model::Preset;
+
+    fn classifier() -> Classifier {
+        let mut options = CreateOptions::preset(Preset::Compact);
+        options.config.hidden_size = 16;
+        options.config.num_hidden_layers = 1;
+        options.config.num_attention_heads = 2;
+        options.config.intermediate_size = 32;
+        Classifier::create(&options, &Dataset::toy_train()).unwrap()
+    }
+
+    fn save(classifier: &Classifier, path: &Path, state: &[u8]) -> Result<()> {
+        save_directory_with(classifier, &classifier.parameters(), path, |staging| {
+            staging.file("state.bin", |file| file.write(state))
+        })
+    }
+
+    fn load(path: &Path) -> Result<Option<Vec<u8>>> {
+        load_directory_with(path, &LoadOptions::default(), |directory| {
+            directory.read("state.bin")
+        })
+        .map(|(_, state)| state)
+    }
+
+    #[test]
+    fn more_files_are_of_the_same_save() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("checkpoint");
+        let classifier = classifier();
+        save(&classifier, &path, b"first").unwrap();
+        assert_eq!(load(&path).unwrap().unwrap(), b"first");
+        save(&classifier, &path, b"second").unwrap();
+        assert_eq!(load(&path).unwrap().unwrap(), b"second");
+
+        // A flipped bit in it is told, whoever loads.
+        fs::write(path.join("state.bin"), b"sfcond").unwrap();
+        for error in [
+            load(&path).unwrap_err(),
+            load_directory(&path, &LoadOptions::default()).unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Format(_)), "{error}");
+            assert!(error.message().contains("state.bin"), "{error}");
+        }
+
+        // A plain model in its place doesn't keep it.
+        save_directory(&classifier, &path).unwrap();
+        assert_eq!(load(&path).unwrap(), None);
+        assert!(!path.join("state.bin").exists());
+    }
+
+    #[test]
+    fn a_users_file_is_not_written_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model");
+        let classifier = classifier();
+        save_directory(&classifier, &path).unwrap();
+        fs::write(path.join("state.bin"), b"mine").unwrap();
+        let error = save(&classifier, &path, b"ours").unwrap_err();
+        assert!(error.message().contains("state.bin"), "{error}");
+        assert_eq!(fs::read(path.join("state.bin")).unwrap(), b"mine");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_fails_in_between_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model");
+        let classifier = classifier();
+        let fails = |staging: &mut Staging| {
+            staging.file("state.bin", |file| file.write(b"half"))?;
+            Err(Error::Cancelled("Stopped.".into()))
+        };
+        let parameters = classifier.parameters();
+        let error = save_directory_with(&classifier, &parameters, &path, fails).unwrap_err();
+        assert_eq!(error, Error::Cancelled("Stopped.".into()));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+
+        // Names that would lie elsewhere, or twice in one save.
+        for name in ["../state.bin", "", "..", "libbert.json", WEIGHTS] {
+            let error = save_directory_with(&classifier, &parameters, &path, |staging| {
+                staging.file(name, |_| Ok(()))
+            });
+            assert!(matches!(error, Err(Error::Internal(_))), "{name}");
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
 }

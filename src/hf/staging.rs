@@ -16,7 +16,7 @@
 //! removed but what a save wrote and what the target has as well.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -29,7 +29,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::files::{MAX_JSON_BYTES, Sink, create_file, read_file, sync_directory};
+use super::files::{MAX_JSON_BYTES, Sink, create_file, names_in, read_file, sync_directory};
 use super::manifest::{Checksum, Entry, MANIFEST, MAX_MANIFEST_BYTES, Manifest, is_file_name};
 use super::{config, save};
 use crate::error::{Error, Result};
@@ -45,9 +45,25 @@ const OLD: &str = "old-";
 /// How often a save or a load starts anew because another save came in between.
 pub const MAX_ATTEMPTS: usize = 100;
 
+/// What a directory of ours is.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// The file that every save of this kind writes, and no other.
+    pub marker: &'static str,
+    /// "a model", for messages.
+    pub name: &'static str,
+}
+
+/// A model directory.
+pub const MODEL: Kind = Kind {
+    marker: save::CONFIG,
+    name: "a model",
+};
+
 /// A directory that is being written, to be put in the target's place as a whole. Dropped without
 /// [`commit`](Staging::commit) it leaves the target as it was and nothing beside it.
 pub struct Staging {
+    kind: Kind,
     target: PathBuf,
     /// Beside the target.
     directory: PathBuf,
@@ -61,10 +77,16 @@ pub struct Staging {
 impl Staging {
     /// Begins to write a directory that shall be at `target`: see [`check_save`] for what may be there.
     pub fn create(target: &Path) -> Result<Staging> {
-        let target = check_save(target)?;
+        Staging::create_kind(target, MODEL)
+    }
+
+    /// As [`create`](Staging::create), for a directory of another kind, which replaces none but its own.
+    pub fn create_kind(target: &Path, kind: Kind) -> Result<Staging> {
+        let target = check_place(target, kind)?;
         recover(&target);
         let (directory, lock) = create_beside(&target)?;
         let staging = Staging {
+            kind,
             target,
             directory,
             _lock: lock,
@@ -133,7 +155,7 @@ impl Staging {
         let target = &self.target;
         let fail = |error: io::Error| Error::io("put the model in place at", target, &error);
         for attempt in 0..MAX_ATTEMPTS {
-            if !check_target(target)? {
+            if !check_target(target, self.kind)? {
                 if attempt + 1 < MAX_ATTEMPTS && is_in_between(target) {
                     // Another save's second rename is to come.
                     std::thread::sleep(Duration::from_millis(1));
@@ -171,10 +193,11 @@ impl Drop for Staging {
     fn drop(&mut self) {
         // Placed, it was removed already, or is kept since the new one couldn't be flushed. With the older one here and
         // no target, a load or the next save finishes what couldn't be.
-        if !self.is_placed && !is_interrupted(&self.directory, &self.target) {
-            if let Err(error) = discard(&self.directory, &self.target) {
-                log::info(|| not_removed(&self.directory, &error));
-            }
+        if !self.is_placed
+            && !is_interrupted(&self.directory, &self.target)
+            && let Err(error) = discard(&self.directory, &self.target)
+        {
+            log::info(|| not_removed(&self.directory, &error));
         }
     }
 }
@@ -187,6 +210,10 @@ fn not_removed(directory: &Path, error: &io::Error) -> String {
 /// Whether a directory could be saved to that path as things stand, and the one that is meant, symbolic links followed:
 /// it is absent and its parent is there, or it is empty, or a save of ours.
 pub fn check_save(path: &Path) -> Result<PathBuf> {
+    check_place(path, MODEL)
+}
+
+fn check_place(path: &Path, kind: Kind) -> Result<PathBuf> {
     let target = resolve(path)?;
     if std::env::current_dir().is_ok_and(|here| here == target) {
         return Err(Error::Io(
@@ -195,7 +222,7 @@ pub fn check_save(path: &Path) -> Result<PathBuf> {
                 .into(),
         ));
     }
-    check_target(&target)?;
+    check_target(&target, kind)?;
     let parent = parent(&target);
     match fs::metadata(&parent) {
         Ok(metadata) if metadata.is_dir() => Ok(target),
@@ -261,21 +288,20 @@ fn follow(path: &Path) -> PathBuf {
 }
 
 /// Whether there is something to replace; refuses what isn't ours.
-fn check_target(target: &Path) -> Result<bool> {
-    let mut entries = match fs::read_dir(target) {
-        Ok(entries) => entries,
+fn check_target(target: &Path, kind: Kind) -> Result<bool> {
+    let names = match names_in(target) {
+        Ok(names) => names,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Error::io("save to", target, &error)),
     };
-    let first = entries.next().transpose();
-    let is_empty = first
-        .map_err(|error| Error::io("read", target, &error))?
-        .is_none();
-    if !is_empty && written_names(target).is_none() {
+    let is_ours =
+        || written_names(target).is_some_and(|names| names.contains(OsStr::new(kind.marker)));
+    if !names.is_empty() && !is_ours() {
         return Err(Error::Io(format!(
-            "'{}' holds files and is not a model that this library saved; nothing was written. Save to a new or empty \
+            "'{}' holds files and is not {} that this library saved; nothing was written. Save to a new or empty \
              directory.",
-            target.display()
+            target.display(),
+            kind.name
         )));
     }
     match faccessat(
@@ -299,14 +325,20 @@ fn written_names(directory: &Path) -> Option<BTreeSet<OsString>> {
         .ok();
     let is_model = || {
         let json = read_file(&directory.join(save::CONFIG), MAX_JSON_BYTES).ok()?;
-        let value: serde_json::Value = serde_json::from_slice(&json).ok()?;
+        let value: serde_json::Value = super::json::from_slice(&json, save::CONFIG).ok()?;
         value.get(config::VERSION_KEY).map(|_| ())
     };
     let mut names: BTreeSet<OsString> = match &manifest {
         Some(manifest) => manifest.names().map(OsString::from).collect(),
         None => {
             is_model()?;
-            save::MODEL_FILES.iter().map(OsString::from).collect()
+            // Where a manifest is damaged the save may have been a training checkpoint.
+            let more: &[&str] = match path.symlink_metadata() {
+                Ok(_) => &save::CHECKPOINT_FILES,
+                Err(_) => &[],
+            };
+            let names = save::MODEL_FILES.iter().chain(more);
+            names.map(OsString::from).collect()
         }
     };
     names.insert(MANIFEST.into());
@@ -376,12 +408,9 @@ fn saves_beside(target: &Path) -> Vec<PathBuf> {
         let mut numbers = rest.splitn(2, |byte| *byte == b'-');
         numbers.next().is_some_and(is_number) && numbers.next().is_some_and(is_number)
     };
-    let Ok(entries) = fs::read_dir(parent(target)) else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .map(|entry| entry.file_name())
+    names_in(&parent(target))
+        .unwrap_or_default()
+        .into_iter()
         .filter(|name| is_ours(name.as_bytes()))
         .map(|name| target.with_file_name(name))
         .filter(|path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()))
@@ -390,13 +419,10 @@ fn saves_beside(target: &Path) -> Vec<PathBuf> {
 
 /// The older directories in a save's, oldest last.
 fn olds(save: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(save) else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_name().as_bytes().starts_with(OLD.as_bytes()))
-        .map(|entry| entry.path())
+    let names = names_in(save).unwrap_or_default().into_iter();
+    names
+        .filter(|name| name.as_bytes().starts_with(OLD.as_bytes()))
+        .map(|name| save.join(name))
         .collect()
 }
 
@@ -468,9 +494,16 @@ fn discard(save: &Path, target: &Path) -> io::Result<()> {
     if fs::metadata(save)?.uid() != nix::unistd::geteuid().as_raw() {
         return Err(ErrorKind::PermissionDenied.into());
     }
-    match fs::remove_dir_all(save.join(FILES)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let files = save.join(FILES);
+    match names_in(&files) {
+        Ok(names) => {
+            for name in names {
+                fs::remove_file(files.join(name))?;
+            }
+            fs::remove_dir(&files)?;
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     for old in olds(save).into_iter().chain([save.join(WHOLE)]) {
         if fs::symlink_metadata(&old).is_ok_and(|metadata| metadata.is_dir()) {
@@ -484,11 +517,9 @@ fn discard(save: &Path, target: &Path) -> io::Result<()> {
 /// Removes an older directory, see [`discard`].
 fn retire(old: &Path, target: &Path) -> io::Result<()> {
     let written = written_names(old).unwrap_or_default();
-    for entry in fs::read_dir(old)? {
-        let entry = entry?;
-        let (name, from) = (entry.file_name(), entry.path());
-        let to = target.join(&name);
-        let metadata = entry.metadata()?;
+    for name in names_in(old)? {
+        let (from, to) = (old.join(&name), target.join(&name));
+        let metadata = fs::symlink_metadata(&from)?;
         if written.contains(&name) && !metadata.is_dir() {
             continue;
         }
@@ -547,10 +578,8 @@ fn carry_over(old: &Path, new: &Path) -> Result<()> {
     let written = written_names(old).unwrap_or_default();
     let ours = written_names(new).unwrap_or_default();
     let permissions = fs::metadata(old).map_err(fail("read", old))?.permissions();
-    for entry in fs::read_dir(old).map_err(fail("read", old))? {
-        let entry = entry.map_err(fail("read", old))?;
-        let (name, from) = (entry.file_name(), entry.path());
-        let to = new.join(&name);
+    for name in names_in(old).map_err(fail("read", old))? {
+        let (from, to) = (old.join(&name), new.join(&name));
         let metadata = match fs::symlink_metadata(&from) {
             // Another save has put another directory in this one's place.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -628,11 +657,12 @@ fn exchange(new: &Path, target: &Path, old: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()?;
     }
     fs::rename(target, old)?;
-    File::open(&save)?
-        .sync_all()
-        .and_then(|()| fs::rename(new, target))
-        .inspect_err(|_| {
-            // The older directory goes back to its name.
-            let _ = fs::rename(old, target);
-        })
+    let finish = || {
+        File::open(&save)?.sync_all()?;
+        fs::rename(new, target)
+    };
+    finish().inspect_err(|_| {
+        // The older directory goes back to its name.
+        let _ = fs::rename(old, target);
+    })
 }

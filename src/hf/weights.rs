@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::checked_file::CheckedFile;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model::Model;
+use crate::model::ParameterSpec;
 
 /// A header larger than this isn't one (the format's own limit).
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -46,6 +46,29 @@ impl Source<'_> {
             }
         }
     }
+
+    /// Gives `length` bytes from `offset` to `take`, in order and in pieces of a multiple of eight bytes but for the last:
+    /// of a file only one is in memory at a time.
+    fn pieces(&mut self, offset: u64, length: usize, mut take: impl FnMut(&[u8])) -> Result<()> {
+        const PIECE: usize = 1 << 17;
+        match self {
+            Source::File(file) => {
+                let mut piece = vec![0; PIECE.min(length)];
+                let mut done = 0;
+                while done < length {
+                    let bytes = &mut piece[..PIECE.min(length - done)];
+                    file.read_into(offset + done as u64, bytes)?;
+                    take(bytes);
+                    done += bytes.len();
+                }
+            }
+            Source::Bytes(bytes) => {
+                let start = offset as usize;
+                take(bytes.get(start..start + length).unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// An opened safetensors file whose header is sound.
@@ -78,7 +101,7 @@ impl<'a> Weights<'a> {
             ));
         }
         let header = source.read(8, length)?;
-        let metadata: Metadata = serde_json::from_slice(&header)
+        let metadata: Metadata = super::json::from_slice(&header, source.name())
             .map_err(|_| damaged(source.name(), "its header can't be read"))?;
         let data_start = 8 + length;
         if metadata.data_len() as u64 != total - data_start {
@@ -125,6 +148,33 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// Whether there is a tensor of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.metadata.info(name).is_some()
+    }
+
+    /// The numbers of a tensor that must be there, of this shape and finite, as float32.
+    pub fn read_shaped(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let wrong = |file: String, what: String| {
+            Err(Error::Format(format!(
+                "In {file} the tensor '{name}' {what}."
+            )))
+        };
+        match self.metadata.info(name) {
+            None => return wrong(self.name(), "is missing".into()),
+            Some(info) if info.shape != shape => {
+                let what = format!("has the shape {:?} and must have {shape:?}", info.shape);
+                return wrong(self.name(), what);
+            }
+            Some(_) => {}
+        }
+        let numbers = self.read_float32(name)?;
+        if !numbers.iter().all(|x| x.is_finite()) {
+            return wrong(self.name(), "holds a value that is NaN or infinite".into());
+        }
+        Ok(numbers)
+    }
+
     /// One tensor's numbers as float32.
     pub fn read_float32(&mut self, name: &str) -> Result<Vec<f32>> {
         let file = self.source.name();
@@ -134,54 +184,64 @@ impl<'a> Weights<'a> {
             )));
         };
         let dtype = info.dtype;
+        let Some(append) = decoder(dtype) else {
+            return Err(Error::Unsupported(format!(
+                "In {file} the parameter '{name}' has the type {dtype:?}; supported are F32, F16 and BF16."
+            )));
+        };
         // The header was checked: the range lies inside the file and fits the shape and type.
         let (start, end) = info.data_offsets;
-        let bytes = self
-            .source
-            .read(self.data_start + start as u64, (end - start) as u64)?;
-        to_float32(&bytes, dtype)?.ok_or_else(|| {
-            Error::Unsupported(format!(
-                "In {file} the parameter '{name}' has the type {dtype:?}; supported are F32, F16 and BF16."
-            ))
-        })
+        let mut numbers = memory::room(info.shape.iter().product())?;
+        let (offset, length) = (self.data_start + start as u64, end - start);
+        self.source
+            .pieces(offset, length, |piece| append(piece, &mut numbers))?;
+        Ok(numbers)
     }
 }
 
-/// Numbers of a floating-point type as float32; `None` for other types.
-fn to_float32(bytes: &[u8], dtype: Dtype) -> Result<Option<Vec<f32>>> {
-    let size = match dtype {
-        Dtype::F32 => 4,
-        Dtype::F16 | Dtype::BF16 => 2,
-        _ => return Ok(None),
-    };
-    let mut values = memory::room(bytes.len() / size)?;
-    let pairs = || {
-        bytes
-            .chunks_exact(2)
-            .map(|b| u16::from_le_bytes([b[0], b[1]]))
-    };
+/// Appends numbers of a type, as float32, from their bytes.
+type Decoder = fn(&[u8], &mut Vec<f32>);
+
+/// That of a floating-point type; `None` for other types.
+fn decoder(dtype: Dtype) -> Option<Decoder> {
     match dtype {
-        Dtype::F16 => values.extend(pairs().map(|b| f16::from_bits(b).to_f32())),
-        Dtype::BF16 => values.extend(pairs().map(|b| bf16::from_bits(b).to_f32())),
-        _ => values.extend(
-            bytes
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-        ),
+        Dtype::F32 => Some(|bytes, numbers| {
+            let numbers_of = bytes.chunks_exact(4);
+            numbers.extend(numbers_of.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        }),
+        Dtype::F16 => Some(|bytes, numbers| {
+            let numbers_of = bytes.chunks_exact(2);
+            numbers.extend(numbers_of.map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()));
+        }),
+        Dtype::BF16 => Some(|bytes, numbers| {
+            let numbers_of = bytes.chunks_exact(2);
+            numbers.extend(numbers_of.map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()));
+        }),
+        _ => None,
     }
-    Ok(Some(values))
 }
 
-/// The beginning of a safetensors file of a model's parameters as float32; their numbers follow, see [`write_values`].
-pub fn header(model: &Model, metadata: Map<String, Value>) -> Vec<u8> {
+/// The beginning of a safetensors file of these parameters as float32; their numbers follow, see [`write_values`].
+pub fn header(specs: &[ParameterSpec], metadata: Map<String, Value>) -> Vec<u8> {
+    let tensors = specs
+        .iter()
+        .map(|spec| (spec.name.clone(), spec.shape.as_slice()));
+    tensors_header(tensors, metadata)
+}
+
+/// As [`header`], of any tensors, by name and shape in the order of their numbers.
+pub fn tensors_header<'a>(
+    tensors: impl IntoIterator<Item = (String, &'a [usize])>,
+    metadata: Map<String, Value>,
+) -> Vec<u8> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), Value::Object(metadata));
     let mut offset = 0;
-    for spec in &model.table.specs {
-        let end = offset + 4 * spec.len();
+    for (name, shape) in tensors {
+        let end = offset + 4 * shape.iter().product::<usize>();
         header.insert(
-            spec.name.clone(),
-            json!({"dtype": "F32", "shape": spec.shape, "data_offsets": [offset, end]}),
+            name,
+            json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}),
         );
         offset = end;
     }
@@ -194,10 +254,13 @@ pub fn header(model: &Model, metadata: Map<String, Value>) -> Vec<u8> {
 }
 
 /// Gives the bytes of all values to `write`, a piece at a time: no second copy of the model is in memory.
-pub fn write_values(values: &[Vec<f32>], mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+pub fn write_values<'a>(
+    values: impl IntoIterator<Item = &'a [f32]>,
+    mut write: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     const PIECE: usize = 16_384;
     let mut bytes = Vec::with_capacity(4 * PIECE);
-    for piece in values.iter().flat_map(|values| values.chunks(PIECE)) {
+    for piece in values.into_iter().flat_map(|values| values.chunks(PIECE)) {
         bytes.clear();
         bytes.extend(piece.iter().flat_map(|x| x.to_le_bytes()));
         write(&bytes)?;

@@ -2,6 +2,7 @@
 
 use candle_core::{D, Tensor};
 
+use super::lora::Projection;
 use super::parameters::LayerIndex;
 use super::plain::{Pass, dropout_site};
 use crate::error::Result;
@@ -33,9 +34,9 @@ impl Pass<'_> {
                 .transpose(1, 2)?
                 .contiguous()?)
         };
-        let query = split(self.linear(layer.query, states)?)?;
-        let key = split(self.linear(layer.key, states)?)?;
-        let value = split(self.linear(layer.value, states)?)?;
+        let query = split(self.projection(number, Projection::Query, layer, states)?)?;
+        let key = split(self.projection(number, Projection::Key, layer, states)?)?;
+        let value = split(self.projection(number, Projection::Value, layer, states)?)?;
         let scale = 1.0 / (head_size as f64).sqrt();
         let scores = (query.matmul(&key.transpose(2, 3)?.contiguous()?)? * scale)?;
         let scores = scores.broadcast_add(mask)?;
@@ -53,7 +54,7 @@ impl Pass<'_> {
         let output = self.dropout_states(
             dropout_site::attention_output(number),
             self.config.hidden_dropout_prob,
-            self.linear(layer.attention_output, &context)?,
+            self.projection(number, Projection::AttentionOutput, layer, &context)?,
         )?;
         self.layer_norm(layer.attention_norm, &(output + states)?)
     }

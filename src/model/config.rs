@@ -1,6 +1,7 @@
 //! The shape of a model: Hugging Face's `BertConfig`, and what the classifier reads.
 
 use crate::error::{Error, Result};
+use crate::problem::ProblemType;
 
 /// The feed-forward block's activation, by transformers' names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,8 +108,10 @@ pub struct BertConfig {
     pub pooling: Pooling,
     /// One more layer norm after the last block.
     pub final_layer_norm: bool,
-    /// Classes.
+    /// Classes, labels or regression targets.
     pub num_labels: usize,
+    /// What they are.
+    pub problem_type: ProblemType,
 }
 
 impl Default for BertConfig {
@@ -132,6 +135,7 @@ impl Default for BertConfig {
             pooling: Pooling::Pooler,
             final_layer_norm: false,
             num_labels: 2,
+            problem_type: ProblemType::SingleLabel,
         }
     }
 }
@@ -222,6 +226,13 @@ impl BertConfig {
                  hidden state.",
                 self.hidden_size, self.num_attention_heads
             )));
+        }
+        if self.problem_type == ProblemType::SingleLabel && self.num_labels < 2 {
+            return Err(Error::InvalidArgument(
+                "There is one label; single-label classification needs at least two (with one, the problem is \
+                 multi-label classification or regression)."
+                    .into(),
+            ));
         }
         if self.max_position_embeddings < 4 {
             return Err(Error::InvalidArgument(format!(

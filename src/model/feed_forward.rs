@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use super::config::HiddenAct;
+use super::lora::Projection;
 use super::parameters::LayerIndex;
 use super::plain::{Pass, dropout_site};
 use crate::error::Result;
@@ -15,7 +16,7 @@ impl Pass<'_> {
         layer: &LayerIndex,
         states: &Tensor,
     ) -> Result<Tensor> {
-        let inner = self.linear(layer.intermediate, states)?;
+        let inner = self.projection(number, Projection::Intermediate, layer, states)?;
         let inner = match self.config.hidden_act {
             // In candle `gelu` is the tanh form and `gelu_erf` BERT's.
             HiddenAct::Gelu => inner.gelu_erf()?,
@@ -25,7 +26,7 @@ impl Pass<'_> {
         let output = self.dropout_states(
             dropout_site::feed_forward_output(number),
             self.config.hidden_dropout_prob,
-            self.linear(layer.output, &inner)?,
+            self.projection(number, Projection::Output, layer, &inner)?,
         )?;
         self.layer_norm(layer.output_norm, &(output + states)?)
     }

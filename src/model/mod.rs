@@ -6,7 +6,9 @@ mod embeddings;
 mod encoder;
 mod feed_forward;
 mod heads;
+pub mod lora;
 mod packed;
+mod packed_lora;
 pub mod parameters;
 pub mod plain;
 
@@ -15,13 +17,15 @@ use std::sync::{Mutex, MutexGuard};
 use candle_core::{Device, Tensor, Var};
 
 pub use config::{BertConfig, HiddenAct, Pooling, Preset};
-pub use parameters::{Frozen, ParameterKind, ParameterSpec, ParameterTable, Parameters};
+pub use lora::{LoraConfig, Projection, Projections};
+pub use parameters::{Frozen, ParameterKind, ParameterSpec, ParameterTable, Parameters, Values};
 
 use crate::data::{Batch, cut_into_batches};
 use crate::error::Result;
 use crate::memory;
 use crate::ops::Buffers;
 use crate::random::Dropout;
+use crate::threads;
 
 /// What one training pass is about.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +34,8 @@ pub struct TrainingPass<'a> {
     pub batch: &'a Batch,
     /// Their dropouts; `None` leaves dropout out.
     pub dropout: Option<Dropout>,
-    /// What gets no gradient: no backward pass goes below the lowest part that isn't frozen.
+    /// What gets no gradient: no backward pass goes below the lowest part that isn't frozen. Of a model with adapters
+    /// only they and the head get one.
     pub frozen: Frozen,
 }
 
@@ -79,6 +84,16 @@ impl Model {
             config,
             device,
             buffers: Mutex::default(),
+        })
+    }
+
+    /// The same with adapters that [`LoraConfig::validate`] accepts.
+    pub fn with_lora(config: BertConfig, lora: LoraConfig, device: Device) -> Result<Model> {
+        let model = Model::new(config, device)?;
+        lora.validate(&model.config)?;
+        Ok(Model {
+            table: ParameterTable::with_lora(&model.config, lora),
+            ..model
         })
     }
 
@@ -181,9 +196,14 @@ impl Model {
         loss: impl FnOnce(&[f32]) -> Vec<f32>,
         gradients: &mut Gradients,
     ) -> Result<Vec<f32>> {
+        // Of what has no gradient nothing is recorded.
         let variables = tensors
             .iter()
-            .map(|tensor| Ok(Var::from_tensor(tensor)?.into_inner()))
+            .zip(&*gradients)
+            .map(|(tensor, sum)| match sum.is_empty() {
+                true => Ok(tensor.detach()),
+                false => Ok(Var::from_tensor(tensor)?.into_inner()),
+            })
             .collect::<Result<Vec<Tensor>>>()?;
         let logits = self.plain(&variables, batch, dropout).logits()?;
         let values: Vec<f32> = logits.flatten_all()?.to_vec1()?;
@@ -213,6 +233,16 @@ impl Model {
         Ok(values)
     }
 
+    /// The values in host memory of the model without adapters that computes the same: those of the table's
+    /// [`base_specs`](ParameterTable::base_specs).
+    pub fn merged_values(&self, parameters: &Parameters) -> Result<Vec<Values>> {
+        let values = parameters.host()?;
+        if self.table.lora.is_none() {
+            return Ok(values.into_owned());
+        }
+        threads::run(|| lora::merge(&self.table, &self.config, &values))
+    }
+
     /// Gradients of zero for every parameter that isn't frozen.
     pub fn zero_gradients(&self, frozen: Frozen) -> Result<Gradients> {
         (0..self.table.specs.len())
@@ -232,7 +262,7 @@ impl Model {
 
     fn packed<'a>(
         &'a self,
-        values: &'a [Vec<f32>],
+        values: &'a [Values],
         batch: &'a Batch,
         dropout: Option<Dropout>,
     ) -> packed::Packed<'a> {

@@ -4,7 +4,8 @@
 //! States are [tokens, hidden_size], the sequences' tokens one after another: nothing is computed on padding.
 
 use super::config::{BertConfig, Pooling};
-use super::parameters::{Frozen, LayerIndex, LinearIndex, NormIndex, ParameterTable, Part};
+use super::lora::{LoraConfig, Projection};
+use super::parameters::{Frozen, LayerIndex, LinearIndex, NormIndex, ParameterTable, Part, Values};
 use super::plain::{dropout_site, probability_dropout};
 use super::{Gradients, ParameterKind};
 use crate::data::Batch;
@@ -22,7 +23,7 @@ pub(super) struct Packed<'a> {
     pub config: &'a BertConfig,
     pub table: &'a ParameterTable,
     /// One whole set of values, in the table's order.
-    pub values: &'a [Vec<f32>],
+    pub values: &'a [Values],
     pub batch: &'a Batch,
     /// The dropouts of this batch; `None` outside training.
     pub dropout: Option<Dropout>,
@@ -34,7 +35,7 @@ struct Normalised {
     inverse_deviations: Vec<f32>,
 }
 
-/// What a block's backward pass needs.
+/// What a block's backward pass needs; what only a frozen projection's gradient would need is empty.
 struct LayerTape {
     input: Vec<f32>,
     query: Vec<f32>,
@@ -47,6 +48,8 @@ struct LayerTape {
     /// The feed-forward block's inside, before its activation.
     inner: Vec<f32>,
     output_norm: Normalised,
+    /// What each projection's adapter computed on its way; empty where it has none.
+    adapters: [Vec<f32>; 6],
 }
 
 /// What the whole backward pass needs.
@@ -97,7 +100,11 @@ impl Packed<'_> {
     /// Refuses what this machine can't hold before any of it is asked for.
     fn check_memory(&self, kept_layers: usize) -> Result<()> {
         let config = self.config;
-        let token = 14 * config.hidden_size + 2 * config.intermediate_size;
+        let adapters = self
+            .table
+            .lora
+            .map_or(0, |lora| lora.rank * lora.targets.len());
+        let token = 14 * config.hidden_size + 2 * config.intermediate_size + adapters;
         let squares: u128 = self.batch.ranges().map(|r| (r.len() as u128).pow(2)).sum();
         let layer = self.batch.tokens() as u128 * token as u128
             + squares * config.num_attention_heads as u128;
@@ -131,7 +138,7 @@ impl Packed<'_> {
         }
     }
 
-    fn mask(&self, site: u32, probability: f64) -> Option<DropoutMask> {
+    pub(super) fn mask(&self, site: u32, probability: f64) -> Option<DropoutMask> {
         let dropout = self.dropout?;
         (probability > 0.0).then(|| dropout.mask(site, probability))
     }
@@ -176,6 +183,20 @@ impl Packed<'_> {
             bias.len(),
         );
         Ok(y)
+    }
+
+    /// Adds what a projection's adapter, if it has one, makes of `x`; gives what its backward pass needs.
+    fn adapt(
+        &self,
+        buffers: &mut Buffers,
+        (number, projection): (usize, Projection),
+        x: &[f32],
+        y: &mut [f32],
+    ) -> Result<Vec<f32>> {
+        match self.adapter(number, projection) {
+            Some(adapter) => adapter.forward(buffers, x, y),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// x Wᵀ.
@@ -320,9 +341,18 @@ impl Packed<'_> {
     ) -> Result<(Vec<f32>, LayerTape)> {
         let hidden = self.hidden();
         let shape = self.attention_shape();
-        let query = self.linear(buffers, layer.query, &input, hidden)?;
-        let key = self.linear(buffers, layer.key, &input, hidden)?;
-        let value = self.linear(buffers, layer.value, &input, hidden)?;
+        let mut adapters = [const { Vec::new() }; 6];
+        let mut adapt =
+            |buffers: &mut Buffers, projection: Projection, x: &[f32], y: &mut [f32]| {
+                self.adapt(buffers, (number, projection), x, y)
+                    .map(|reduced| adapters[projection as usize] = reduced)
+            };
+        let mut query = self.linear(buffers, layer.query, &input, hidden)?;
+        adapt(buffers, Projection::Query, &input, &mut query)?;
+        let mut key = self.linear(buffers, layer.key, &input, hidden)?;
+        adapt(buffers, Projection::Key, &input, &mut key)?;
+        let mut value = self.linear(buffers, layer.value, &input, hidden)?;
+        adapt(buffers, Projection::Value, &input, &mut value)?;
         let mut probabilities = buffers.take(shape.probabilities())?;
         let mut context = buffers.take(input.len())?;
         attention::forward(
@@ -332,7 +362,8 @@ impl Packed<'_> {
             &mut probabilities,
             &mut context,
         );
-        let output = self.product(buffers, layer.attention_output, &context, hidden)?;
+        let mut output = self.product(buffers, layer.attention_output, &context, hidden)?;
+        adapt(buffers, Projection::AttentionOutput, &context, &mut output)?;
         let before = Before {
             bias: &self.values[layer.attention_output.bias],
             residual: &input,
@@ -342,6 +373,7 @@ impl Packed<'_> {
             self.add_and_norm(buffers, layer.attention_norm, Some(before), output)?;
 
         let mut inner = self.product(buffers, layer.intermediate, &middle, hidden)?;
+        adapt(buffers, Projection::Intermediate, &middle, &mut inner)?;
         let mut activated = buffers.take(inner.len())?;
         activation::forward(
             self.config.hidden_act,
@@ -349,12 +381,13 @@ impl Packed<'_> {
             &self.values[layer.intermediate.bias],
             &mut activated,
         );
-        let output = self.product(
+        let mut output = self.product(
             buffers,
             layer.output,
             &activated,
             self.config.intermediate_size,
         )?;
+        adapt(buffers, Projection::Output, &activated, &mut output)?;
         buffers.give(activated);
         let before = Before {
             bias: &self.values[layer.output.bias],
@@ -363,6 +396,17 @@ impl Packed<'_> {
         };
         let (output, output_norm) =
             self.add_and_norm(buffers, layer.output_norm, Some(before), output)?;
+        let (mut input, mut context, mut middle) = (input, context, middle);
+        for (buffer, readers) in [
+            (&mut input, &Projection::ALL[..3]),
+            (&mut context, &[Projection::AttentionOutput][..]),
+            (&mut middle, &[Projection::Intermediate][..]),
+        ] {
+            let is_read = |lora: LoraConfig| readers.iter().any(|&p| lora.targets.contains(p));
+            if !self.table.lora.is_none_or(is_read) {
+                buffers.give(std::mem::take(buffer));
+            }
+        }
         let tape = LayerTape {
             input,
             query,
@@ -374,6 +418,7 @@ impl Packed<'_> {
             middle,
             inner,
             output_norm,
+            adapters,
         };
         Ok((output, tape))
     }
@@ -431,7 +476,7 @@ impl Packed<'_> {
         Ok((logits, tape))
     }
 
-    /// A linear layer's gradients from the derivative by its output.
+    /// A linear layer's gradients from the derivative by its output, where it isn't frozen.
     fn add_linear_gradients(
         &self,
         index: LinearIndex,
@@ -440,6 +485,9 @@ impl Packed<'_> {
         inputs: usize,
         gradients: &mut Gradients,
     ) {
+        if gradients[index.weight].is_empty() {
+            return;
+        }
         let outputs = self.values[index.bias].len();
         add_bias_gradient(&mut gradients[index.bias], dy);
         matmul_tn_add(&mut gradients[index.weight], dy, x, inputs, outputs);
@@ -507,10 +555,13 @@ impl Packed<'_> {
             normalised.give(buffers);
         }
         let kept = self.table.layers.iter().enumerate().skip(frozen.layers);
+        let embeddings_are_trained = !gradients[self.table.embeddings.word].is_empty();
         for ((number, layer), tape) in kept.zip(layers).rev() {
-            dstates = self.layer_backward(buffers, number, layer, tape, dstates, gradients)?;
+            let goes_on = number > frozen.layers || embeddings_are_trained;
+            dstates =
+                self.layer_backward(buffers, (number, layer), tape, dstates, goes_on, gradients)?;
         }
-        if !is_frozen(Part::Embeddings) {
+        if embeddings_are_trained {
             self.embed_backward(&embeddings_norm, &mut dstates, gradients);
         }
         embeddings_norm.give(buffers);
@@ -569,14 +620,14 @@ impl Packed<'_> {
         Ok(dstates)
     }
 
-    /// From the derivative by a block's output to that by its input.
+    /// From the derivative by a block's output to that by its input, which is arbitrary where the way doesn't go on below.
     fn layer_backward(
         &self,
         buffers: &mut Buffers,
-        number: usize,
-        layer: &LayerIndex,
+        (number, layer): (usize, &LayerIndex),
         tape: LayerTape,
         mut dstates: Vec<f32>,
+        goes_on: bool,
         gradients: &mut Gradients,
     ) -> Result<Vec<f32>> {
         let (hidden, inner_size) = (self.hidden(), self.config.intermediate_size);
@@ -597,6 +648,13 @@ impl Packed<'_> {
             inner_size,
             &mut dinner,
         );
+        let adapter = self.adapter(number, Projection::Output);
+        let mut dreduced = Vec::new();
+        if let Some(adapter) = &adapter {
+            let reduced = &tape.adapters[Projection::Output as usize];
+            dreduced = adapter.backward_up(buffers, &doutput, reduced, gradients)?;
+            adapter.add_input_derivative(buffers, &dreduced, &mut dinner)?;
+        }
         let mut activated = buffers.take(tape.inner.len())?;
         activation::backward(
             self.config.hidden_act,
@@ -605,6 +663,10 @@ impl Packed<'_> {
             &mut dinner,
         );
         self.add_linear_gradients(layer.output, &doutput, &activated, inner_size, gradients);
+        if let Some(adapter) = &adapter {
+            adapter.backward_down(buffers, &dreduced, &activated, gradients)?;
+        }
+        buffers.give(dreduced);
         buffers.give(activated);
         buffers.give(doutput);
         self.add_linear_gradients(layer.intermediate, &dinner, &tape.middle, hidden, gradients);
@@ -615,6 +677,15 @@ impl Packed<'_> {
             hidden,
             &mut dstates,
         );
+        let adapter = (number, Projection::Intermediate);
+        self.adapter_backward(
+            buffers,
+            adapter,
+            &tape.adapters,
+            (&dinner, &tape.middle),
+            Some(&mut dstates),
+            gradients,
+        )?;
         buffers.give(dinner);
 
         self.norm_backward(
@@ -640,6 +711,15 @@ impl Packed<'_> {
             hidden,
             &mut dcontext,
         );
+        let adapter = (number, Projection::AttentionOutput);
+        self.adapter_backward(
+            buffers,
+            adapter,
+            &tape.adapters,
+            (&doutput, &tape.context),
+            Some(&mut dcontext),
+            gradients,
+        )?;
         buffers.give(doutput);
         let mut dquery = buffers.take(dcontext.len())?;
         let mut dkey = buffers.take(dcontext.len())?;
@@ -653,17 +733,52 @@ impl Packed<'_> {
             (&mut dquery, &mut dkey, &mut dvalue),
         );
         buffers.give(dcontext);
-        for (index, derivative) in [
-            (layer.query, dquery),
-            (layer.key, dkey),
-            (layer.value, dvalue),
+        for (projection, derivative) in [
+            (Projection::Query, dquery),
+            (Projection::Key, dkey),
+            (Projection::Value, dvalue),
         ] {
+            let index = layer.projection(projection);
             self.add_linear_gradients(index, &derivative, &tape.input, hidden, gradients);
-            self.input_derivative(index, &derivative, Accumulate::Add, hidden, &mut dstates);
+            if goes_on {
+                self.input_derivative(index, &derivative, Accumulate::Add, hidden, &mut dstates);
+            }
+            self.adapter_backward(
+                buffers,
+                (number, projection),
+                &tape.adapters,
+                (&derivative, &tape.input),
+                goes_on.then_some(&mut dstates),
+                gradients,
+            )?;
             buffers.give(derivative);
         }
         tape.give(buffers);
         Ok(dstates)
+    }
+
+    /// A projection's adapter, if it has one: its gradients from the derivative by the projection's output and from its
+    /// input, and its part of the derivative by that input, where that is wanted.
+    fn adapter_backward(
+        &self,
+        buffers: &mut Buffers,
+        (number, projection): (usize, Projection),
+        reduced: &[Vec<f32>; 6],
+        (dy, x): (&[f32], &[f32]),
+        dx: Option<&mut Vec<f32>>,
+        gradients: &mut Gradients,
+    ) -> Result<()> {
+        let Some(adapter) = self.adapter(number, projection) else {
+            return Ok(());
+        };
+        let reduced = &reduced[projection as usize];
+        let dreduced = adapter.backward_up(buffers, dy, reduced, gradients)?;
+        adapter.backward_down(buffers, &dreduced, x, gradients)?;
+        if let Some(dx) = dx {
+            adapter.add_input_derivative(buffers, &dreduced, dx)?;
+        }
+        buffers.give(dreduced);
+        Ok(())
     }
 
     /// A copy of `dy` behind the dropout of that number.
@@ -748,6 +863,9 @@ impl LayerTape {
             self.middle,
             self.inner,
         ] {
+            buffers.give(buffer);
+        }
+        for buffer in self.adapters {
             buffers.give(buffer);
         }
         self.attention_norm.give(buffers);

@@ -1,10 +1,12 @@
 //! Which parameters a model has: their names, shapes and order, and one whole set of their values.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
 use super::config::{BertConfig, Pooling};
+use super::lora::{LoraConfig, Projection};
 use crate::error::Result;
 use crate::memory;
 use crate::random::{Site, Stream};
@@ -25,6 +27,10 @@ pub enum ParameterKind {
     NormWeight,
     /// A layer norm's bias.
     NormBias,
+    /// An adapter's A, [rank, inputs].
+    LoraDown,
+    /// An adapter's B, [outputs, rank].
+    LoraUp,
 }
 
 impl ParameterKind {
@@ -32,7 +38,10 @@ impl ParameterKind {
     pub fn has_weight_decay(self) -> bool {
         matches!(
             self,
-            ParameterKind::Embedding { .. } | ParameterKind::Weight
+            ParameterKind::Embedding { .. }
+                | ParameterKind::Weight
+                | ParameterKind::LoraDown
+                | ParameterKind::LoraUp
         )
     }
 }
@@ -112,6 +121,15 @@ pub struct LayerIndex {
     pub output_norm: NormIndex,
 }
 
+/// Where an adapter's parameters stand in the table.
+#[derive(Debug, Clone, Copy)]
+pub struct AdapterIndex {
+    /// A, [rank, inputs].
+    pub down: usize,
+    /// B, [outputs, rank].
+    pub up: usize,
+}
+
 /// All parameters of a model in their fixed order, and where each part's stand.
 #[derive(Debug, Clone)]
 pub struct ParameterTable {
@@ -127,6 +145,8 @@ pub struct ParameterTable {
     pub pooler: Option<LinearIndex>,
     /// The classifier's.
     pub classifier: LinearIndex,
+    /// The adapters that stand behind all others, where the model has some.
+    pub lora: Option<LoraConfig>,
 }
 
 /// The part of the model that a parameter belongs to, from the bottom up.
@@ -275,7 +295,57 @@ impl ParameterTable {
             final_norm,
             pooler,
             classifier,
+            lora: None,
         }
+    }
+
+    /// Those of a model of this shape with adapters: theirs stand at the end, block by block.
+    pub fn with_lora(config: &BertConfig, lora: LoraConfig) -> ParameterTable {
+        let mut table = ParameterTable::new(config);
+        let mut b = Builder {
+            specs: std::mem::take(&mut table.specs),
+        };
+        for number in 0..config.num_hidden_layers {
+            for projection in lora.targets.iter() {
+                let (inputs, outputs) = projection.sizes(config);
+                let name = format!("bert.encoder.layer.{number}.{}", projection.module());
+                b.push(
+                    format!("{name}.lora_A.weight"),
+                    vec![lora.rank, inputs],
+                    ParameterKind::LoraDown,
+                );
+                b.push(
+                    format!("{name}.lora_B.weight"),
+                    vec![outputs, lora.rank],
+                    ParameterKind::LoraUp,
+                );
+            }
+        }
+        table.specs = b.specs;
+        table.lora = Some(lora);
+        table
+    }
+
+    /// Where the adapters begin.
+    fn first_adapter(&self) -> usize {
+        self.classifier.bias + 1
+    }
+
+    /// The model's own parameters, without the adapters'.
+    pub fn base_specs(&self) -> &[ParameterSpec] {
+        &self.specs[..self.first_adapter()]
+    }
+
+    /// The adapter of a projection of block `number`, where it has one, and what all adapters have in common.
+    pub fn adapter(
+        &self,
+        number: usize,
+        projection: Projection,
+    ) -> Option<(AdapterIndex, &LoraConfig)> {
+        let lora = self.lora.as_ref()?;
+        let place = lora.targets.iter().position(|other| other == projection)?;
+        let down = self.first_adapter() + 2 * (number * lora.targets.len() + place);
+        Some((AdapterIndex { down, up: down + 1 }, lora))
     }
 
     /// The part that parameter number `index` belongs to.
@@ -289,26 +359,55 @@ impl ParameterTable {
             _ if index <= self.embeddings.norm.bias => Part::Embeddings,
             Some(number) => Part::Layer(number),
             None if self.final_norm.is_some_and(|norm| index <= norm.bias) => Part::FinalNorm,
+            None if index >= self.first_adapter() => {
+                let per_layer = self.lora.map_or(1, |lora| 2 * lora.targets.len());
+                Part::Layer((index - self.first_adapter()) / per_layer)
+            }
             None => Part::Head,
         }
     }
 
-    /// Whether parameter number `index` stays as it is.
+    /// Whether parameter number `index` stays as it is. With adapters that is everything but them and the head.
     pub fn is_frozen(&self, index: usize, frozen: Frozen) -> bool {
-        frozen.contains(self.part(index), self.layers.len())
+        let part = self.part(index);
+        if frozen.contains(part, self.layers.len()) {
+            return true;
+        }
+        let Some(lora) = &self.lora else {
+            return false;
+        };
+        let is_pooler = self
+            .pooler
+            .is_some_and(|pooler| index == pooler.weight || index == pooler.bias);
+        match part {
+            Part::Head => is_pooler && !lora.train_pooler,
+            _ => index < self.first_adapter(),
+        }
     }
 
     /// Numbers in all parameters.
     pub fn parameter_count(&self) -> usize {
         self.specs.iter().map(ParameterSpec::len).sum()
     }
+
+    /// Numbers in the adapters.
+    pub fn adapter_parameter_count(&self) -> usize {
+        self.specs[self.first_adapter()..]
+            .iter()
+            .map(ParameterSpec::len)
+            .sum()
+    }
 }
 
-/// One whole set of values, float32, in the table's order. It never changes; training makes the next set.
+/// One parameter's numbers, row by row. Sets of values share what is the same in them.
+pub type Values = Arc<Vec<f32>>;
+
+/// One whole set of values, float32, in the table's order. It never changes; training makes the next set, which shares
+/// what is frozen with this one.
 #[derive(Debug, Clone)]
 pub enum Parameters {
-    /// In host memory, each parameter's numbers row by row: what the CPU computes with.
-    Host(Vec<Vec<f32>>),
+    /// In host memory: what the CPU computes with.
+    Host(Vec<Values>),
     /// As tensors on another device.
     Device(Vec<Tensor>),
 }
@@ -321,7 +420,7 @@ impl Parameters {
         device: &Device,
     ) -> Result<Parameters> {
         if device.is_cpu() {
-            return Ok(Parameters::Host(values));
+            return Ok(Parameters::Host(values.into_iter().map(Arc::new).collect()));
         }
         let tensors = values
             .into_iter()
@@ -329,6 +428,44 @@ impl Parameters {
             .map(|(values, spec)| Ok(Tensor::from_vec(values, spec.shape.as_slice(), device)?))
             .collect::<Result<_>>()?;
         Ok(Parameters::Device(tensors))
+    }
+
+    /// The next set: the parameters that have numbers in `updated` get those, the others stay this set's and are shared
+    /// with it.
+    pub fn with_updated(
+        &self,
+        updated: Vec<Vec<f32>>,
+        table: &ParameterTable,
+    ) -> Result<Parameters> {
+        match self {
+            Parameters::Host(values) => Ok(Parameters::Host(
+                values
+                    .iter()
+                    .zip(updated)
+                    .map(|(old, new)| {
+                        if new.is_empty() {
+                            old.clone()
+                        } else {
+                            Arc::new(new)
+                        }
+                    })
+                    .collect(),
+            )),
+            Parameters::Device(tensors) => Ok(Parameters::Device(
+                tensors
+                    .iter()
+                    .zip(updated)
+                    .zip(&table.specs)
+                    .map(|((old, new), spec)| {
+                        if new.is_empty() {
+                            return Ok(old.clone());
+                        }
+                        let shape = spec.shape.as_slice();
+                        Ok(Tensor::from_vec(new, shape, old.device())?)
+                    })
+                    .collect::<Result<_>>()?,
+            )),
+        }
     }
 
     /// BERT's initialisation: normal(0, initializer_range) weights and embeddings, zero biases, layer norms of one and
@@ -349,13 +486,13 @@ impl Parameters {
     }
 
     /// The values in host memory: as they are, or copied from the device.
-    pub fn host(&self) -> Result<Cow<'_, [Vec<f32>]>> {
+    pub fn host(&self) -> Result<Cow<'_, [Values]>> {
         match self {
             Parameters::Host(values) => Ok(Cow::Borrowed(values)),
             Parameters::Device(tensors) => {
                 let values = tensors
                     .iter()
-                    .map(|tensor| Ok(tensor.flatten_all()?.to_vec1::<f32>()?))
+                    .map(|tensor| Ok(Arc::new(tensor.flatten_all()?.to_vec1::<f32>()?)))
                     .collect::<Result<Vec<_>>>()?;
                 Ok(Cow::Owned(values))
             }
@@ -394,7 +531,12 @@ pub fn initial_values(
                 .fill_normal(config.initializer_range, &mut values);
         }
         ParameterKind::NormWeight => values.fill(1.0),
-        ParameterKind::Bias | ParameterKind::NormBias => {}
+        // As PEFT: Kaiming's uniform with a = √5.
+        ParameterKind::LoraDown => {
+            let bound = 1.0 / (spec.shape[1] as f64).sqrt();
+            Stream::new(seed, Site::Parameter(index as u32), 0).fill_uniform(bound, &mut values);
+        }
+        ParameterKind::Bias | ParameterKind::NormBias | ParameterKind::LoraUp => {}
     }
     if let ParameterKind::Embedding {
         padding_row: Some(row),
@@ -434,6 +576,21 @@ mod tests {
             Part::Layer(11)
         );
         assert_eq!(table.part(table.classifier.weight), Part::Head);
+        let config = BertConfig::default();
+        let adapted = ParameterTable::with_lora(&config, LoraConfig::default());
+        assert_eq!(adapted.base_specs(), table.specs);
+        let (adapter, lora) = adapted.adapter(7, Projection::Value).unwrap();
+        assert!(adapted.adapter(7, Projection::Key).is_none());
+        assert_eq!(
+            adapted.specs[adapter.up].name,
+            "bert.encoder.layer.7.attention.self.value.lora_B.weight"
+        );
+        assert_eq!(adapted.specs[adapter.up].shape, [768, lora.rank]);
+        assert_eq!(adapted.part(adapter.down), Part::Layer(7));
+        assert_eq!(
+            adapted.adapter_parameter_count(),
+            12 * 2 * lora.rank * (768 + 768)
+        );
         let compact = ParameterTable::new(&super::super::config::Preset::Compact.config());
         let norm = compact.final_norm.unwrap();
         assert_eq!(compact.part(norm.weight), Part::FinalNorm);

@@ -58,14 +58,20 @@ impl Pass<'_> {
 
     /// x Wᵀ + b over the last dimension.
     pub(super) fn linear(&self, index: LinearIndex, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (&self.tensors[index.weight], &self.tensors[index.bias]);
+        let y = self.product(index.weight, x)?;
+        Ok(y.broadcast_add(&self.tensors[index.bias])?)
+    }
+
+    /// x Wᵀ over the last dimension.
+    pub(super) fn product(&self, weight: usize, x: &Tensor) -> Result<Tensor> {
+        let weight = &self.tensors[weight];
         let mut shape = x.dims().to_vec();
         let inputs = shape.pop().unwrap_or(0);
         let rows = shape.iter().product::<usize>();
         shape.push(weight.dim(0)?);
         // One product over all rows: a batched one would copy the weight for each sequence.
         let y = x.reshape((rows, inputs))?.matmul(&weight.t()?)?;
-        Ok(y.broadcast_add(bias)?.reshape(shape)?)
+        Ok(y.reshape(shape)?)
     }
 
     /// (x - mean) / sqrt(variance + layer_norm_eps) · weight + bias over the last dimension.

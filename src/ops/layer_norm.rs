@@ -90,7 +90,7 @@ fn normalise(norm: Norm<'_>, x: &mut [f32], y: &mut [f32]) -> f32 {
 }
 
 /// The backward pass, in place: `dy` becomes the derivative by the norm's input, and the gradients of its weight and
-/// bias are added to. `normalised` and `inverse_deviations` are what the forward pass left.
+/// bias are added to, where they aren't empty. `normalised` and `inverse_deviations` are what the forward pass left.
 pub fn backward(
     weight: &[f32],
     normalised: &[f32],
@@ -105,8 +105,8 @@ pub fn backward(
         .zip(normalised.par_chunks(BLOCK_ROWS * width))
         .zip(inverse_deviations.par_chunks(BLOCK_ROWS))
         .map(|((dy, normalised), inverse)| {
-            let mut weight_sums = vec![0f32; width];
-            let mut bias_sums = vec![0f32; width];
+            let mut weight_sums = vec![0f32; weight_gradient.len()];
+            let mut bias_sums = vec![0f32; bias_gradient.len()];
             Arch::new().dispatch(|| {
                 for ((dy, x), inverse) in dy
                     .chunks_exact_mut(width)

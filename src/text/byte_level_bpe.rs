@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use tokenizers::ModelWrapper;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::TokenizerOptions;
 use super::pair_merges::{Limits, Word, merge_pairs};
-use super::pipeline::{SPECIAL_TOKENS, unexpected};
+use super::pipeline::{ModelParts, SPECIAL_TOKENS, unexpected};
 use crate::error::Result;
 
 /// The least vocabulary: the special tokens and every byte.
@@ -24,7 +23,7 @@ pub(super) fn pre_tokenizer() -> ByteLevel {
 
 /// A model whose ids are the special tokens, the bytes by the code point that stands for them, and the merged tokens
 /// in the order in which they came. `words` are in those characters already.
-pub(super) fn learn(words: Vec<(String, u64)>, options: &TokenizerOptions) -> Result<ModelWrapper> {
+pub(super) fn learn(words: Vec<(String, u64)>, options: &TokenizerOptions) -> Result<ModelParts> {
     let mut tokens: Vec<String> = SPECIAL_TOKENS.iter().map(|t| (*t).to_owned()).collect();
     let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     alphabet.sort_unstable();
@@ -50,21 +49,31 @@ pub(super) fn learn(words: Vec<(String, u64)>, options: &TokenizerOptions) -> Re
             prefix: "",
         },
     );
-    let merges = merges
-        .into_iter()
-        .map(|(left, right)| {
-            (
-                tokens[left as usize].clone(),
-                tokens[right as usize].clone(),
-            )
+    let texts = merges.iter().map(|(left, right)| {
+        (
+            tokens[*left as usize].clone(),
+            tokens[*right as usize].clone(),
+        )
+    });
+    let texts: Vec<(String, String)> = texts.collect();
+    let ids: HashMap<&str, u32> = tokens.iter().map(String::as_str).zip(0..).collect();
+    let merges = texts
+        .iter()
+        .zip(&merges)
+        .filter_map(|((left, right), pair)| {
+            let made = ids.get(format!("{left}{right}").as_str())?;
+            Some((pair.0, pair.1, *made))
         })
         .collect();
     let model = BPE::builder()
-        .vocab_and_merges(tokens.into_iter().zip(0..).collect::<Vocab>(), merges)
+        .vocab_and_merges(tokens.into_iter().zip(0..).collect::<Vocab>(), texts)
         .unk_token("[UNK]".into())
         // The crate's cache is one for each thread and never shrinks.
         .cache_capacity(0)
         .build()
         .map_err(unexpected("building the BPE model"))?;
-    Ok(model.into())
+    Ok(ModelParts {
+        model: model.into(),
+        merges,
+    })
 }

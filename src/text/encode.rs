@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::pipeline::Ids;
 use super::truncation::longest_first;
 use super::{Encoding, Tokenizer};
 use crate::error::{Error, Result};
@@ -18,7 +19,8 @@ impl Tokenizer {
     /// `[SEP]` always stays. A special token that stands in the text as such ("[SEP]") is taken for one, as Hugging
     /// Face's tokenizers do.
     ///
-    /// Of a long text only as much is looked at as `max_length` needs, where it has whitespace to be cut at.
+    /// Of a long text only as much is looked at as `max_length` needs. Of a pair of two that are both longer than what
+    /// there is room for, where that is odd, the odd token belongs to the longer one: both are read until one ends.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where `max_length` is under 4.
@@ -27,23 +29,23 @@ impl Tokenizer {
         let pipeline = &self.inner.pipeline;
         let room = room(pair.is_some(), max_length);
         let enough = room.saturating_add(1);
-        let mut first = pipeline.ids(text, enough)?;
+        let mut first = pipeline.ids(text);
+        let first_is_long = first.until(enough)?;
         let Some(pair) = pair else {
-            let truncated = first.len() > room;
-            first.truncate(room);
-            return Ok(self.assemble(&first, None, truncated));
+            let kept = first.ids.len().min(room);
+            return Ok(self.assemble(&first.ids[..kept], None, first_is_long));
         };
-        let mut second = pipeline.ids(pair, enough)?;
-        if first.len() > room && second.len() > room && room % 2 == 1 {
-            // The odd token belongs to the longer one, and which one that is shows only in the end.
-            first = pipeline.ids(text, usize::MAX)?;
-            second = pipeline.ids(pair, usize::MAX)?;
+        let mut second = pipeline.ids(pair);
+        let second_is_long = second.until(enough)?;
+        let mut lengths = (first.ids.len(), second.ids.len());
+        if first_is_long && second_is_long && room % 2 == 1 {
+            lengths = compare_lengths(&mut first, &mut second, room)?;
         }
-        let (kept_first, kept_second) = longest_first(first.len(), second.len(), room);
-        let truncated = kept_first < first.len() || kept_second < second.len();
+        let (kept_first, kept_second) = longest_first(lengths.0, lengths.1, room);
+        let truncated = kept_first < lengths.0 || kept_second < lengths.1;
         Ok(self.assemble(
-            &first[..kept_first],
-            Some(&second[..kept_second]),
+            &first.ids[..kept_first],
+            Some(&second.ids[..kept_second]),
             truncated,
         ))
     }
@@ -117,17 +119,23 @@ impl Tokenizer {
             )));
         }
         let pipeline = &self.inner.pipeline;
-        let first = pipeline.ids(text, usize::MAX)?;
+        let mut first = pipeline.ids(text);
         let Some(pair) = pair else {
-            return windows(&first, room, stride)
-                .try_for_each(|part| take(self.assemble(part, None, false)));
+            return each_window(first, room, stride, |part| {
+                take(self.assemble(part, None, false))
+            });
         };
-        let second = pipeline.ids(pair, usize::MAX)?;
+        let mut second = pipeline.ids(pair);
+        first.until(room.saturating_add(1))?;
+        second.until(room)?;
         let kept = first
+            .ids
             .len()
-            .min((room / 2).max(room.saturating_sub(second.len())));
-        windows(&second, room - kept, stride).try_for_each(|part| {
-            take(self.assemble(&first[..kept], Some(part), kept < first.len()))
+            .min((room / 2).max(room.saturating_sub(second.ids.len())));
+        let truncated = kept < first.ids.len();
+        first.ids.truncate(kept);
+        each_window(second, room - kept, stride, |part| {
+            take(self.assemble(&first.ids, Some(part), truncated))
         })
     }
 
@@ -169,13 +177,52 @@ fn room(pair: bool, max_length: usize) -> usize {
     max_length - if pair { 3 } else { 2 }
 }
 
-/// `ids` in parts of at most `size` that share `stride` with the one before; `stride` must be under `size`. No ids are
-/// one empty part.
-fn windows(ids: &[u32], size: usize, stride: usize) -> impl Iterator<Item = &[u32]> {
-    let step = size - stride;
-    let count = 1 + ids.len().saturating_sub(size).div_ceil(step);
-    (0..count).map(move |window| {
-        let from = window * step;
-        &ids[from..ids.len().min(from.saturating_add(size))]
-    })
+/// Reads two texts that both have more than `room` ids until it shows which one has more; lengths that compare as theirs
+/// do. At least `room` ids stay.
+fn compare_lengths<'a>(
+    first: &mut Ids<'a>,
+    second: &mut Ids<'a>,
+    room: usize,
+) -> Result<(usize, usize)> {
+    let mut lengths = (first.ids.len(), second.ids.len());
+    let mut open = (true, true);
+    // One that has ended and isn't longer never will be.
+    while (open.0 && lengths.0 <= lengths.1) || (open.1 && lengths.1 <= lengths.0) {
+        let (ids, length, open) = if open.0 && (lengths.0 <= lengths.1 || !open.1) {
+            (&mut *first, &mut lengths.0, &mut open.0)
+        } else {
+            (&mut *second, &mut lengths.1, &mut open.1)
+        };
+        let before = ids.ids.len();
+        *open = ids.more()?;
+        *length += ids.ids.len() - before;
+        ids.ids.truncate(room);
+    }
+    Ok(lengths)
+}
+
+/// Gives `ids` to `take` in parts of at most `size` that share `stride` with the one before. What fits is one part,
+/// also no ids; where it doesn't, `stride` must be under `size`.
+fn each_window(
+    mut ids: Ids,
+    size: usize,
+    stride: usize,
+    mut take: impl FnMut(&[u32]) -> Result<()>,
+) -> Result<()> {
+    let mut from = 0;
+    loop {
+        // One more, to see whether this is the last one.
+        let end = from + size;
+        let goes_on = ids.until(end.saturating_add(1))?;
+        take(&ids.ids[from..end.min(ids.ids.len())])?;
+        if !goes_on {
+            return Ok(());
+        }
+        from = end - stride;
+        // Not after each window, as what is left moves then.
+        if from >= ids.ids.len() / 2 {
+            ids.ids.drain(..from);
+            from = 0;
+        }
+    }
 }

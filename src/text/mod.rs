@@ -1,28 +1,42 @@
-//! Text to token ids, by the `tokenizers` crate, so that every tokenizer saves to and loads from a standard
-//! `tokenizer.json`.
+//! Text to token ids. The `tokenizers` crate holds the tokenizer, so that it saves to and loads from a standard
+//! `tokenizer.json`, and says what the ids are; text goes another way to the same ids, on which no more of it is read
+//! than they need.
 //!
 //! - `tokenizer`: [`Tokenizer`], what a user holds: learns, loads, saves, answers about its vocabulary.
 //! - `encode`: a text, a pair or a long text in windows as ids, with special tokens and token types.
 //! - `truncation`: how much of each text of a pair stays.
-//! - `pipeline`: normalizer, pre-tokenizer and model as one, and long texts in pieces.
+//! - `pipeline`: normalizer, pre-tokenizer, added tokens and model as one.
+//! - `symbols`: text as a stream in blocks; `added_tokens`, `normalization`, `splitting`: its steps;
+//!   `characters`: what they ask about a character.
+//! - `words`: from a word to ids; `long_words`: BPE of a word of any length; `trie`: tokens by their beginnings.
 //! - `word_counts`: the words of the training texts, cut as encoding cuts them.
 //! - `word_level`, `wordpiece_trainer`, `byte_level_bpe`: a vocabulary learned from word counts, one kind a file.
 //! - `pair_merges`: the merging of frequent pairs that the last two share.
 //! - `tokenizer_json`, `vocab_txt`: files from outside, checked before anything is built from them.
 
+mod added_tokens;
 mod byte_level_bpe;
+mod characters;
 mod encode;
+mod long_words;
+mod normalization;
 mod pair_merges;
 mod pipeline;
+mod splitting;
+#[cfg(test)]
+mod stream_tests;
+mod symbols;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
 mod tokenizer_json;
+mod trie;
 mod truncation;
 mod vocab_txt;
 mod word_counts;
 mod word_level;
 mod wordpiece_trainer;
+mod words;
 
 pub use tokenizer::Tokenizer;
 

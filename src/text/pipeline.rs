@@ -1,25 +1,28 @@
-//! Normalizer, pre-tokenizer, special tokens and model of the `tokenizers` crate as one thing that turns text into
-//! ids or words, without the crate's own truncation, padding and threads.
+//! Normalizer, pre-tokenizer, added tokens and model of a tokenizer as one thing that turns text into ids or words.
+//!
+//! The `tokenizers` crate holds them, writes them and defines what they do. A text doesn't go through it, though: it
+//! normalises all of a text before it looks at a word, with some 20 bytes a character for where each came from. Here
+//! text goes through the same steps as a stream of symbols, of which no more is read than the ids that are asked for
+//! need.
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use tokenizers::normalizers::{BertNormalizer, Lowercase, NormalizerWrapper};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::{
-    AddedToken, Model, ModelWrapper, NormalizedString, Normalizer, OffsetReferential, OffsetType,
-    PreTokenizedString, PreTokenizer, TruncationDirection,
-};
+use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer};
 
 use super::BertNormalization;
+use super::added_tokens::{AddedTokens, FindAdded, TextSource};
+use super::normalization::Normalization;
+use super::splitting::Splitting;
+use super::symbols::{Step, Stream, character};
+use super::words::{Vocabulary, Words};
 use crate::error::{Error, Result};
 
 /// The special tokens of a vocabulary that is learned here, by id.
 pub(super) const SPECIAL_TOKENS: [&str; 5] = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]"];
-
-/// Texts are normalised in pieces of at least this many bytes: what lies behind the last token that counts is never
-/// looked at, and what is needed beside the ids stays small.
-const PIECE_BYTES: usize = 8 * 1024;
 
 /// The special tokens as the crate wants them: matched in the text as it comes, before normalisation.
 pub(super) fn special_tokens() -> Vec<AddedToken> {
@@ -58,19 +61,55 @@ pub(super) fn unexpected<E: Display>(what: &'static str) -> impl FnOnce(E) -> Er
 /// See the module's head.
 pub(super) struct Pipeline {
     tokenizer: tokenizers::Tokenizer,
-    /// Whether cutting a text where whitespace begins leaves its ids as they are.
-    divisible: bool,
+    vocabulary: Vocabulary,
+    normalization: Vec<Normalization>,
+    splitting: Vec<Splitting>,
+    /// Looked for in the text as it comes.
+    added: Option<AddedTokens>,
+    /// Looked for in the text once normalised.
+    added_normalized: Option<Arc<AddedTokens>>,
+}
+
+/// A model with the merges of BPE, which the crate doesn't tell.
+pub(super) struct ModelParts {
+    pub(super) model: ModelWrapper,
+    /// Ids of the left, the right and the merged token, by rank; empty for other models.
+    pub(super) merges: Vec<(u32, u32, u32)>,
+}
+
+impl<M: Into<ModelWrapper>> From<M> for ModelParts {
+    /// A model without merges.
+    fn from(model: M) -> ModelParts {
+        ModelParts {
+            model: model.into(),
+            merges: Vec::new(),
+        }
+    }
 }
 
 impl Pipeline {
     /// From the crate's parts. The tokens must be ones that the crate accepts, else [`Error::Format`].
     pub(super) fn new(
-        model: ModelWrapper,
+        model: impl Into<ModelParts>,
         normalizer: Option<NormalizerWrapper>,
         pre_tokenizer: Option<PreTokenizerWrapper>,
         added_tokens: Vec<AddedToken>,
     ) -> Result<Pipeline> {
-        let divisible = is_divisible(normalizer.as_ref(), pre_tokenizer.as_ref(), &added_tokens);
+        let ModelParts { model, merges } = model.into();
+        let other = || {
+            Error::Unsupported(
+                "The tokenizer has a normalizer or pre-tokenizer that isn't supported.".into(),
+            )
+        };
+        let normalization = normalizer
+            .as_ref()
+            .map_or(Some(Vec::new()), Normalization::of)
+            .ok_or_else(other)?;
+        let splitting = pre_tokenizer
+            .as_ref()
+            .map_or(Some(Vec::new()), Splitting::of)
+            .ok_or_else(other)?;
+        let vocabulary = Vocabulary::new(&model, merges)?;
         let mut tokenizer = tokenizers::Tokenizer::new(model);
         tokenizer
             .with_normalizer(normalizer)
@@ -83,28 +122,52 @@ impl Pipeline {
                     .into(),
             )
         };
-        // The crate takes an empty one and would find it everywhere; of two equal ones it would find one at random.
-        if let Some(normalizer) = tokenizer.get_normalizer() {
-            let mut seen: HashMap<String, &str> = HashMap::new();
-            for token in added_tokens.iter().filter(|token| token.normalized) {
-                let mut text = NormalizedString::from(token.content.as_str());
+        let normalized = |token: &AddedToken| -> Result<String> {
+            let mut text = NormalizedString::from(token.content.as_str());
+            if let Some(normalizer) = tokenizer.get_normalizer() {
                 normalizer
                     .normalize(&mut text)
                     .map_err(unexpected("normalising an added token"))?;
-                let empty = text.is_empty() && !token.content.is_empty();
-                let before = seen.insert(text.get().to_owned(), &token.content);
-                if empty || before.is_some_and(|content| content != token.content) {
-                    return Err(unusable());
-                }
+            }
+            Ok(text.get().to_owned())
+        };
+        // The crate takes an empty one and would find it everywhere; of two equal ones it would find one at random.
+        let mut seen: HashMap<String, &str> = HashMap::new();
+        for token in added_tokens.iter().filter(|token| token.normalized) {
+            let text = normalized(token)?;
+            let empty = text.is_empty() && !token.content.is_empty();
+            let before = seen.insert(text, &token.content);
+            if empty || before.is_some_and(|content| content != token.content) {
+                return Err(unusable());
             }
         }
         tokenizer.add_tokens(added_tokens).map_err(|error| {
             crate::log::debug(|| format!("adding tokens: {error}"));
             unusable()
         })?;
+        let mut as_they_are = Vec::new();
+        let mut once_normalized = Vec::new();
+        let added = tokenizer.get_added_tokens_decoder();
+        for (id, token) in &added {
+            if token.normalized {
+                let mut text = NormalizedString::from(token.content.as_str());
+                if let Some(normalizer) = tokenizer.get_normalizer() {
+                    normalizer
+                        .normalize(&mut text)
+                        .map_err(unexpected("normalising an added token"))?;
+                }
+                once_normalized.push((text.get().to_owned(), *id, token));
+            } else {
+                as_they_are.push((token.content.clone(), *id, token));
+            }
+        }
         Ok(Pipeline {
+            vocabulary,
+            normalization,
+            splitting,
+            added: AddedTokens::new(as_they_are)?,
+            added_normalized: AddedTokens::new(once_normalized)?.map(Arc::new),
             tokenizer,
-            divisible,
         })
     }
 
@@ -118,137 +181,80 @@ impl Pipeline {
         &mut self.tokenizer
     }
 
-    /// The first `enough` ids of `text`, without special tokens around it.
-    pub(super) fn ids(&self, text: &str, enough: usize) -> Result<Vec<u32>> {
-        let model = self.tokenizer.get_model();
-        let mut ids = Vec::new();
-        for piece in self.pieces(text) {
-            let mut words = self.words(piece)?;
-            words
-                .tokenize_with_limit(
-                    |word| model.tokenize(word.get()),
-                    enough - ids.len(),
-                    TruncationDirection::Right,
-                )
-                .map_err(unexpected("cutting words into tokens"))?;
-            for (_, _, tokens) in words.get_splits(OffsetReferential::Normalized, OffsetType::None)
-            {
-                ids.extend(tokens.iter().flatten().map(|token| token.id));
-            }
-            if ids.len() >= enough {
-                ids.truncate(enough);
-                break;
-            }
+    /// The ids of `text`, without special tokens around it.
+    pub(super) fn ids<'a>(&'a self, text: &'a str) -> Ids<'a> {
+        Ids {
+            stream: self.stream(text),
+            words: Words::new(self.tokenizer.get_model(), &self.vocabulary),
+            block: Vec::new(),
+            ids: Vec::new(),
+            ended: false,
         }
-        Ok(ids)
     }
 
-    /// Calls `word` for each word of `text`, as the model would get them; special tokens aren't words.
-    pub(super) fn each_word(&self, text: &str, mut word: impl FnMut(&str)) -> Result<()> {
-        for piece in self.pieces(text) {
-            let words = self.words(piece)?;
-            for (text, _, tokens) in
-                words.get_splits(OffsetReferential::Normalized, OffsetType::None)
-            {
-                if tokens.is_none() && !text.is_empty() {
-                    word(text);
+    /// Calls `take` for each word of `text` of at most `longest` characters, as the model would get them; added tokens
+    /// aren't words.
+    pub(super) fn each_word(&self, text: &str, longest: usize, mut take: impl FnMut(&str)) {
+        let mut stream = self.stream(text);
+        let (mut word, mut characters) = (String::new(), 0);
+        let mut block = Vec::new();
+        while stream.next(&mut block) {
+            for &symbol in &block {
+                match character(symbol) {
+                    Some(c) => {
+                        if characters < longest {
+                            word.push(c);
+                        }
+                        characters += 1;
+                    }
+                    None => {
+                        if (1..=longest).contains(&characters) {
+                            take(&word);
+                        }
+                        word.clear();
+                        characters = 0;
+                    }
                 }
             }
         }
-        Ok(())
     }
 
-    fn words(&self, text: &str) -> Result<PreTokenizedString> {
-        let mut words = self
-            .tokenizer
-            .get_added_vocabulary()
-            .extract_and_normalize(self.tokenizer.get_normalizer(), text);
-        if let Some(pre_tokenizer) = self.tokenizer.get_pre_tokenizer() {
-            pre_tokenizer
-                .pre_tokenize(&mut words)
-                .map_err(unexpected("cutting text into words"))?;
-        }
-        Ok(words)
-    }
-
-    /// `text` in pieces whose ids, one after the other, are those of the whole.
-    fn pieces<'a>(&self, text: &'a str) -> impl Iterator<Item = &'a str> {
-        let size = if self.divisible {
-            PIECE_BYTES
-        } else {
-            usize::MAX
-        };
-        let mut rest = Some(text);
-        std::iter::from_fn(move || {
-            let text = rest.take()?;
-            match cut(text, size) {
-                Some(at) => {
-                    let (piece, behind) = text.split_at(at);
-                    rest = Some(behind);
-                    Some(piece)
-                }
-                None => Some(text),
-            }
-        })
+    fn stream<'a>(&'a self, text: &'a str) -> Stream<TextSource<'a>> {
+        let normalization = self.normalization.iter().map(|n| n.step());
+        let added = self.added_normalized.iter();
+        let added =
+            added.map(|tokens| -> Box<dyn Step> { Box::new(FindAdded::new(Arc::clone(tokens))) });
+        let splitting = self.splitting.iter().map(|s| s.step());
+        Stream::new(
+            TextSource::new(text, self.added.as_ref()),
+            normalization.chain(added).chain(splitting),
+        )
     }
 }
 
-/// The first place from byte `from` on where whitespace begins. Only the characters that every normalizer here takes
-/// for whitespace count; some drop the rarer ones as control characters.
-fn cut(text: &str, from: usize) -> Option<usize> {
-    let bytes = text.as_bytes();
-    (from.max(1)..bytes.len()).find(|&at| {
-        matches!(bytes[at], b' ' | b'\t' | b'\n' | b'\r')
-            && text[..at]
-                .chars()
-                .next_back()
-                .is_some_and(|before| !before.is_whitespace())
-    })
+/// The ids of a text, which are worked out as they are asked for.
+pub(super) struct Ids<'a> {
+    stream: Stream<TextSource<'a>>,
+    words: Words<'a>,
+    block: Vec<u32>,
+    /// Those that are there and weren't taken out.
+    pub(super) ids: Vec<u32>,
+    ended: bool,
 }
 
-/// Whether the pieces of a text that [`cut`] makes have the ids of the whole text. It holds where
-/// - the normalizer treats what stands on both sides of whitespace apart (Unicode's canonical forms never reach over
-///   it) and puts nothing at a text's start or end,
-/// - words end at whitespace. Byte-level words may hold the whitespace before them, and a run of whitespace is cut
-///   with regard to what follows, so the run must reach the pre-tokenizer as it is in the text: a normalizer that
-///   drops characters could join two runs,
-/// - no added token holds whitespace, takes whitespace behind it, or is matched after normalisation.
-fn is_divisible(
-    normalizer: Option<&NormalizerWrapper>,
-    pre_tokenizer: Option<&PreTokenizerWrapper>,
-    added_tokens: &[AddedToken],
-) -> bool {
-    fn keeps_characters(normalizer: &NormalizerWrapper) -> bool {
-        use NormalizerWrapper as N;
-        match normalizer {
-            N::Lowercase(_) | N::NFC(_) | N::NFD(_) => true,
-            N::Sequence(sequence) => sequence.as_ref().iter().all(keeps_characters),
-            _ => false,
+impl Ids<'_> {
+    /// Works out some more ids, if not always at once; false where the text has no more.
+    pub(super) fn more(&mut self) -> Result<bool> {
+        self.ended = self.ended || !self.stream.next(&mut self.block);
+        if !self.ended {
+            self.words.take(&self.block, &mut self.ids)?;
         }
+        Ok(!self.ended)
     }
-    fn is_local(normalizer: &NormalizerWrapper) -> bool {
-        use NormalizerWrapper as N;
-        match normalizer {
-            N::BertNormalizer(_) | N::StripAccents(_) => true,
-            N::Sequence(sequence) => sequence.as_ref().iter().all(is_local),
-            other => keeps_characters(other),
-        }
+
+    /// Works out ids until there are `enough`, or all; whether there are enough.
+    pub(super) fn until(&mut self, enough: usize) -> Result<bool> {
+        while self.ids.len() < enough && self.more()? {}
+        Ok(self.ids.len() >= enough)
     }
-    let by_words = match pre_tokenizer {
-        Some(
-            PreTokenizerWrapper::WhitespaceSplit(_)
-            | PreTokenizerWrapper::BertPreTokenizer(_)
-            | PreTokenizerWrapper::Whitespace(_),
-        ) => normalizer.is_none_or(is_local),
-        Some(PreTokenizerWrapper::ByteLevel(byte_level)) => {
-            byte_level.use_regex
-                && !byte_level.add_prefix_space
-                && normalizer.is_none_or(keeps_characters)
-        }
-        _ => false,
-    };
-    by_words
-        && added_tokens.iter().all(|token| {
-            !token.rstrip && !token.normalized && !token.content.contains(char::is_whitespace)
-        })
 }

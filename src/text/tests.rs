@@ -535,6 +535,27 @@ fn windows_of_a_short_and_an_empty_text_are_one() {
 }
 
 #[test]
+fn a_second_text_no_longer_than_the_stride_beside_a_long_first_is_one_window() {
+    let tokenizer = word_level();
+    let long = "the cat sat on the mat";
+    for (second, stride) in [
+        ("", 0),
+        ("", 3),
+        ("a", 1),
+        ("a", 3),
+        ("a dog", 2),
+        ("a dog", 3),
+    ] {
+        let windows = tokenizer
+            .encode_windows(long, Some(second), 10, stride)
+            .unwrap();
+        assert_eq!(windows.len(), 1, "'{second}' with a stride of {stride}");
+        let whole = tokenizer.encode(long, Some(second), 10).unwrap();
+        assert_eq!(windows[0], whole);
+    }
+}
+
+#[test]
 fn windows_of_a_pair_hold_the_first_text_and_part_of_the_second() {
     let tokenizer = word_level();
     let windows = |a, b, max_length, stride| -> Vec<Encoding> {

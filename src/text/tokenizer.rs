@@ -105,15 +105,15 @@ impl Tokenizer {
             };
         // Words are cut by what will encode, with a model that isn't asked yet.
         let cutter = Pipeline::new(
-            WordLevel::default().into(),
+            ModelWrapper::from(WordLevel::default()),
             normalizer.clone(),
             Some(pre_tokenizer.clone()),
             pipeline::special_tokens(),
         )?;
         let words = word_counts::count_words(&texts, &cutter)?;
         let model = match options.kind {
-            TokenizerKind::WordLevel => word_level::learn(words, options)?,
-            TokenizerKind::WordPiece => wordpiece_trainer::learn(words, options)?,
+            TokenizerKind::WordLevel => word_level::learn(words, options)?.into(),
+            TokenizerKind::WordPiece => wordpiece_trainer::learn(words, options)?.into(),
             TokenizerKind::ByteLevelBpe => byte_level_bpe::learn(words, options)?,
         };
         Tokenizer::from_pipeline(Pipeline::new(

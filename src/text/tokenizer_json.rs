@@ -20,10 +20,10 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::punctuation::Punctuation;
 use tokenizers::pre_tokenizers::whitespace::{Whitespace, WhitespaceSplit};
-use tokenizers::{AddedToken, Model, ModelWrapper, SplitDelimiterBehavior};
+use tokenizers::{AddedToken, Model, SplitDelimiterBehavior};
 
 use super::BertNormalization;
-use super::pipeline::{Pipeline, bert_normalizer, unexpected};
+use super::pipeline::{ModelParts, Pipeline, bert_normalizer, unexpected};
 use crate::error::{Error, Result};
 
 /// The largest file that is read, in bytes: vocabularies of half a million tokens are under 20 MB.
@@ -98,7 +98,7 @@ pub(super) fn read(json: &[u8]) -> Result<Pipeline> {
     }
     for token in &added {
         check_id(&token.content, token.id)?;
-        if let Some(other) = model.id_to_token(token.id)
+        if let Some(other) = model.model.id_to_token(token.id)
             && other != token.content
         {
             return Err(Error::Format(format!(
@@ -478,7 +478,7 @@ impl<'de> Deserialize<'de> for MergeFile {
 
 // --- From plain data to the crate's model. ---
 
-fn model(file: ModelFile) -> Result<ModelWrapper> {
+fn model(file: ModelFile) -> Result<ModelParts> {
     let kind = file.kind.as_str();
     if !["WordLevel", "WordPiece", "BPE"].contains(&kind) {
         return Err(unsupported("model", kind));
@@ -503,7 +503,8 @@ fn model(file: ModelFile) -> Result<ModelWrapper> {
             Some(token)
         }
     };
-    Ok(match kind {
+    let mut ids_of_merges = Vec::new();
+    let model = match kind {
         "WordLevel" => WordLevel::builder()
             .vocab(vocab)
             .unk_token(unk_token.unwrap_or_default())
@@ -538,7 +539,7 @@ fn model(file: ModelFile) -> Result<ModelWrapper> {
                 .into_iter()
                 .map(|merge| (merge.0, merge.1))
                 .collect();
-            check_merges(&merges, &vocab, &prefix)?;
+            ids_of_merges = check_merges(&merges, &vocab, &prefix)?;
             let mut builder = BPE::builder()
                 .vocab_and_merges(vocab, merges)
                 // The crate's cache is one for each thread and never shrinks.
@@ -560,6 +561,10 @@ fn model(file: ModelFile) -> Result<ModelWrapper> {
                 .map_err(unexpected("building the BPE model"))?
                 .into()
         }
+    };
+    Ok(ModelParts {
+        model,
+        merges: ids_of_merges,
     })
 }
 
@@ -577,28 +582,30 @@ fn check_vocab(vocab: &Vocab) -> Result<()> {
 }
 
 /// The crate takes for granted that both sides of a merge and its result are tokens, and would panic on some merges
-/// that aren't so.
-fn check_merges(merges: &[(String, String)], vocab: &Vocab, prefix: &str) -> Result<()> {
+/// that aren't so. Gives the ids of both and of the result.
+fn check_merges(
+    merges: &[(String, String)],
+    vocab: &Vocab,
+    prefix: &str,
+) -> Result<Vec<(u32, u32, u32)>> {
     let mut merged = String::new();
+    let mut ids = Vec::with_capacity(merges.len());
     for (left, right) in merges {
         merged.clear();
         merged.push_str(left);
-        let known = match right.get(prefix.len()..) {
-            Some(rest) => {
-                merged.push_str(rest);
-                [left, right, &merged]
-                    .into_iter()
-                    .all(|token| vocab.contains_key(token))
-            }
-            None => false,
-        };
-        if !known {
+        let known = right.get(prefix.len()..).and_then(|rest| {
+            merged.push_str(rest);
+            let id = |token: &str| vocab.get(token).copied();
+            Some((id(left)?, id(right)?, id(&merged)?))
+        });
+        let Some(known) = known else {
             return Err(Error::Format(format!(
                 "tokenizer.json merges '{}' and '{}', but its vocabulary doesn't have both and what they make.",
                 shown(left),
                 shown(right)
             )));
-        }
+        };
+        ids.push(known);
     }
-    Ok(())
+    Ok(ids)
 }

@@ -1,5 +1,6 @@
 //! BERT's `vocab.txt`.
 
+use tokenizers::ModelWrapper;
 use tokenizers::models::bpe::Vocab;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
@@ -50,7 +51,7 @@ pub(super) fn read(vocab: &[u8], options: &BertNormalization) -> Result<Pipeline
         .build()
         .map_err(unexpected("building the WordPiece model"))?;
     Pipeline::new(
-        model.into(),
+        ModelWrapper::from(model),
         Some(bert_normalizer(options)),
         Some(BertPreTokenizer.into()),
         special,

@@ -24,13 +24,11 @@ pub(super) fn count_words(texts: &[&str], pipeline: &Pipeline) -> Result<Vec<(St
             let mut counts = Counts::default();
             for text in texts {
                 let mut counted = Ok(());
-                pipeline.each_word(text, |word| {
-                    let is_word = word.chars().nth(MAX_WORD_CHARS).is_none()
-                        && !SPECIAL_TOKENS.contains(&word);
-                    if is_word && counted.is_ok() {
+                pipeline.each_word(text, MAX_WORD_CHARS, |word| {
+                    if counted.is_ok() && !SPECIAL_TOKENS.contains(&word) {
                         counted = counts.add(word, 1);
                     }
-                })?;
+                });
                 counted?;
             }
             Ok(counts)

@@ -1,11 +1,11 @@
 //! A model's loss and metrics on labelled examples.
 
-use super::loss::{CrossEntropy, argmax};
+use super::loss::{CrossEntropy, Objective, argmax, probability, reaches};
 use crate::classifier::Classifier;
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, Dataset, Targets};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::metrics::{ClassificationMetrics, ConfusionMatrix};
+use crate::metrics::{ConfusionMatrix, LabelCounts, Metrics, RegressionMetrics};
 use crate::model::{Model, Parameters};
 use crate::predict::{TEXTS_AT_ONCE, check_finite};
 use crate::threads;
@@ -15,8 +15,8 @@ use crate::threads;
 pub struct EncodedDataset {
     /// Each example's tokens.
     pub sequences: Batch,
-    /// Each example's class.
-    pub labels: Vec<u32>,
+    /// What each example asks for.
+    pub targets: Targets,
     /// Examples whose text was shortened to the maximum length.
     pub truncated: usize,
 }
@@ -35,7 +35,8 @@ impl EncodedDataset {
             ));
         }
         classifier.check_pairs(dataset.examples().iter().any(|e| e.pair.is_some()))?;
-        let labels = classifier.labels().classes_of(dataset)?;
+        let problem = classifier.model().config.problem_type;
+        let targets = classifier.labels().targets_of(dataset, problem)?;
         let examples = dataset.examples().iter();
         let texts = memory::collected(
             examples.map(|example| Ok((example.text.as_str(), example.pair.as_deref()))),
@@ -51,19 +52,19 @@ impl EncodedDataset {
         }
         Ok(EncodedDataset {
             sequences,
-            labels,
+            targets,
             truncated,
         })
     }
 
     /// Examples.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.targets.len()
     }
 
     /// Never: an empty data set is refused.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.targets.is_empty()
     }
 }
 
@@ -72,32 +73,65 @@ impl EncodedDataset {
 pub struct Evaluation {
     /// Examples.
     pub examples: usize,
-    /// Mean cross entropy, without class weights and label smoothing.
+    /// The problem's mean loss, without class weights and label smoothing.
     pub loss: f64,
-    /// Accuracy, F1, Matthews correlation and each class's precision, recall and F1.
-    pub metrics: ClassificationMetrics,
-    /// How often each class was taken for each.
-    pub confusion: ConfusionMatrix,
+    /// The problem's metrics.
+    pub metrics: Metrics,
 }
 
-/// Evaluates one whole set of parameters, without dropout.
+/// Evaluates one whole set of parameters, without dropout. `threshold` is the probability from which on a label counts as
+/// predicted (multi-label).
 pub fn evaluate(
     model: &Model,
     parameters: &Parameters,
     data: &EncodedDataset,
+    threshold: f64,
 ) -> Result<Evaluation> {
-    let num_labels = model.config.num_labels;
     let logits = threads::run(|| model.logits_of_all(parameters, &data.sequences))??;
     check_finite(&logits)?;
-    let loss = CrossEntropy::default().of(&logits, &data.labels, num_labels, 1.0);
-    let mut confusion = ConfusionMatrix::new(num_labels);
-    for (row, &label) in logits.chunks(num_labels).zip(&data.labels) {
-        confusion.add(label, argmax(row) as u32)?;
-    }
+    let objective = Objective {
+        targets: &data.targets,
+        cross_entropy: &CrossEntropy::default(),
+        threshold,
+        num_labels: model.config.num_labels,
+    };
+    let all: Vec<usize> = (0..data.len()).collect();
+    let loss = objective.of(&all, &logits, 1.0);
     Ok(Evaluation {
         examples: data.len(),
         loss: loss.sum / data.len() as f64,
-        metrics: confusion.metrics(),
-        confusion,
+        metrics: metrics_of(&data.targets, &logits, model.config.num_labels, threshold)?,
     })
+}
+
+/// The metrics of the problem that `targets` are of, for the logits [examples, num_labels].
+fn metrics_of(
+    targets: &Targets,
+    logits: &[f32],
+    num_labels: usize,
+    threshold: f64,
+) -> Result<Metrics> {
+    let rows = logits.chunks(num_labels);
+    match targets {
+        Targets::Classes(classes) => {
+            let mut confusion = ConfusionMatrix::new(num_labels);
+            for (row, &class) in rows.zip(classes) {
+                confusion.add(class, argmax(row) as u32)?;
+            }
+            Ok(Metrics::SingleLabel(confusion.metrics(), confusion))
+        }
+        Targets::Labels(lists) => {
+            let mut counts = LabelCounts::new(num_labels);
+            for (row, list) in rows.zip(lists) {
+                let is_predicted =
+                    |(id, &logit)| reaches(probability(logit), threshold).then_some(id);
+                let predicted: Vec<u32> = (0..).zip(row).filter_map(is_predicted).collect();
+                counts.add(list, &predicted)?;
+            }
+            Ok(Metrics::MultiLabel(counts.metrics()))
+        }
+        Targets::Values { values, width } => Ok(Metrics::Regression(RegressionMetrics::of(
+            values, logits, *width,
+        ))),
+    }
 }

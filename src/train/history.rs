@@ -1,7 +1,7 @@
 //! The course of a training run as JSON Lines: a line for each step and each evaluation, written as they happen.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -15,17 +15,56 @@ use crate::error::{Error, Result};
 pub struct History {
     file: File,
     path: PathBuf,
+    /// Bytes written; `None` while the file still has what it held before.
+    length: Option<u64>,
 }
 
 impl History {
-    /// Creates or empties the file.
+    /// Opens the file, or creates it. What it holds is replaced with the first line, unless the run goes on with it.
     pub fn create(path: &Path) -> Result<History> {
-        let file =
-            File::create(path).map_err(|error| Error::io("create the history", path, &error))?;
+        // Reading too: a run that goes on looks at what is there.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(|error| Error::io("create the history", path, &error))?;
         Ok(History {
             file,
             path: path.to_path_buf(),
+            length: None,
         })
+    }
+
+    /// Bytes written.
+    pub fn length(&self) -> u64 {
+        self.length.unwrap_or(0)
+    }
+
+    /// Goes on after the first `length` bytes, which the run wrote before it was interrupted; what came after them is
+    /// written again. A file that can't be the run's is replaced.
+    pub fn resume(&mut self, length: u64) -> Result<()> {
+        let fail = |error: std::io::Error| Error::io("read the history", &self.path, &error);
+        let mut last = [0];
+        let is_ours = length > 0
+            && self.file.metadata().map_err(fail)?.len() >= length
+            && self.file.seek(SeekFrom::Start(length - 1)).is_ok()
+            && self.file.read_exact(&mut last).is_ok()
+            && last == *b"\n";
+        self.start(if is_ours { length } else { 0 })
+    }
+
+    /// Writing begins at `length`, and nothing comes after it.
+    fn start(&mut self, length: u64) -> Result<()> {
+        let fail = |error: std::io::Error| Error::io("write the history to", &self.path, &error);
+        // A pipe or a terminal has no length.
+        if self.file.metadata().map_err(fail)?.is_file() {
+            self.file.set_len(length).map_err(fail)?;
+            self.file.seek(SeekFrom::Start(length)).map_err(fail)?;
+        }
+        self.length = Some(length);
+        Ok(())
     }
 
     /// One optimizer step.
@@ -43,26 +82,47 @@ impl History {
         }))
     }
 
-    /// One evaluation after step `step`.
+    /// One evaluation after step `step`, with the metrics that its problem has.
     pub fn evaluation(&mut self, step: u64, epoch: u32, evaluation: &Evaluation) -> Result<()> {
-        self.line(&json!({
+        let mut line = json!({
             "event": "evaluation",
             "step": step,
             "epoch": epoch,
             "loss": evaluation.loss,
-            "accuracy": evaluation.metrics.accuracy,
-            "f1_macro": evaluation.metrics.f1_macro,
-            "f1_weighted": evaluation.metrics.f1_weighted,
-            "matthews": evaluation.metrics.matthews,
-            "examples": evaluation.examples,
-        }))
+        });
+        let scores = evaluation.metrics.scores();
+        for (name, score) in [
+            ("accuracy", scores.accuracy),
+            ("f1_micro", scores.f1_micro),
+            ("f1_macro", scores.f1_macro),
+            ("f1_weighted", scores.f1_weighted),
+            ("matthews", scores.matthews),
+            ("mse", scores.mse),
+            ("pearson", scores.pearson),
+            ("spearman", scores.spearman),
+        ] {
+            if !score.is_nan() {
+                line[name] = json!(score);
+            }
+        }
+        line["examples"] = json!(evaluation.examples);
+        self.line(&line)
     }
 
     fn line(&mut self, value: &serde_json::Value) -> Result<()> {
         // One write a line: a reader never sees half of one.
         let line = format!("{value}\n");
+        let length = match self.length {
+            Some(length) => length,
+            None => {
+                self.start(0)?;
+                0
+            }
+        };
         self.file
             .write_all(line.as_bytes())
-            .map_err(|error| Error::io("write the history to", &self.path, &error))
+            .map_err(|error| Error::io("write the history to", &self.path, &error))?;
+        self.length = Some(length + line.len() as u64);
+        Ok(())
     }
 }

@@ -1,11 +1,14 @@
-//! The loss and its derivative by the logits, in float64 on the host: a few numbers an example.
+//! The loss of each kind of problem and its derivative by the logits, in float64 on the host: a few numbers an example.
+
+use crate::data::Targets;
 
 /// A loss over one batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchLoss {
     /// Summed over the examples.
     pub sum: f64,
-    /// Examples whose highest logit is their label's.
+    /// Examples that the model has right: whose highest logit is their class's, or whose labels are exactly those that
+    /// reach the threshold. 0 for regression, which has no right and wrong.
     pub correct: usize,
     /// The derivative of `sum` · `weight` by each logit.
     pub derivative: Vec<f32>,
@@ -71,6 +74,116 @@ impl CrossEntropy {
     }
 }
 
+/// What a model is trained for on a set of examples.
+#[derive(Debug, Clone, Copy)]
+pub struct Objective<'a> {
+    /// What the examples ask for.
+    pub targets: &'a Targets,
+    /// What cross entropy makes of a class; of no account for other problems.
+    pub cross_entropy: &'a CrossEntropy,
+    /// The probability from which on a label counts as predicted (multi-label).
+    pub threshold: f64,
+    /// Logits an example.
+    pub num_labels: usize,
+}
+
+impl Objective<'_> {
+    /// How much `example` weighs: the mean loss divides by the sum of these. 1 but for class weights.
+    pub fn weight(&self, example: usize) -> f64 {
+        match self.targets {
+            Targets::Classes(classes) => self.cross_entropy.weight(classes[example]),
+            Targets::Labels(_) | Targets::Values { .. } => 1.0,
+        }
+    }
+
+    /// The loss of the logits [examples, num_labels] of `examples`. `factor` scales the derivative: 1 / (the sum of the
+    /// examples' weights in the whole step) makes it the mean's.
+    pub fn of(&self, examples: &[usize], logits: &[f32], factor: f64) -> BatchLoss {
+        match self.targets.select(examples) {
+            Targets::Classes(classes) => {
+                self.cross_entropy
+                    .of(logits, &classes, self.num_labels, factor)
+            }
+            Targets::Labels(lists) => {
+                binary_cross_entropy(logits, &lists, self.num_labels, self.threshold, factor)
+            }
+            Targets::Values { values, .. } => {
+                squared_error(logits, &values, self.num_labels, factor)
+            }
+        }
+    }
+}
+
+/// Binary cross entropy of the logits' sigmoids (`torch.nn.functional.binary_cross_entropy_with_logits`): summed over the
+/// examples, the mean over each one's labels. `labels` has each example's label ids, ascending.
+pub fn binary_cross_entropy(
+    logits: &[f32],
+    labels: &[Vec<u32>],
+    num_labels: usize,
+    threshold: f64,
+    factor: f64,
+) -> BatchLoss {
+    let mut loss = BatchLoss {
+        sum: 0.0,
+        correct: 0,
+        derivative: vec![0f32; logits.len()],
+    };
+    let share = 1.0 / num_labels as f64;
+    for ((row, derivative), list) in logits
+        .chunks(num_labels)
+        .zip(loss.derivative.chunks_mut(num_labels))
+        .zip(labels)
+    {
+        let mut list = list.iter().copied().peekable();
+        let mut is_right = true;
+        for (id, (out, &logit)) in (0u32..).zip(derivative.iter_mut().zip(row)) {
+            let has_label = list.next_if_eq(&id).is_some();
+            let (x, y) = (f64::from(logit), f64::from(u8::from(has_label)));
+            // -y ln σ(x) - (1 - y) ln (1 - σ(x)), without overflow.
+            loss.sum += share * (x.max(0.0) - x * y + (-x.abs()).exp().ln_1p());
+            *out = ((sigmoid(x) - y) * share * factor) as f32;
+            is_right &= has_label == reaches(probability(logit), threshold);
+        }
+        loss.correct += usize::from(is_right);
+    }
+    loss
+}
+
+/// Squared error (`torch.nn.functional.mse_loss`): summed over the examples, the mean over each one's `width` numbers.
+pub fn squared_error(outputs: &[f32], targets: &[f32], width: usize, factor: f64) -> BatchLoss {
+    let share = 1.0 / width as f64;
+    let mut sum = 0.0;
+    let derivative = outputs
+        .iter()
+        .zip(targets)
+        .map(|(&output, &target)| {
+            let difference = f64::from(output) - f64::from(target);
+            sum += share * difference * difference;
+            (2.0 * difference * share * factor) as f32
+        })
+        .collect();
+    BatchLoss {
+        sum,
+        correct: 0,
+        derivative,
+    }
+}
+
+/// 1 / (1 + exp(-x)).
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// A label's probability by its logit (multi-label).
+pub fn probability(logit: f32) -> f32 {
+    sigmoid(f64::from(logit)) as f32
+}
+
+/// Whether a label of that probability counts as predicted.
+pub fn reaches(probability: f32, threshold: f64) -> bool {
+    f64::from(probability) >= threshold
+}
+
 /// ln Σ exp(x), without overflow. NaN where an input is NaN.
 fn log_sum_exp(row: &[f32]) -> f64 {
     let highest = row
@@ -103,9 +216,9 @@ pub fn argmax(row: &[f32]) -> usize {
 mod tests {
     use super::*;
 
-    /// `cross_entropy` of PyTorch, from tests/fixtures/golden/tasks.json.
+    /// Every loss of tests/fixtures/golden/tasks.json.
     #[test]
-    fn cross_entropy_and_its_derivative_are_those_of_pytorch() {
+    fn losses_and_their_derivatives_are_those_of_pytorch() {
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/fixtures/golden/tasks.json"
@@ -115,11 +228,8 @@ mod tests {
         let mut seen = 0;
         for case in golden["losses"].as_array().unwrap() {
             let name = case["name"].as_str().unwrap();
-            if !name.starts_with("cross_entropy") {
-                continue;
-            }
             seen += 1;
-            let options = CrossEntropy {
+            let cross_entropy = CrossEntropy {
                 class_weights: case["class_weights"]
                     .as_array()
                     .map(|weights| weights.iter().map(|w| w.as_f64().unwrap()).collect())
@@ -135,14 +245,41 @@ mod tests {
                     .collect()
             };
             let logits: Vec<f32> = matrix("logits").iter().map(|&v| v as f32).collect();
-            let labels: Vec<u32> = case["labels"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|v| v.as_u64().unwrap() as u32)
-                .collect();
-            let examples: f64 = labels.iter().map(|&label| options.weight(label)).sum();
-            let loss = options.of(&logits, &labels, 4, 1.0 / examples);
+            let num_labels = logits.len() / 6;
+            let targets = match name {
+                _ if name.starts_with("cross_entropy") => Targets::Classes(
+                    case["labels"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .map(|v| v.as_u64().unwrap() as u32)
+                        .collect(),
+                ),
+                _ if name.starts_with("binary_cross_entropy_with_logits") => {
+                    let list = |row: &[f64]| {
+                        let has = |(id, &value): (u32, &f64)| (value == 1.0).then_some(id);
+                        (0..).zip(row).filter_map(has).collect()
+                    };
+                    Targets::Labels(matrix("labels").chunks(4).map(list).collect())
+                }
+                _ => Targets::Values {
+                    values: matrix("labels").iter().map(|&v| v as f32).collect(),
+                    width: num_labels,
+                },
+            };
+            let objective = Objective {
+                targets: &targets,
+                cross_entropy: &cross_entropy,
+                threshold: 0.5,
+                num_labels,
+            };
+            // In two parts, as gradient accumulation has it: each example weighs the same.
+            let examples: f64 = (0..6).map(|example| objective.weight(example)).sum();
+            let cut = 2 * num_labels;
+            let mut loss = objective.of(&[0, 1], &logits[..cut], 1.0 / examples);
+            let rest = objective.of(&[2, 3, 4, 5], &logits[cut..], 1.0 / examples);
+            loss.sum += rest.sum;
+            loss.derivative.extend(rest.derivative);
             let tolerance = if name.contains("large") { 1e-5 } else { 1e-6 };
             let expected = case["loss"].as_f64().unwrap();
             let difference = (loss.sum / examples - expected).abs();
@@ -154,7 +291,21 @@ mod tests {
                 assert!((f64::from(*got) - want).abs() < tolerance, "{name}");
             }
         }
-        assert_eq!(seen, 5);
+        assert_eq!(seen, 9);
+    }
+
+    #[test]
+    fn labels_are_right_where_all_of_them_are() {
+        let logits = [2.0, -2.0, 2.0, 2.0, -2.0, -2.0];
+        let loss = |lists: [&[u32]; 3], threshold: f64| {
+            let lists = lists.map(<[u32]>::to_vec);
+            binary_cross_entropy(&logits, &lists, 2, threshold, 1.0).correct
+        };
+        assert_eq!(loss([&[0], &[0, 1], &[]], 0.5), 3);
+        assert_eq!(loss([&[0], &[0], &[0]], 0.5), 1);
+        // Of probability 0.88.
+        assert_eq!(loss([&[0], &[0, 1], &[]], 0.9), 1);
+        assert!(reaches(0.5, 0.5) && !reaches(0.499_999, 0.5));
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! Training and evaluation: options, loss, optimizer, schedule, the trainer.
 
+mod checkpoint;
+mod checkpoint_folder;
 mod evaluate;
 mod history;
 pub mod loss;
 pub mod optimizer;
 mod options;
 mod plan;
+mod resume;
 pub mod schedule;
 mod trainer;
 
+pub use checkpoint_folder::CheckpointOptions;
 pub use evaluate::{EncodedDataset, Evaluation, evaluate};
 pub use options::{Metric, TrainOptions};
 pub use schedule::ScheduleKind;
-pub use trainer::{EpochReport, Event, Progress, StepReport, StopReason, TrainReport, Trainer};
+pub use trainer::{
+    EpochReport, Event, Progress, Resumed, StepReport, StopReason, TrainReport, Trainer,
+};

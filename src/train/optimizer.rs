@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::memory;
-use crate::model::{Gradients, ParameterTable};
+use crate::model::{Gradients, ParameterTable, Values};
 
 /// Numbers that one task works on: sums go by these blocks, so that they don't depend on the number of threads.
 const BLOCK: usize = 16_384;
@@ -90,11 +90,32 @@ impl AdamW {
         })
     }
 
+    /// The first and the second moments, in the table's order; empty where a parameter is frozen.
+    pub fn moments(&self) -> (&[Vec<f32>], &[Vec<f32>]) {
+        (&self.first_moments, &self.second_moments)
+    }
+
+    /// Goes on after `step` steps with the moments that they left, of the same lengths as the present ones.
+    pub fn resume(&mut self, step: u64, first: Vec<Vec<f32>>, second: Vec<Vec<f32>>) {
+        debug_assert!(
+            [
+                (&first, &self.first_moments),
+                (&second, &self.second_moments)
+            ]
+            .iter()
+            .all(|(new, old)| new.iter().map(Vec::len).eq(old.iter().map(Vec::len)))
+        );
+        self.step = step;
+        self.first_moments = first;
+        self.second_moments = second;
+    }
+
     /// One update of `values`, written to `updated`: every parameter decays and moves by its moments, also where its
-    /// gradient is zero. The gradients are multiplied with `gradient_scale` first (clipping).
+    /// gradient is zero. The gradients are multiplied with `gradient_scale` first (clipping). What is frozen isn't
+    /// looked at: `updated` needs no memory for it.
     pub fn update(
         &mut self,
-        values: &[Vec<f32>],
+        values: &[Values],
         updated: &mut [Vec<f32>],
         gradients: &Gradients,
         learning_rate: f64,
@@ -116,7 +137,6 @@ impl AdamW {
         for (index, (values, updated)) in values.iter().zip(updated).enumerate() {
             let group = self.groups[index];
             if group.is_frozen {
-                updated.copy_from_slice(values);
                 continue;
             }
             let learning_rate = learning_rate * group.rate_factor;
@@ -176,8 +196,12 @@ pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use candle_core::Device;
+
     use super::*;
-    use crate::model::{BertConfig, ParameterTable};
+    use crate::model::{BertConfig, ParameterTable, Parameters};
 
     fn small_table() -> ParameterTable {
         ParameterTable::new(&BertConfig {
@@ -207,13 +231,19 @@ mod tests {
         let fill = |value: f32| -> Vec<Vec<f32>> {
             table.specs.iter().map(|s| vec![value; s.len()]).collect()
         };
-        let mut values = fill(0.5);
+        let set = Parameters::from_host(fill(0.5), &table, &Device::Cpu).unwrap();
+        let mut values = set.host().unwrap().into_owned();
+        let frozen = values[table.embeddings.word].clone();
         let (mut m, mut v) = (0f64, 0f64);
         let mut expected = [0.5f64, 0.5];
         for (step, gradient) in [(1, 0.3f64), (2, 0.0)] {
             let mut updated = fill(f32::NAN);
+            updated[table.embeddings.word].clear();
             optimizer.update(&values, &mut updated, &fill(gradient as f32), 0.01, 0.5);
-            values = updated;
+            let next = Parameters::Host(values)
+                .with_updated(updated, &table)
+                .unwrap();
+            values = next.host().unwrap().into_owned();
             let g = gradient * 0.5;
             m = 0.9 * m + 0.1 * g;
             v = 0.999 * v + 0.001 * g * g;
@@ -227,7 +257,9 @@ mod tests {
         assert!((f64::from(weight) - expected[0]).abs() < 1e-6);
         assert!((f64::from(bias) - expected[1]).abs() < 1e-6);
         assert!(bias > weight);
-        assert!(values[table.embeddings.word].iter().all(|&v| v == 0.5));
+        // Shared, not copied.
+        assert!(Arc::ptr_eq(&values[table.embeddings.word], &frozen));
+        assert!(frozen.iter().all(|&v| v == 0.5));
         // Half the rate: half the way.
         let slower = values[table.layers[0].output.bias][0];
         assert!(

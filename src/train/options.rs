@@ -1,46 +1,98 @@
 //! What a training run is asked to do.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::checkpoint_folder::CheckpointOptions;
 use super::evaluate::Evaluation;
 use super::loss::CrossEntropy;
 use super::optimizer::{AdamWOptions, Group};
 use super::schedule::{Schedule, ScheduleKind};
 use crate::error::{Error, Result};
 use crate::model::parameters::Part;
-use crate::model::{BertConfig, Frozen, ParameterTable};
+use crate::model::{BertConfig, Frozen, Model, ParameterTable};
+use crate::problem::ProblemType;
 
 /// What decides which of two evaluations is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     /// The mean loss; lower is better.
     Loss,
-    /// The share of right answers.
+    /// The share of right answers; of multi-label examples, of those with all labels right and no other.
     Accuracy,
-    /// F1, averaged over the classes.
+    /// F1, averaged over the classes or labels.
     F1Macro,
-    /// F1, averaged over the examples.
+    /// F1, averaged over the classes or labels by their examples.
     F1Weighted,
-    /// Matthews correlation.
+    /// Matthews correlation (single-label).
     Matthews,
+    /// F1 of all decisions counted together (single-label: the accuracy).
+    F1Micro,
+    /// The mean squared error (regression); lower is better.
+    Mse,
+    /// Pearson's correlation (regression).
+    Pearson,
+    /// Spearman's correlation (regression).
+    Spearman,
 }
 
 impl Metric {
-    /// This metric of an evaluation.
+    /// The one that decides where none is chosen.
+    pub fn default_for(problem: ProblemType) -> Metric {
+        match problem {
+            ProblemType::SingleLabel => Metric::Accuracy,
+            ProblemType::MultiLabel => Metric::F1Micro,
+            ProblemType::Regression => Metric::Mse,
+        }
+    }
+
+    /// Whether evaluations of that problem have it.
+    pub fn fits(self, problem: ProblemType) -> bool {
+        match self {
+            Metric::Loss => true,
+            Metric::Matthews => problem == ProblemType::SingleLabel,
+            Metric::Accuracy | Metric::F1Micro | Metric::F1Macro | Metric::F1Weighted => {
+                problem != ProblemType::Regression
+            }
+            Metric::Mse | Metric::Pearson | Metric::Spearman => problem == ProblemType::Regression,
+        }
+    }
+
+    /// Its name in messages.
+    fn name(self) -> &'static str {
+        match self {
+            Metric::Loss => "the loss",
+            Metric::Accuracy => "the accuracy",
+            Metric::F1Macro => "the macro F1",
+            Metric::F1Weighted => "the weighted F1",
+            Metric::Matthews => "the Matthews correlation",
+            Metric::F1Micro => "the micro F1",
+            Metric::Mse => "the mean squared error",
+            Metric::Pearson => "Pearson's correlation",
+            Metric::Spearman => "Spearman's correlation",
+        }
+    }
+
+    /// This metric of an evaluation; NaN where the problem doesn't have it.
     pub fn of(self, evaluation: &Evaluation) -> f64 {
+        let scores = evaluation.metrics.scores();
         match self {
             Metric::Loss => evaluation.loss,
-            Metric::Accuracy => evaluation.metrics.accuracy,
-            Metric::F1Macro => evaluation.metrics.f1_macro,
-            Metric::F1Weighted => evaluation.metrics.f1_weighted,
-            Metric::Matthews => evaluation.metrics.matthews,
+            Metric::Accuracy => scores.accuracy,
+            Metric::F1Macro => scores.f1_macro,
+            Metric::F1Weighted => scores.f1_weighted,
+            Metric::Matthews => scores.matthews,
+            Metric::F1Micro => scores.f1_micro,
+            Metric::Mse => scores.mse,
+            Metric::Pearson => scores.pearson,
+            Metric::Spearman => scores.spearman,
         }
     }
 
     /// Whether `new` is better than `old`.
     pub fn is_better(self, new: f64, old: f64) -> bool {
         match self {
-            Metric::Loss => new < old,
+            Metric::Loss | Metric::Mse => new < old,
             _ => new > old,
         }
     }
@@ -73,7 +125,7 @@ pub struct TrainOptions {
     pub layer_learning_rate_decay: f64,
     /// What stays as it is.
     pub frozen: Frozen,
-    /// The training loss's class weights and label smoothing.
+    /// The training loss's class weights and label smoothing (single-label).
     pub cross_entropy: CrossEntropy,
     /// Gradients are scaled down to this global norm; 0 turns that off.
     pub max_grad_norm: f64,
@@ -87,8 +139,11 @@ pub struct TrainOptions {
     pub group_by_length: bool,
     /// In [`Trainer::train`](super::Trainer::train): evaluate every so many steps too; 0 only after each epoch.
     pub eval_steps: u64,
-    /// Which evaluation is the best.
-    pub metric: Metric,
+    /// Which evaluation is the best; `None` takes [`Metric::default_for`] the model's problem.
+    pub metric: Option<Metric>,
+    /// The probability from which on a label counts as predicted, in evaluations and in the training accuracy
+    /// (multi-label).
+    pub threshold: f64,
     /// Whether `train` ends with the best evaluation's weights instead of the last step's.
     pub restore_best: bool,
     /// `train` ends after so many evaluations in a row that were no better than the best; 0 never.
@@ -97,6 +152,8 @@ pub struct TrainOptions {
     pub best_model_path: Option<PathBuf>,
     /// A file that gets a line of JSON for each step and each evaluation; what it held before is replaced.
     pub history_path: Option<PathBuf>,
+    /// Where and when `train` makes checkpoints, and from where it takes up an interrupted run.
+    pub checkpoints: Option<CheckpointOptions>,
 }
 
 impl Default for TrainOptions {
@@ -124,11 +181,13 @@ impl Default for TrainOptions {
             warmup_ratio: 0.1,
             group_by_length: true,
             eval_steps: 0,
-            metric: Metric::Accuracy,
+            metric: None,
+            threshold: 0.5,
             restore_best: true,
             early_stopping_patience: 0,
             best_model_path: None,
             history_path: None,
+            checkpoints: None,
         }
     }
 }
@@ -146,7 +205,9 @@ impl TrainOptions {
                 1_000_000,
             ),
         ];
-        for (name, value, least, most) in whole {
+        let keep = self.checkpoints.iter().map(|c| c.keep as u64);
+        let keep = keep.map(|keep| ("checkpoint_keep", keep, 1, 1_000_000));
+        for (name, value, least, most) in whole.into_iter().chain(keep) {
             if !(least..=most).contains(&value) {
                 return Err(Error::InvalidArgument(format!(
                     "{name} is {value}; it must be between {least} and {most}."
@@ -174,8 +235,11 @@ impl TrainOptions {
             ),
             ("max_grad_norm", self.max_grad_norm, 0.0, 1e30),
             ("warmup_ratio", self.warmup_ratio, 0.0, 1.0),
+            ("threshold", self.threshold, 0.0, 1.0),
         ];
-        for (name, value, least, most) in reals {
+        let minutes = self.checkpoints.iter().map(|c| c.minutes);
+        let minutes = minutes.map(|minutes| ("checkpoint_minutes", minutes, 0.0, 1e6));
+        for (name, value, least, most) in reals.into_iter().chain(minutes) {
             // NaN is in no range.
             if !(least..=most).contains(&value) {
                 return Err(Error::InvalidArgument(format!(
@@ -188,7 +252,31 @@ impl TrainOptions {
 
     /// What can only be said of the model that is to be trained.
     pub fn validate_for(&self, config: &BertConfig) -> Result<()> {
+        let problem = config.problem_type;
+        if let Some(metric) = self.metric
+            && !metric.fits(problem)
+        {
+            return Err(Error::InvalidArgument(format!(
+                "The metric is {}, which {problem} doesn't have; choose another, or none for its default.",
+                metric.name()
+            )));
+        }
         let weights = &self.cross_entropy.class_weights;
+        if problem != ProblemType::SingleLabel {
+            for (name, is_set) in [
+                ("class_weights are", !weights.is_empty()),
+                (
+                    "label_smoothing is",
+                    self.cross_entropy.label_smoothing > 0.0,
+                ),
+            ] {
+                if is_set {
+                    return Err(Error::InvalidArgument(format!(
+                        "{name} for single-label classification; this model's problem is {problem}."
+                    )));
+                }
+            }
+        }
         if !weights.is_empty() && weights.len() != config.num_labels {
             return Err(Error::InvalidArgument(format!(
                 "There are {} class_weights; this model has {} classes.",
@@ -210,6 +298,11 @@ impl TrainOptions {
         Ok(())
     }
 
+    /// What decides which evaluation is the best.
+    pub fn metric_for(&self, problem: ProblemType) -> Metric {
+        self.metric.unwrap_or(Metric::default_for(problem))
+    }
+
     /// How each parameter is trained.
     pub fn groups(&self, table: &ParameterTable) -> Vec<Group> {
         let layers = table.layers.len();
@@ -229,6 +322,105 @@ impl TrainOptions {
             };
         }
         groups
+    }
+
+    /// What of the options and of the model decides the numbers that a run computes, by name, as text.
+    pub fn plan(&self, model: &Model, total_steps: u64) -> BTreeMap<String, String> {
+        // Every field is named, so that a new one isn't forgotten.
+        let TrainOptions {
+            seed,
+            epochs,
+            batch_size,
+            gradient_accumulation_steps,
+            max_length,
+            learning_rate,
+            adamw:
+                AdamWOptions {
+                    beta1,
+                    beta2,
+                    epsilon,
+                },
+            weight_decay,
+            head_learning_rate,
+            layer_learning_rate_decay,
+            frozen: Frozen { embeddings, layers },
+            cross_entropy:
+                CrossEntropy {
+                    class_weights,
+                    label_smoothing,
+                },
+            max_grad_norm,
+            schedule,
+            warmup_steps: _,
+            warmup_ratio: _,
+            group_by_length,
+            eval_steps,
+            metric: _,
+            threshold,
+            restore_best,
+            early_stopping_patience,
+            best_model_path: _,
+            history_path: _,
+            checkpoints: _,
+        } = self;
+        let BertConfig {
+            num_attention_heads,
+            hidden_act,
+            hidden_dropout_prob,
+            attention_probs_dropout_prob,
+            classifier_dropout,
+            layer_norm_eps,
+            pad_token_id,
+            pooling,
+            problem_type,
+            // The others are in the shapes of the parameters.
+            ..
+        } = &model.config;
+        let warmup_steps = self.schedule(total_steps).warmup_steps;
+        let classifier_dropout = classifier_dropout.unwrap_or(*hidden_dropout_prob);
+        let plan: [(&str, &dyn std::fmt::Debug); 35] = [
+            ("seed", seed),
+            ("epochs", epochs),
+            ("total_steps", &total_steps),
+            ("batch_size", batch_size),
+            ("gradient_accumulation_steps", gradient_accumulation_steps),
+            ("max_length", max_length),
+            ("learning_rate", learning_rate),
+            ("adam_beta1", beta1),
+            ("adam_beta2", beta2),
+            ("adam_epsilon", epsilon),
+            ("weight_decay", weight_decay),
+            ("head_learning_rate", head_learning_rate),
+            ("layer_learning_rate_decay", layer_learning_rate_decay),
+            ("freeze_embeddings", embeddings),
+            ("freeze_layers", layers),
+            ("class_weights", class_weights),
+            ("label_smoothing", label_smoothing),
+            ("max_grad_norm", max_grad_norm),
+            ("schedule", schedule),
+            ("warmup_steps", &warmup_steps),
+            ("group_by_length", group_by_length),
+            ("eval_steps", eval_steps),
+            ("metric", &self.metric_for(*problem_type)),
+            ("threshold", threshold),
+            ("restore_best", restore_best),
+            ("early_stopping_patience", early_stopping_patience),
+            ("lora", &model.table.lora),
+            ("num_attention_heads", num_attention_heads),
+            ("hidden_act", hidden_act),
+            (
+                "dropout",
+                &(hidden_dropout_prob, attention_probs_dropout_prob),
+            ),
+            ("classifier_dropout", &classifier_dropout),
+            ("layer_norm_eps", layer_norm_eps),
+            ("pad_token_id", pad_token_id),
+            ("pooling", pooling),
+            ("problem_type", problem_type),
+        ];
+        plan.into_iter()
+            .map(|(name, value)| (name.to_owned(), format!("{value:?}")))
+            .collect()
     }
 
     /// The schedule of a plan of `total_steps`.
@@ -268,6 +460,56 @@ mod tests {
                 .unwrap_err()
                 .message()
                 .contains("epochs is 0")
+        );
+    }
+
+    #[test]
+    fn options_fit_the_problem() {
+        let config = |problem_type| BertConfig {
+            problem_type,
+            ..BertConfig::default()
+        };
+        let default = TrainOptions::default();
+        for problem in ProblemType::ALL {
+            assert_eq!(default.validate_for(&config(problem)), Ok(()));
+            assert!(default.metric_for(problem).fits(problem));
+        }
+        let wrong = |problem, change: fn(&mut TrainOptions)| {
+            let mut options = TrainOptions::default();
+            change(&mut options);
+            assert_eq!(options.validate(), Ok(()));
+            options
+                .validate_for(&config(problem))
+                .unwrap_err()
+                .message()
+                .to_string()
+        };
+        let (multi, regression) = (ProblemType::MultiLabel, ProblemType::Regression);
+        assert_eq!(
+            wrong(regression, |o| o.metric = Some(Metric::Accuracy)),
+            "The metric is the accuracy, which regression doesn't have; choose another, or none for its default."
+        );
+        assert!(wrong(multi, |o| o.metric = Some(Metric::Matthews)).contains("Matthews"));
+        assert!(
+            wrong(ProblemType::SingleLabel, |o| o.metric = Some(Metric::Mse))
+                .contains("mean squared")
+        );
+        assert!(
+            wrong(multi, |o| o.cross_entropy.label_smoothing = 0.1)
+                .contains("label_smoothing is for")
+        );
+        let weights = |o: &mut TrainOptions| o.cross_entropy.class_weights = vec![1.0, 2.0];
+        assert!(wrong(regression, weights).contains("class_weights are for"));
+        let beyond = TrainOptions {
+            threshold: 1.5,
+            ..TrainOptions::default()
+        };
+        assert!(
+            beyond
+                .validate()
+                .unwrap_err()
+                .message()
+                .contains("threshold is 1.5")
         );
     }
 

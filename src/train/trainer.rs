@@ -4,23 +4,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use once_cell::sync::OnceCell;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{BestScore, Fingerprint, Position, Totals, exact};
+use super::checkpoint_folder::CheckpointFolder;
 use super::evaluate::{EncodedDataset, Evaluation, evaluate};
 use super::history::History;
+use super::loss::Objective;
 use super::optimizer::{AdamW, clip_factor, global_norm};
 use super::options::TrainOptions;
 use super::plan::epoch_batches;
+use super::resume::Saver;
 use super::schedule::Schedule;
 use crate::classifier::Classifier;
-use crate::data::Dataset;
+use crate::data::{Dataset, Targets};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model::{Frozen, Gradients, Parameters, TrainingPass};
+use crate::model::{Gradients, Parameters, TrainingPass, Values};
 use crate::ops::Buffers;
+use crate::problem::ProblemType;
 use crate::random::Dropout;
 use crate::{hf, log, threads};
 
 /// One optimizer step.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// The epoch it belongs to, from 1.
     pub epoch: u32,
@@ -29,16 +37,20 @@ pub struct StepReport {
     /// Steps of the whole plan.
     pub total_steps: u64,
     /// Mean loss of its examples, before the update.
+    #[serde(with = "exact")]
     pub loss: f64,
     /// The rate it was taken with.
+    #[serde(with = "exact")]
     pub learning_rate: f64,
     /// Norm of all gradients before clipping.
+    #[serde(with = "exact")]
     pub grad_norm: f64,
     /// Examples.
     pub examples: usize,
     /// Tokens, [CLS] and [SEP] included, padding not.
     pub tokens: usize,
     /// Wall time.
+    #[serde(with = "exact")]
     pub seconds: f64,
 }
 
@@ -51,7 +63,8 @@ pub struct EpochReport {
     pub step: u64,
     /// Mean loss over the examples, each as it was when its step was made.
     pub loss: f64,
-    /// Share of examples that the model had right at that moment, with dropout acting.
+    /// Share of examples that the model had right at that moment, with dropout acting: of multi-label examples, of those
+    /// with all labels right and no other; NaN for regression.
     pub accuracy: f64,
     /// Examples.
     pub examples: usize,
@@ -81,7 +94,7 @@ pub struct TrainReport {
     pub steps: u64,
     /// The last epoch's mean training loss.
     pub loss: f64,
-    /// The last epoch's training accuracy.
+    /// The last epoch's training accuracy; NaN for regression.
     pub accuracy: f64,
     /// The best evaluation's metric; `None` without validation data.
     pub best_metric: Option<f64>,
@@ -91,10 +104,26 @@ pub struct TrainReport {
     pub stop_reason: StopReason,
     /// Whether the model now has the best evaluation's weights.
     pub restored_best: bool,
+    /// The step of the checkpoint that this call went on from; 0 where it didn't.
+    pub resumed_step: u64,
     /// Tokens trained on during this call.
     pub tokens: usize,
     /// Wall time of this call, evaluations included.
     pub seconds: f64,
+}
+
+/// A run that was taken up again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// Steps done.
+    pub step: u64,
+    /// Whole epochs done.
+    pub epochs_done: u32,
+    /// Steps of the whole plan.
+    pub total_steps: u64,
+    /// In what this run differs from the one that was saved, each as "name (then …, now …)". Where there is nothing, the
+    /// run ends with the same weights, bit for bit, as if it had never stopped.
+    pub differences: Vec<String>,
 }
 
 /// What a progress callback is told about.
@@ -126,73 +155,45 @@ pub type OnProgress<'a> = &'a mut dyn FnMut(&Progress<'_>) -> bool;
 /// Trains one classifier on one data set. Its calls take `&self` and may come from any thread; a second one while one
 /// trains answers [`Error::Busy`].
 pub struct Trainer {
-    classifier: Arc<Classifier>,
-    options: TrainOptions,
-    data: EncodedDataset,
-    lengths: Vec<usize>,
-    validation: Option<EncodedDataset>,
-    schedule: Schedule,
-    cancelled: Arc<AtomicBool>,
+    pub(super) classifier: Arc<Classifier>,
+    pub(super) options: TrainOptions,
+    pub(super) data: EncodedDataset,
+    pub(super) lengths: Vec<usize>,
+    pub(super) validation: Option<EncodedDataset>,
+    pub(super) schedule: Schedule,
+    pub(super) cancelled: Arc<AtomicBool>,
     /// Held for one step at a time, never during a callback: whoever wants to save the run waits for a step at most.
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
+    /// What the run is, as far as the data goes: computed when it is first asked for.
+    pub(super) fingerprints: OnceCell<(Fingerprint, Option<Fingerprint>)>,
+    pub(super) checkpoints: Option<CheckpointFolder>,
     /// Who waits for `state`: without a queue the training call, which takes it again at once, would starve the others.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
 }
 
 /// What a run changes as it goes.
-struct State {
-    optimizer: AdamW,
-    gradients: Gradients,
+pub(super) struct State {
+    pub(super) optimizer: AdamW,
+    pub(super) gradients: Gradients,
     /// Memory of the passes.
-    buffers: Buffers,
-    /// Memory for the next set of values; empty where there is none.
-    spare: Vec<Vec<f32>>,
-    /// Whole epochs done.
-    epochs_done: u32,
+    pub(super) buffers: Buffers,
+    /// Memory for the next values of what isn't frozen; empty where there is none.
+    pub(super) spare: Vec<Vec<f32>>,
+    /// Where the run stands.
+    pub(super) position: Position,
     /// The running epoch's batches; empty between epochs.
-    batches: Vec<Vec<usize>>,
-    next_batch: usize,
-    /// Optimizer steps done.
-    step: u64,
-    /// Batches done over the whole run: numbers the dropouts.
-    batch_number: u32,
-    totals: Totals,
-    last_step: Option<StepReport>,
-    history: Option<History>,
-    best: Option<Best>,
-    evaluations_without_gain: u32,
-    /// Whether `train` owes an evaluation of the present weights.
-    evaluation_is_due: bool,
+    pub(super) batches: Vec<Vec<usize>>,
+    pub(super) history: Option<History>,
+    pub(super) best: Option<Best>,
 }
 
 impl State {
     fn standing(&self, step: StepReport) -> Standing {
         Standing {
             step,
-            tokens_per_second: self.totals.tokens as f64 / self.totals.seconds.max(1e-9),
+            tokens_per_second: self.position.totals.tokens as f64
+                / self.position.totals.seconds.max(1e-9),
         }
-    }
-}
-
-/// Sums over an epoch.
-#[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    loss: f64,
-    /// Sum of the examples' weights.
-    weight: f64,
-    correct: usize,
-    examples: usize,
-    tokens: usize,
-    seconds: f64,
-}
-
-impl Totals {
-    fn mean_loss(&self) -> f64 {
-        self.loss / self.weight.max(f64::MIN_POSITIVE)
-    }
-
-    fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.examples.max(1) as f64
     }
 }
 
@@ -203,12 +204,25 @@ struct Standing {
     tokens_per_second: f64,
 }
 
-/// The best evaluation so far.
-struct Best {
-    metric: f64,
-    loss: f64,
-    step: u64,
-    parameters: Arc<Parameters>,
+/// The best evaluation so far, and the weights that it was made with.
+pub(super) struct Best {
+    pub(super) score: BestScore,
+    pub(super) parameters: Arc<Parameters>,
+}
+
+/// The memory of values that nobody uses any more, for the next values of what has a gradient.
+fn unshared(values: Vec<Values>, gradients: &Gradients) -> Vec<Vec<f32>> {
+    values
+        .into_iter()
+        .zip(gradients)
+        .map(|(values, gradient)| {
+            if gradient.is_empty() {
+                return Vec::new();
+            }
+            // Another model may share them.
+            Arc::try_unwrap(values).unwrap_or_else(|shared| vec![0f32; shared.len()])
+        })
+        .collect()
 }
 
 impl Trainer {
@@ -222,11 +236,13 @@ impl Trainer {
         options.validate()?;
         options.validate_for(&classifier.model().config)?;
         let data = EncodedDataset::new(&classifier, train, options.max_length)?;
-        if data.labels.iter().all(|label| *label == data.labels[0]) {
+        if let Targets::Classes(classes) = &data.targets
+            && classes.iter().all(|class| *class == classes[0])
+        {
             return Err(Error::Data(format!(
                 "All {} training examples have the label '{}'; a classifier needs examples of at least two.",
                 data.len(),
-                classifier.labels().name(data.labels[0]).unwrap_or_default()
+                classifier.labels().name(classes[0]).unwrap_or_default()
             )));
         }
         if data.truncated > 0 {
@@ -242,11 +258,17 @@ impl Trainer {
             .map(|dataset| EncodedDataset::new(&classifier, dataset, options.max_length))
             .transpose()?;
         let model = classifier.model();
-        let moments = model.table.parameter_count().saturating_mul(4 * 5);
+        let groups = options.groups(&model.table);
+        let trained: usize = (groups.iter().zip(&model.table.specs))
+            .filter(|(group, _)| !group.is_frozen)
+            .map(|(_, spec)| spec.len())
+            .sum();
+        // All values; of what is trained another set, gradients and two moments too.
+        let bytes = (4 * model.table.parameter_count()).saturating_add(4 * 4 * trained);
         let memory = crate::memory::physical_bytes();
-        if moments > memory {
+        if bytes > memory {
             return Err(Error::OutOfMemory(format!(
-                "Training this model needs at least {moments} bytes for weights, gradients and moments; this machine \
+                "Training this model needs at least {bytes} bytes for weights, gradients and moments; this machine \
                  has {memory}."
             )));
         }
@@ -264,23 +286,22 @@ impl Trainer {
         Ok(Trainer {
             lengths: memory::collected(data.sequences.ranges().map(|range| Ok(range.len())))?,
             state: Mutex::new(State {
-                optimizer: AdamW::new(options.adamw, &model.table, options.groups(&model.table))?,
+                optimizer: AdamW::new(options.adamw, &model.table, groups)?,
                 gradients: model.zero_gradients(options.frozen)?,
                 buffers: Buffers::default(),
                 spare: Vec::new(),
-                epochs_done: 0,
+                position: Position::default(),
                 batches: Vec::new(),
-                next_batch: 0,
-                step: 0,
-                batch_number: 0,
-                totals: Totals::default(),
-                last_step: None,
                 history,
                 best: None,
-                evaluations_without_gain: 0,
-                evaluation_is_due: false,
             }),
             turn: Mutex::new(()),
+            fingerprints: OnceCell::new(),
+            checkpoints: options
+                .checkpoints
+                .as_ref()
+                .map(CheckpointFolder::open)
+                .transpose()?,
             data,
             validation,
             schedule,
@@ -317,7 +338,7 @@ impl Trainer {
         loop {
             let mut state = self.state()?;
             let report = self.step(&mut state)?;
-            let totals = state.totals;
+            let totals = state.position.totals;
             let is_whole = state.batches.is_empty();
             let standing = state.standing(report);
             drop(state);
@@ -327,7 +348,7 @@ impl Trainer {
                     epoch: report.epoch,
                     step: report.step,
                     loss: totals.mean_loss(),
-                    accuracy: totals.accuracy(),
+                    accuracy: self.accuracy(&totals),
                     examples: totals.examples,
                     tokens: totals.tokens,
                     seconds: totals.seconds,
@@ -340,62 +361,115 @@ impl Trainer {
     /// The rest of the plan: all epochs, an evaluation after each and every `eval_steps`, the best weights restored at
     /// the end where there is validation data and `restore_best` is set. After a cancellation or an error the model
     /// has the weights of the last step.
-    pub fn train(&self, mut progress: Option<OnProgress<'_>>) -> Result<TrainReport> {
+    ///
+    /// With [`checkpoints`](TrainOptions::checkpoints) a run that hasn't begun goes on from the newest whole one in the
+    /// folder; they are made as the options say, at the end, and when the run is cancelled.
+    pub fn train(&self, progress: Option<OnProgress<'_>>) -> Result<TrainReport> {
         let _training = self.classifier.begin_training()?;
         let started = Instant::now();
+        let before = self.state()?.position;
+        let resumed = match &self.checkpoints {
+            Some(folder) if before.step == 0 => self.resume_newest(folder)?,
+            _ => None,
+        };
+        let start = self.state()?.position;
         let mut tokens = 0;
-        let mut stop_reason = StopReason::Finished;
-        let mut has_worked = false;
-        loop {
-            let mut state = self.state()?;
-            // An evaluation that is due is made also where a cancellation came in between.
-            if state.evaluation_is_due {
-                drop(state);
-                has_worked = true;
-                let without_gain = self.evaluate_now(again(&mut progress))?;
-                let patience = self.options.early_stopping_patience;
-                if patience > 0 && without_gain >= patience {
-                    stop_reason = StopReason::EarlyStopping;
-                    break;
-                }
-                continue;
+        let stop_reason = if resumed.is_some() && start.stopped_early {
+            StopReason::EarlyStopping
+        } else {
+            let mut saver = Saver::new(self, start, resumed.is_some());
+            let outcome = self.train_on(&mut saver, progress);
+            tokens = saver.tokens;
+            if let Ok(StopReason::EarlyStopping) = outcome {
+                self.state()?.position.stopped_early = true;
             }
-            if state.epochs_done >= self.options.epochs {
-                break;
+            // What was done so far is kept also where somebody ended it.
+            if let Ok(_) | Err(Error::Cancelled(_)) = outcome {
+                saver.save(&*self.state()?)?;
             }
-            has_worked = true;
-            let report = self.step(&mut state)?;
-            tokens += report.tokens;
-            let every = self.options.eval_steps;
-            let is_due = state.batches.is_empty() || (every > 0 && report.step % every == 0);
-            state.evaluation_is_due = is_due && self.validation.is_some();
-            let standing = state.standing(report);
-            drop(state);
-            self.tell(standing, Event::Step, again(&mut progress))?;
-        }
+            outcome?
+        };
         let state = self.state()?;
+        let position = state.position;
+        // A call that found nothing to do leaves the model as it is: somebody else may have trained it since.
+        let has_worked = position != before;
         let mut restored_best = false;
-        // A call that found nothing left to do leaves the model as it is: somebody else may have trained it since.
         if let (true, true, Some(best)) = (has_worked, self.options.restore_best, &state.best) {
             restored_best = true;
             self.classifier.publish(best.parameters.clone());
         }
         Ok(TrainReport {
-            epochs: state.epochs_done,
-            steps: state.step,
-            loss: state.totals.mean_loss(),
-            accuracy: state.totals.accuracy(),
-            best_metric: state.best.as_ref().map(|best| best.metric),
-            best_step: state.best.as_ref().map_or(0, |best| best.step),
+            epochs: position.epochs_done,
+            steps: position.step,
+            loss: position.totals.mean_loss(),
+            accuracy: self.accuracy(&position.totals),
+            best_metric: state.best.as_ref().map(|best| best.score.metric),
+            best_step: state.best.as_ref().map_or(0, |best| best.score.step),
             stop_reason,
             restored_best,
+            resumed_step: resumed.map_or(0, |resumed| resumed.step),
             tokens,
             seconds: started.elapsed().as_secs_f64(),
         })
     }
 
+    /// The share of examples that were right; regression has no right and wrong.
+    fn accuracy(&self, totals: &Totals) -> f64 {
+        match self.classifier.model().config.problem_type {
+            ProblemType::Regression => f64::NAN,
+            ProblemType::SingleLabel | ProblemType::MultiLabel => totals.accuracy(),
+        }
+    }
+
+    /// Steps and evaluations until the plan or patience ends.
+    fn train_on(
+        &self,
+        saver: &mut Saver<'_>,
+        mut progress: Option<OnProgress<'_>>,
+    ) -> Result<StopReason> {
+        loop {
+            let mut state = self.state()?;
+            // An evaluation that is due is made also where a cancellation came in between.
+            if state.position.evaluation_is_due {
+                drop(state);
+                let without_gain = self.evaluate_now(again(&mut progress))?;
+                let patience = self.options.early_stopping_patience;
+                if patience > 0 && without_gain >= patience {
+                    return Ok(StopReason::EarlyStopping);
+                }
+                continue;
+            }
+            if state.position.epochs_done >= self.options.epochs {
+                return Ok(StopReason::Finished);
+            }
+            let report = self.step(&mut state)?;
+            saver.tokens += report.tokens;
+            let every = self.options.eval_steps;
+            let ends_epoch = state.batches.is_empty();
+            let is_due = ends_epoch || (every > 0 && report.step % every == 0);
+            state.position.evaluation_is_due = is_due && self.validation.is_some();
+            if saver.is_due(report.step, ends_epoch) {
+                saver.save(&state)?;
+            }
+            let standing = state.standing(report);
+            drop(state);
+            self.tell(standing, Event::Step, again(&mut progress))?;
+        }
+    }
+
+    /// The batches of epoch number `epoch`, from 0.
+    pub(super) fn epoch_batches(&self, epoch: u32) -> Result<Vec<Vec<usize>>> {
+        epoch_batches(
+            &self.lengths,
+            self.options.batch_size,
+            self.options.group_by_length,
+            self.options.seed,
+            epoch,
+        )
+    }
+
     /// The run's state, as of the end of a step.
-    fn state(&self) -> Result<MutexGuard<'_, State>> {
+    pub(super) fn state(&self) -> Result<MutexGuard<'_, State>> {
         let _turn = self.turn.lock().unwrap_or_else(|p| p.into_inner());
         self.state.lock().map_err(|_| {
             Error::Poisoned("An earlier call on this trainer failed; create a new one.".into())
@@ -443,9 +517,9 @@ impl Trainer {
 
     /// One optimizer step. Where it fails the weights are those of the step before.
     fn step(&self, state: &mut State) -> Result<StepReport> {
-        self.check_cancelled(state.step)?;
+        self.check_cancelled(state.position.step)?;
         let options = &self.options;
-        if state.epochs_done >= options.epochs {
+        if state.position.epochs_done >= options.epochs {
             return Err(Error::Finished(format!(
                 "All {} planned epochs are done; create a trainer with more epochs to go on.",
                 options.epochs
@@ -453,44 +527,47 @@ impl Trainer {
         }
         let started = Instant::now();
         if state.batches.is_empty() {
-            state.batches = epoch_batches(
-                &self.lengths,
-                options.batch_size,
-                options.group_by_length,
-                options.seed,
-                state.epochs_done,
-            )?;
-            state.next_batch = 0;
-            state.totals = Totals::default();
+            state.batches = self.epoch_batches(state.position.epochs_done)?;
+            state.position.next_batch = 0;
+            state.position.totals = Totals::default();
         }
-        let first = state.next_batch;
+        let first = state.position.next_batch;
         let last = first
             .saturating_add(options.gradient_accumulation_steps)
             .min(state.batches.len());
         let window: Vec<Vec<usize>> = state.batches[first..last].to_vec();
-        let epoch = state.epochs_done + 1;
-        let first_batch_number = state.batch_number;
+        let epoch = state.position.epochs_done + 1;
+        let first_batch_number = state.position.batch_number;
         // The position moves on first: a step that fails isn't tried again with the same outcome.
-        state.next_batch = last;
-        state.batch_number = state.batch_number.wrapping_add(window.len() as u32);
+        state.position.next_batch = last;
+        state.position.batch_number = state
+            .position
+            .batch_number
+            .wrapping_add(window.len() as u32);
         if last == state.batches.len() {
             state.batches.clear();
-            state.epochs_done += 1;
+            state.position.next_batch = 0;
+            state.position.epochs_done += 1;
         }
 
         let examples: usize = window.iter().map(Vec::len).sum();
-        let cross_entropy = &options.cross_entropy;
+        let model = self.classifier.model();
+        let objective = Objective {
+            targets: &self.data.targets,
+            cross_entropy: &options.cross_entropy,
+            threshold: options.threshold,
+            num_labels: model.config.num_labels,
+        };
         let weight: f64 = window
             .iter()
             .flatten()
-            .map(|&example| cross_entropy.weight(self.data.labels[example]))
+            .map(|&example| objective.weight(example))
             .sum();
-        let model = self.classifier.model();
         let parameters = self.classifier.parameters();
-        let learning_rate = options.learning_rate * self.schedule.factor(state.step);
+        let learning_rate = options.learning_rate * self.schedule.factor(state.position.step);
         // The memory of the set before the present one, where nobody uses that any more.
         let mut updated = match std::mem::take(&mut state.spare) {
-            values if values.is_empty() => model.zero_gradients(Frozen::default())?,
+            values if values.is_empty() => model.zero_gradients(options.frozen)?,
             values => values,
         };
         let State {
@@ -506,7 +583,6 @@ impl Trainer {
             let mut sums = Totals::default();
             for (number, examples) in window.iter().enumerate() {
                 let batch = self.data.sequences.select(examples);
-                let labels: Vec<u32> = examples.iter().map(|&i| self.data.labels[i]).collect();
                 let dropout =
                     Dropout::new(options.seed, first_batch_number.wrapping_add(number as u32));
                 model.logits_and_gradients(
@@ -517,8 +593,7 @@ impl Trainer {
                         frozen: options.frozen,
                     },
                     |logits| {
-                        let num_labels = model.config.num_labels;
-                        let loss = cross_entropy.of(logits, &labels, num_labels, 1.0 / weight);
+                        let loss = objective.of(examples, logits, 1.0 / weight);
                         sums.loss += loss.sum;
                         sums.correct += loss.correct;
                         loss.derivative
@@ -541,7 +616,7 @@ impl Trainer {
                 learning_rate,
                 scale,
             );
-            let updated = Parameters::from_host(updated, &model.table, &model.device)?;
+            let updated = parameters.with_updated(updated, &model.table)?;
             Ok((sums, norm, Some(updated)))
         })??;
         let loss = sums.loss / weight;
@@ -550,19 +625,19 @@ impl Trainer {
                 "At step {} the loss is {loss} and the gradient's norm {grad_norm}; the update was left out and the \
                  model has the weights of the step before. A lower learning_rate (now {learning_rate}) or a smaller \
                  max_grad_norm (now {}) helps.",
-                state.step + 1,
+                state.position.step + 1,
                 options.max_grad_norm
             )));
         };
         let before = self.classifier.publish(Arc::new(updated));
         drop(parameters);
         if let Ok(Parameters::Host(values)) = Arc::try_unwrap(before) {
-            state.spare = values;
+            state.spare = unshared(values, &state.gradients);
         }
-        state.step += 1;
+        state.position.step += 1;
         let report = StepReport {
             epoch,
-            step: state.step,
+            step: state.position.step,
             total_steps: self.schedule.total_steps,
             loss,
             learning_rate,
@@ -571,14 +646,14 @@ impl Trainer {
             tokens: sums.tokens,
             seconds: started.elapsed().as_secs_f64(),
         };
-        let totals = &mut state.totals;
+        let totals = &mut state.position.totals;
         totals.loss += sums.loss;
         totals.weight += weight;
         totals.correct += sums.correct;
         totals.examples += sums.examples;
         totals.tokens += sums.tokens;
         totals.seconds += report.seconds;
-        state.last_step = Some(report);
+        state.position.last_step = Some(report);
         if let Some(history) = &mut state.history {
             history.step(&report)?;
         }
@@ -592,23 +667,25 @@ impl Trainer {
             return Ok(0);
         };
         let parameters = self.classifier.parameters();
-        let evaluation = evaluate(self.classifier.model(), &parameters, validation);
+        let model = self.classifier.model();
+        let evaluation = evaluate(model, &parameters, validation, self.options.threshold);
         let mut state = self.state()?;
         // One that fails isn't tried again with the same outcome.
-        state.evaluation_is_due = false;
+        state.position.evaluation_is_due = false;
         let evaluation = evaluation?;
-        let Some(last_step) = state.last_step else {
+        let Some(last_step) = state.position.last_step else {
             return Err(Error::Internal(
                 "An evaluation was due before the first step; please report this.".into(),
             ));
         };
-        let step = state.step;
+        let step = state.position.step;
         if let Some(history) = &mut state.history {
             history.evaluation(step, last_step.epoch, &evaluation)?;
         }
-        let metric = self.options.metric.of(&evaluation);
-        let best = state.best.as_ref();
-        let gains = best.is_none_or(|best| self.options.metric.is_better(metric, best.metric));
+        let decides = self.options.metric_for(model.config.problem_type);
+        let metric = decides.of(&evaluation);
+        let best = state.best.as_ref().map(|best| best.score);
+        let gains = best.is_none_or(|best| decides.is_better(metric, best.metric));
         // Small data sets give the same accuracy often: of equals the lower loss is kept. Patience doesn't count it as a
         // gain, or a loss that still falls would never let it end.
         let is_kept =
@@ -618,19 +695,19 @@ impl Trainer {
             if let Some(path) = &self.options.best_model_path {
                 self.classifier.save(path)?;
             }
-            state.best = Some(Best {
+            let score = BestScore {
                 metric,
                 loss: evaluation.loss,
                 step,
-                parameters,
-            });
+            };
+            state.best = Some(Best { score, parameters });
         }
         if gains {
-            state.evaluations_without_gain = 0;
+            state.position.evaluations_without_gain = 0;
         } else {
-            state.evaluations_without_gain += 1;
+            state.position.evaluations_without_gain += 1;
         }
-        let without_gain = state.evaluations_without_gain;
+        let without_gain = state.position.evaluations_without_gain;
         let standing = state.standing(last_step);
         drop(state);
         self.tell(standing, Event::Evaluation(&evaluation), progress)?;

@@ -198,6 +198,35 @@ static inline int are_equal(const bert_model *a, const bert_model *b)
     return equal;
 }
 
+/* A run on `data` that is saved half-way and taken up by another trainer ends as the one that never stopped. */
+static inline void check_resumed_run(const bert_dataset *data, const char *directory)
+{
+    bert_model_options small = small_options();
+    bert_train_options options = train_options();
+    options.epochs = 4;
+    options.batch_size = 3;
+    bert_model *models[2];
+    for (int is_resumed = 0; is_resumed < 2; is_resumed++) {
+        models[is_resumed] = create(&small, data);
+        bert_trainer *trainer = trainer_of(models[is_resumed], data, data, &options);
+        if (is_resumed) {
+            bert_resume_report report;
+            CHECK_OK(bert_resume_report_init(&report, sizeof(report)));
+            CHECK_OK(bert_trainer_resume(trainer, directory, &report));
+            CHECK_EQUAL(report.is_exact, 1);
+        } else {
+            CHECK_OK(bert_train_epoch(trainer, NULL));
+            CHECK_OK(bert_train_step(trainer, NULL));
+            CHECK_OK(bert_trainer_save(trainer, directory));
+        }
+        CHECK_OK(bert_train(trainer, NULL));
+        bert_trainer_free(trainer);
+    }
+    CHECK(are_equal(models[0], models[1]));
+    bert_free(models[0]);
+    bert_free(models[1]);
+}
+
 static inline void write_bytes(const char *path, const void *bytes, size_t length)
 {
     FILE *file = fopen(path, "wb");

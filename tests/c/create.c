@@ -218,7 +218,7 @@ static void impossible_models_are_refused(void)
             BERT_ERR_OUT_OF_MEMORY, "bytes");
     REFUSES((options.tokenizer_path = "absent.json"), BERT_ERR_IO, "absent.json");
     write_text("broken.json", "{\"version\": ");
-    REFUSES((options.tokenizer_path = "broken.json"), BERT_ERR_FORMAT, "");
+    REFUSES((options.tokenizer_path = "broken.json"), BERT_ERR_FORMAT, "'broken.json'");
     REFUSES((options.device = "\xff"), BERT_ERR_UTF8, "device");
     bert_model *model = NULL;
     CHECK_STATUS(bert_create(NULL, train, NULL), wrong);

@@ -173,7 +173,11 @@ static void what_is_not_ours_is_refused(const bert_model *model)
     CHECK(symlink("nowhere", "dangling") == 0);
     CHECK_STATUS(bert_save(model, "dangling"), BERT_ERR_IO);
     CHECK_MESSAGE("dangling");
-    CHECK_EQUAL(entries("."), before + 3);
+    CHECK(symlink("circle", "circle") == 0);
+    CHECK_STATUS(bert_save(model, "circle"), BERT_ERR_IO);
+    CHECK_MESSAGE("circle");
+    CHECK_MESSAGE("symbolic links");
+    CHECK_EQUAL(entries("."), before + 4);
 }
 
 static void a_link_is_followed(const bert_model *old, const bert_model *new)
@@ -197,7 +201,8 @@ static void a_save_that_fails_leaves_the_older_model(const bert_model *old, cons
 {
     CHECK_OK(bert_save(old, "kept"));
     int before = entries(".");
-    CHECK(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    /* The signal that would end the process is at its default. */
+    CHECK(signal(SIGXFSZ, SIG_DFL) != SIG_ERR);
     struct rlimit limit, small;
     CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
     small = limit;
@@ -350,6 +355,90 @@ static void damaged_directories_are_refused(const bert_model *model)
     bert_free(loaded);
 }
 
+/* Each file of a save carries a checksum. */
+static void flipped_bits_are_told(void)
+{
+    bert_dataset *train = toy(BERT_TOY_TRAIN);
+    bert_model_options options = small_options();
+    options.tokenizer = BERT_TOKENIZER_WORDPIECE;
+    bert_model *model = create(&options, train);
+    bert_dataset_free(train);
+    CHECK_OK(bert_save(model, "flipped"));
+    static const char *const files[] = {"config.json",           "model.safetensors",       "tokenizer.json",
+                                        "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
+                                        "libbert.json"};
+    bert_model *none = NULL;
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "flipped/%s", files[i]);
+        size_t length = 0;
+        char *bytes = read_bytes(path, &length);
+        CHECK(bytes != NULL && length > 0);
+        for (size_t at = 0; at < length; at += 1 + length / 61) {
+            bytes[at] ^= (char)(1 << at % 8);
+            write_bytes(path, bytes, length);
+            CHECK_STATUS(bert_load("flipped", NULL, &none), BERT_ERR_FORMAT);
+            CHECK_MESSAGE(files[i]);
+            CHECK_MESSAGE("libbert.json");
+            bytes[at] ^= (char)(1 << at % 8);
+        }
+        write_bytes(path, bytes, length - 1);
+        CHECK_STATUS(bert_load("flipped", NULL, &none), BERT_ERR_FORMAT);
+        CHECK_MESSAGE(files[i]);
+        write_bytes(path, "", 0);
+        CHECK_STATUS(bert_load("flipped", NULL, &none), BERT_ERR_FORMAT);
+        CHECK_MESSAGE(files[i]);
+        if (strcmp(files[i], "libbert.json") != 0) {
+            CHECK(remove(path) == 0);
+            CHECK_STATUS(bert_load("flipped", NULL, &none), BERT_ERR_IO);
+            CHECK_MESSAGE(files[i]);
+        }
+        write_bytes(path, bytes, length);
+        free(bytes);
+    }
+    bert_model *loaded = load("flipped");
+    CHECK(are_equal(loaded, model));
+    bert_free(loaded);
+
+    /* Also where the classes, and so the classifier's numbers, aren't the checkpoint's. */
+    size_t length = 0;
+    char *bytes = read_bytes("flipped/model.safetensors", &length);
+    bytes[length - 1] ^= 1;
+    write_bytes("flipped/model.safetensors", bytes, length);
+    static const char *const names[] = {"one", "two", "three"};
+    bert_load_options load_options;
+    CHECK_OK(bert_load_options_init(&load_options, sizeof(load_options)));
+    load_options.num_label_names = 3;
+    load_options.label_names = names;
+    CHECK_STATUS(bert_load("flipped", &load_options, &none), BERT_ERR_FORMAT);
+    CHECK_MESSAGE("model.safetensors");
+    bytes[length - 1] ^= 1;
+    write_bytes("flipped/model.safetensors", bytes, length);
+    bert_model *other = NULL;
+    CHECK_OK(bert_load("flipped", &load_options, &other));
+    bert_free(other);
+    free(bytes);
+
+    /* A change on purpose is accepted by removing the checksums, and kept by a save. */
+    char *config = read_bytes("flipped/config.json", &length);
+    edit(config, length, "id2label", "negative", "opposing");
+    edit(config, length, "label2id", "negative", "opposing");
+    write_bytes("flipped/config.json", config, length);
+    free(config);
+    CHECK_STATUS(bert_load("flipped", NULL, &none), BERT_ERR_FORMAT);
+    CHECK_MESSAGE("remove 'flipped/libbert.json'");
+    CHECK(none == NULL);
+    CHECK(remove("flipped/libbert.json") == 0);
+    loaded = load("flipped");
+    CHECK_OK(bert_save(loaded, "flipped"));
+    CHECK(exists("flipped/libbert.json"));
+    bert_free(loaded);
+    loaded = load("flipped");
+    CHECK_EQUAL(entries("flipped"), 7);
+    bert_free(loaded);
+    bert_free(model);
+}
+
 /* Whatever is wrong with a buffer, it is an error with a sentence: never a crash, never a defect of the library. */
 static void damaged_buffers_are_refused(const bert_model *model)
 {
@@ -362,6 +451,28 @@ static void damaged_buffers_are_refused(const bert_model *model)
     for (size_t cut = 0; cut < whole.length; cut += 1 + cut / 7) {
         CHECK_STATUS(bert_load_from_buffer(whole.bytes, cut, NULL, &none), BERT_ERR_FORMAT);
     }
+    /* Each bit of the header and many of the numbers. */
+    uint64_t header = 0;
+    for (int i = 0; i < 8; i++) {
+        header |= (uint64_t)whole.bytes[i] << (8 * i);
+    }
+    for (size_t bit = 0; bit < 8 * whole.length; bit += bit < 4096 ? 1 : bit < 8 * header ? 61 : 4099) {
+        whole.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        CHECK_STATUS(bert_load_from_buffer(whole.bytes, whole.length, NULL, &none), BERT_ERR_FORMAT);
+        whole.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    whole.bytes[whole.length - 1] ^= 1;
+    CHECK_STATUS(bert_load_from_buffer(whole.bytes, whole.length, NULL, &none), BERT_ERR_FORMAT);
+    CHECK_MESSAGE("checksum");
+    whole.bytes[whole.length - 1] ^= 1;
+
+    /* An earlier version's buffer has no checksum: it is what is in it that is refused. */
+    edit((char *)whole.bytes, whole.length, "libbert_", "checksum_version", "checksum_of_none");
+    edit((char *)whole.bytes, whole.length, "libbert_", "checksum", "nonesuch");
+    CHECK_OK(bert_load_from_buffer(whole.bytes, whole.length, NULL, &none));
+    CHECK(are_equal(none, model));
+    bert_free(none);
+    none = NULL;
     edit((char *)whole.bytes, whole.length, "libbert_format_version", "1", "9");
     CHECK_STATUS(bert_load_from_buffer(whole.bytes, whole.length, NULL, &none), BERT_ERR_VERSION);
     CHECK_MESSAGE("version 9");
@@ -374,10 +485,6 @@ static void damaged_buffers_are_refused(const bert_model *model)
     free(weights);
     CHECK(none == NULL);
 
-    uint64_t header = 0;
-    for (int i = 0; i < 8; i++) {
-        header |= (uint64_t)whole.bytes[i] << (8 * i);
-    }
     static const uint8_t others[] = {'0', '9', '"', ',', ' ', '}', '-', 0, 0xff};
     int loaded = 0;
     for (size_t i = 0; i < header + 8; i += 3) {
@@ -432,6 +539,7 @@ int main(void)
     a_link_is_followed(old, new);
     a_save_that_fails_leaves_the_older_model(old, new);
     damaged_directories_are_refused(old);
+    flipped_bits_are_told();
     damaged_buffers_are_refused(old);
     the_working_directory_is_refused(old);
     bert_free(old);

@@ -202,7 +202,8 @@ static int32_t picked(const bert_progress *progress, void *user_data)
     picks *p = user_data;
     if (progress->event == BERT_EVENT_EVALUATION) {
         const double values[] = {-progress->eval_loss, progress->eval_accuracy, progress->eval_f1_macro,
-                                 progress->eval_f1_weighted, progress->eval_matthews};
+                                 progress->eval_f1_weighted, progress->eval_matthews,
+                                 progress->eval_f1_micro};
         if (!(p->best >= values[p->metric])) {
             p->best = values[p->metric];
         }
@@ -220,7 +221,7 @@ static int32_t picked(const bert_progress *progress, void *user_data)
 static void each_metric_picks_its_best(void)
 {
     bert_dataset *train = toy(BERT_TOY_TRAIN), *validation = toy(BERT_TOY_VALIDATION);
-    for (int32_t metric = 0; metric < 5; metric++) {
+    for (int32_t metric = BERT_METRIC_LOSS; metric <= BERT_METRIC_F1_MICRO; metric++) {
         bert_model *model = small_model();
         picks p = {metric, NAN, model, validation};
         bert_train_options options = train_options();

@@ -155,7 +155,7 @@ pub fn compile(source: &Path, program: &Path, library: &Path) -> Result<(), Stri
         .arg(directory)
         .arg("-lbert")
         .arg(format!("-Wl,-rpath,{}", directory.display()))
-        .args(["-lpthread", "-lm"]);
+        .args(["-lpthread", "-lm", "-ldl"]);
     run_quietly(&mut command).map(|_| ())
 }
 

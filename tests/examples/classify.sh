@@ -67,6 +67,12 @@ for wrong in --no-such "--top 0" "--top"; do
     test $status -eq 2 || fail "$wrong: exit code $status"
 done
 if "$program" no-such-directory </dev/null 2>error.txt; then fail "a model that isn't there"; fi
-if printf 'good\n\377\n' | classify 2>error.txt >/dev/null; then fail "not UTF-8"; fi
-grep -q BERT_ERR_UTF8 error.txt || fail "$(cat error.txt)"
+# A line that isn't UTF-8 is reported, and the others have their answers.
+if printf 'the cake was wonderful\n\377\nthe cake was wonderful\n' | classify 2>error.txt >utf8.tsv; then
+    fail "not UTF-8"
+fi
+grep -q 'line 2: .*BERT_ERR_UTF8' error.txt || fail "$(cat error.txt)"
+test "$(cat utf8.tsv)" = "$(cat alone.tsv; echo; cat alone.tsv)" || fail "lines beside one that isn't UTF-8"
+if printf '\377' | classify --json 2>error.txt >utf8.jsonl; then fail "not UTF-8, --json"; fi
+test "$(cat utf8.jsonl)" = '{"error":"not UTF-8"}' || fail "$(cat utf8.jsonl)"
 echo passed

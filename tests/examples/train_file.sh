@@ -47,6 +47,16 @@ train_file --train train.csv --model model --text-column text --label-column lab
 grep -q 'training data: 144 examples' out.txt || fail "a training without validation data"
 grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$(cat out.txt)"
 
+# Adapters on the saved model, written apart and merged.
+train_file --train train.csv --model model --text-column text --label-column label --epochs 1 --lr 1e-3 \
+    --lora-rank 4 --lora-dropout 0.1 --lora-targets attention --adapter-output adapter --output merged \
+    >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
+grep -q 'LoRA adapters: rank 4' out.txt || fail "$(cat out.txt)"
+grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$(cat out.txt)"
+grep -q '"r": 4' adapter/adapter_config.json || fail "--adapter-output"
+test -f adapter/adapter_model.safetensors || fail "--adapter-output"
+test "$(wc -c <merged/model.safetensors)" -eq "$(wc -c <model/model.safetensors)" || fail "--output isn't merged"
+
 # Pairs, other tokenizers and heads, early stopping.
 awk -F '\t' '{ split($1, w, " "); print w[2] "\t" w[4] " " w[5] "\t" ($2 == 1 ? "good" : "bad") }' train.tsv >pairs.tsv
 for tokenizer in wordpiece bpe; do
@@ -57,6 +67,30 @@ for tokenizer in wordpiece bpe; do
     grep -q 'ended early' out.txt || fail "--patience: $(cat out.txt)"
     grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$tokenizer: $(cat out.txt)"
 done
+
+# Lists of labels, and numbers.
+awk -F '\t' '{ split($1, w, " "); print $1 "\t" w[2] ($2 == 1 ? ",good" : "") }' train.tsv >lists.tsv
+train_file --train lists.tsv --split 0.25 --problem multi-label --label-separator , --metric f1-micro --threshold 0.4 \
+    --epochs 30 --batch 8 --lr 3e-3 --dropout 0 --max-length 16 --history lists.jsonl --output lists >out.txt 2>err.txt ||
+    fail "$(cat out.txt err.txt)"
+cat out.txt
+grep -q 'validation loss [0-9.]*, micro F1 ' err.txt || fail "$(cat err.txt)"
+grep -q '^  hotel  *1\.0000  *1\.0000  *1\.0000 ' out.txt || fail "the labels' table"
+grep -q 'accuracy 1\.0000, .*micro F1 1\.0000$' out.txt || fail "--problem multi-label"
+grep -q '"f1_micro":1\.0,' lists.jsonl || fail "--history of lists"
+grep -q multi_label_classification lists/config.json || fail "lists/config.json"
+awk -F '\t' '{ print $1 "\t" ($2 == 1 ? 1 : -0.5) }' train.tsv >numbers.tsv
+train_file --train numbers.tsv --split 0.25 --problem regression --metric pearson --epochs 30 --batch 8 --lr 3e-3 \
+    --dropout 0 --max-length 16 --output numbers >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
+cat out.txt
+grep -q 'validation loss [0-9.]*, Pearson ' err.txt || fail "$(cat err.txt)"
+grep -q 'mean squared error 0\.0[0-9]*, Pearson correlation \(0\.99\|1\.00\)' out.txt || fail "--problem regression"
+# The loaded model goes on with the same kind of problem, and becomes another where the data asks for it.
+train_file --train numbers.tsv --problem regression --model numbers --epochs 1 --lr 1e-5 >out.txt 2>err.txt ||
+    fail "$(cat out.txt err.txt)"
+grep -q 'Pearson correlation \(0\.99\|1\.00\)' out.txt || fail "on from a regression model: $(cat out.txt)"
+train_file --train train.tsv --model numbers --epochs 1 --lr 1e-3 >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
+grep -q 'confusion matrix' out.txt || fail "from regression to classes: $(cat out.txt)"
 
 # Ctrl-C: the model is saved all the same.
 "$program" --device "$device" --train train.tsv --epochs 100000 --history interrupted.jsonl --output interrupted \
@@ -93,8 +127,14 @@ expect 2 '--lr needs a number' --train train.tsv --lr nan
 expect 2 "--pooling has no choice 'max'" --train train.tsv --pooling max
 expect 2 "can't go with --model" --train train.tsv --model model --hidden 64
 expect 2 'give one of them' --train train.tsv --split 0.1 --valid test.tsv
+expect 2 '--warmup-epochs 1e+300 is more' --train train.tsv --warmup-epochs 1e300
+expect 2 'BERT_ERR_INVALID_ARGUMENT' --train numbers.tsv --problem regression --metric accuracy
+expect 2 'BERT_ERR_INVALID_ARGUMENT' --train numbers.tsv --problem regression --label-smoothing 0.1
+expect 1 'line 1: the label holds ' --train lists.tsv --problem regression
 expect 2 'give one' --train train.tsv --warmup-steps 3 --warmup-epochs 1
 expect 2 BERT_ERR_INVALID_ARGUMENT --train train.tsv --hidden 64 --heads 5
+expect 2 'needs --lora-rank' --train train.tsv --adapter-output adapter
+expect 2 'rank is 5000' --train train.tsv --lora-rank 5000
 expect 1 BERT_ERR_IO --train no-such-file.tsv
 expect 1 BERT_ERR_IO --train train.tsv --model no-such-directory
 expect 1 BERT_ERR_IO --train train.tsv --output no/such/parent

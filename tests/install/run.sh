@@ -25,7 +25,7 @@ prefix=$work/prefix
 "$cmake" --install "$build" --prefix "$prefix" >"$work/install.log" || fail "$(cat "$work/install.log")"
 (cd "$prefix" && find . -type f | sort)
 mkdir "$work/app"
-cp "$source/app.c" "$source/app.cpp" "$source/CMakeLists.txt" "$work/app"
+cp "$source/app.c" "$source/app.cpp" "$source/two_rusts.c" "$source/CMakeLists.txt" "$work/app"
 cd "$work/app"
 
 echo "-- CMake"
@@ -59,5 +59,36 @@ archive=$(find "$prefix" -name libbert.a)
 if test -n "$archive" && command -v nm >/dev/null; then
     others=$(nm -g --defined-only "$archive" | awk 'NF == 3 && $3 !~ /^bert_/ { print $3 }')
     test -z "$others" || fail "libbert.a exposes other names too: $(echo "$others" | head -n 5)"
+fi
+
+# A program with libbert's static library, a second Rust static library as rustc makes it, and a third whose names were
+# hidden as libbert's are.
+if test -n "$archive" && ! command -v rustc >/dev/null; then
+    echo "skipped: libbert.a beside other Rust libraries: there is no rustc"
+    test "${BERT_NO_SKIP:-}" != 1 || fail "BERT_NO_SKIP=1 allows no skipping"
+elif test -n "$archive"; then
+    echo "-- beside other Rust libraries"
+    rustc --edition 2021 --crate-type staticlib --crate-name other "$source/other.rs" -o libother.a
+    rustc --edition 2021 --crate-type staticlib --crate-name third --cfg hidden "$source/other.rs" -o libthird_open.a
+    echo "int bert_hidden_works(void);" >third.h
+    "$cmake" -DARCHIVE=libthird_open.a -DHEADER=third.h -DOUTPUT=third/libthird.a -DLINKER=ld -DOBJCOPY=objcopy -DAR=ar \
+        -P "$source/../../cmake/static_library.cmake"
+    # Beside the shared library the linker would take that one.
+    mkdir static
+    cp "$archive" static
+    # shellcheck disable=SC2046
+    "$cc" -std=c99 -Wall -Wextra -Wpedantic -Werror two_rusts.c -o two_rusts -Lstatic libother.a third/libthird.a \
+        $(pkg-config --static --cflags --libs bert)
+    if command -v readelf >/dev/null && readelf -d two_rusts | grep -q libbert; then
+        fail "the shared library was linked"
+    fi
+    ./two_rusts
+    # And all of it static, the C library too, where it is installed as such.
+    # shellcheck disable=SC2046
+    if "$cc" -std=c99 -static app.c -o all_static $(pkg-config --static --cflags --libs bert) 2>all_static.log; then
+        ./all_static
+    elif echo 'int main(void) { return 0; }' >nothing.c && "$cc" -static nothing.c -o nothing 2>nothing.log; then
+        fail "$(cat all_static.log)"
+    fi
 fi
 echo passed

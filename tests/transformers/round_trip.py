@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 """Holds saved models against Hugging Face transformers: what this library wrote loads there as it is, with the same
-token ids and logits, and what transformers wrote loads here.
+token ids, logits and losses, and what transformers wrote loads here.
 
     pip install torch transformers
     python3 tests/transformers/round_trip.py [libbert.so] [MODEL_DIR ...]
 
-For each kind of tokenizer a model with BERT's pooler is trained on the toy sentences, saved, and loaded by
-AutoTokenizer and AutoModelForSequenceClassification. Each MODEL_DIR (a published BERT) is loaded by transformers with a
-classifier of its own, saved there, and loaded here. Run by hand; prints one line a comparison, exits 1 on a difference.
+For each kind of tokenizer and each kind of problem a model with BERT's pooler is trained on a few sentences, saved, and
+loaded by AutoTokenizer and AutoModelForSequenceClassification, whose own loss on those sentences is held against
+bert_evaluate's. Each MODEL_DIR (a published BERT) is loaded by transformers with a classifier of its own for each
+problem, saved there, and loaded here. Run by hand; prints one line a comparison, exits 1 on a difference.
 """
 
 import ctypes
 import os
 import sys
 import tempfile
-from ctypes import byref, c_char_p, c_float, c_int32, c_size_t, c_uint32, c_void_p
+from ctypes import byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_void_p
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -51,7 +52,92 @@ class Predictions(ctypes.Structure):
         ("top_label_ids_capacity", c_size_t),
         ("top_probabilities", c_void_p),
         ("top_probabilities_capacity", c_size_t),
+        ("has_label", c_void_p),
+        ("has_label_capacity", c_size_t),
+        ("values", c_void_p),
+        ("values_capacity", c_size_t),
     ]
+
+
+class Evaluation(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("examples", c_int64),
+        ("loss", c_double),
+        ("accuracy", c_double),
+        ("f1_macro", c_double),
+        ("f1_weighted", c_double),
+        ("matthews", c_double),
+        ("confusion", c_void_p),
+        ("confusion_capacity", c_size_t),
+        ("precision", c_void_p),
+        ("recall", c_void_p),
+        ("f1", c_void_p),
+        ("support", c_void_p),
+        ("class_capacity", c_size_t),
+        ("threshold", c_double),
+        ("f1_micro", c_double),
+        ("mse", c_double),
+        ("pearson", c_double),
+        ("spearman", c_double),
+    ]
+
+
+# Sentences to train on, and what they are for each problem: a name, a list of names, one number, or two.
+SENTENCES = [
+    ("a wonderful film", "good", ["film", "good"], [1.0], [1.0, -0.5]),
+    ("a terrible film", "bad", ["film", "bad"], [-1.0], [-1.0, -0.5]),
+    ("the food was excellent", "good", ["food", "good"], [0.9], [0.9, 0.5]),
+    ("the food was cold", "bad", ["food", "bad"], [-0.6], [-0.6, 0.5]),
+    ("an evening", "good", [], [0.1], [0.1, 0.0]),
+    ("excellent food and a boring film", "bad", ["bad", "film", "food", "good"], [-0.1], [-0.1, 0.0]),
+]
+PROBLEMS = ["single-label", "multi-label", "regression", "regression, two targets"]
+PROBLEM_TYPES = ["single_label_classification", "multi_label_classification", "regression", "regression"]
+
+
+def dataset_of(bert, problem):
+    """The sentences with their labels of that problem."""
+    dataset = c_void_p()
+    check(bert, bert.bert_dataset_create(byref(dataset)))
+    for sentence in SENTENCES:
+        text, label = c_char_p(sentence[0].encode()), sentence[1 + problem]
+        start = [dataset, text, NUL_TERMINATED, None, c_size_t(0)]
+        if problem == 0:
+            status = bert.bert_dataset_add_class(*start, c_char_p(label.encode()), NUL_TERMINATED)
+        elif problem == 1:
+            names = (c_char_p * len(label))(*[name.encode() for name in label])
+            status = bert.bert_dataset_add_labels(*start, names, None, c_size_t(len(label)))
+        else:
+            status = bert.bert_dataset_add_target(*start, (c_float * len(label))(*label), c_size_t(len(label)))
+        check(bert, status)
+    return dataset
+
+
+def their_targets(problem, label2id):
+    """The same labels as transformers' loss takes them."""
+    labels = [sentence[1 + problem] for sentence in SENTENCES]
+    if problem == 0:
+        return torch.tensor([label2id[name] for name in labels])
+    if problem == 1:
+        return torch.tensor([[float(name in row) for name in sorted(label2id, key=label2id.get)] for row in labels])
+    return torch.tensor(labels)
+
+
+def losses_differ(bert, model, directory, problem):
+    """How far our loss on the sentences is from that of transformers on one batch of them."""
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    theirs = AutoModelForSequenceClassification.from_pretrained(directory).eval()
+    if theirs.config.problem_type != PROBLEM_TYPES[problem]:
+        sys.exit("problem_type is %s and not %s" % (theirs.config.problem_type, PROBLEM_TYPES[problem]))
+    encoding = tokenizer([sentence[0] for sentence in SENTENCES], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        loss = theirs(**encoding, labels=their_targets(problem, theirs.config.label2id)).loss.item()
+    dataset, evaluation = dataset_of(bert, problem), Evaluation()
+    check(bert, bert.bert_evaluation_init(byref(evaluation), c_size_t(ctypes.sizeof(evaluation))))
+    check(bert, bert.bert_evaluate(model, dataset, c_int32(0), byref(evaluation)))
+    bert.bert_dataset_free(dataset)
+    return abs(loss - evaluation.loss)
 
 
 def check(bert, status):
@@ -103,7 +189,7 @@ def compare(bert, model, directory, name):
             different += encoding["input_ids"][0].tolist() != our_ids(bert, model, text)
             rows.append(theirs(**encoding).logits[0])
     worst = (torch.stack(rows) - our_logits(bert, model, theirs.config.num_labels)).abs().max().item()
-    print("%-34s %d texts, token ids different in %d, logits differ by at most %.1e" % (name, len(TEXTS), different, worst))
+    print("%-46s %d texts, token ids different in %d, logits differ by at most %.1e" % (name, len(TEXTS), different, worst))
     return different == 0 and worst <= TOLERANCE
 
 
@@ -113,25 +199,44 @@ def main():
     scratch = tempfile.mkdtemp()
     right = True
     for number, kind in enumerate(["word-level", "WordPiece", "byte-level BPE"]):
-        train, model, trainer = c_void_p(), c_void_p(), c_void_p()
-        check(bert, bert.bert_dataset_toy(c_int32(0), byref(train)))
-        options = quickstart.ModelOptions()
-        check(bert, bert.bert_model_options_init(byref(options), c_size_t(ctypes.sizeof(options)), c_int32(1)))
-        options.tokenizer = number
-        check(bert, bert.bert_create(byref(options), train, byref(model)))
-        check(bert, bert.bert_trainer_create(model, train, None, None, byref(trainer)))
-        check(bert, bert.bert_train(trainer, None))
-        directory = os.path.join(scratch, str(number))
-        check(bert, bert.bert_save(model, c_char_p(directory.encode())))
-        right &= compare(bert, model, directory, "ours, " + kind)
+        for problem, problem_name in enumerate(PROBLEMS):
+            model, trainer = c_void_p(), c_void_p()
+            train = dataset_of(bert, problem)
+            options = quickstart.ModelOptions()
+            check(bert, bert.bert_model_options_init(byref(options), c_size_t(ctypes.sizeof(options)), c_int32(1)))
+            options.tokenizer = number
+            check(bert, bert.bert_create(byref(options), train, byref(model)))
+            check(bert, bert.bert_trainer_create(model, train, None, None, byref(trainer)))
+            check(bert, bert.bert_train(trainer, None))
+            directory = os.path.join(scratch, "%d-%d" % (number, problem))
+            check(bert, bert.bert_save(model, c_char_p(directory.encode())))
+            right &= compare(bert, model, directory, "ours, %s, %s" % (kind, problem_name))
+            difference = losses_differ(bert, model, directory, problem)
+            print("%-46s losses differ by %.1e" % ("", difference))
+            right &= difference <= TOLERANCE
+            bert.bert_trainer_free(trainer)
+            bert.bert_free(model)
+            bert.bert_dataset_free(train)
     for number, source in enumerate(sys.argv[2:]):
-        torch.manual_seed(0)
-        directory = os.path.join(scratch, "theirs-%d" % number)
-        AutoModelForSequenceClassification.from_pretrained(source, num_labels=3).save_pretrained(directory)
-        AutoTokenizer.from_pretrained(source).save_pretrained(directory)
-        model = c_void_p()
-        check(bert, bert.bert_load(c_char_p(directory.encode()), None, byref(model)))
-        right &= compare(bert, model, directory, "theirs, " + os.path.basename(os.path.normpath(source)))
+        for problem, problem_name in enumerate(PROBLEMS):
+            torch.manual_seed(0)
+            directory = os.path.join(scratch, "theirs-%d-%d" % (number, problem))
+            names = [["bad", "good"], ["bad", "film", "food", "good"], ["score"], ["first", "second"]][problem]
+            AutoModelForSequenceClassification.from_pretrained(
+                source,
+                problem_type=PROBLEM_TYPES[problem],
+                id2label=dict(enumerate(names)),
+                label2id={name: i for i, name in enumerate(names)},
+            ).save_pretrained(directory)
+            AutoTokenizer.from_pretrained(source).save_pretrained(directory)
+            model = c_void_p()
+            check(bert, bert.bert_load(c_char_p(directory.encode()), None, byref(model)))
+            source_name = os.path.basename(os.path.normpath(source))
+            right &= compare(bert, model, directory, "theirs, %s, %s" % (source_name, problem_name))
+            difference = losses_differ(bert, model, directory, problem)
+            print("%-46s losses differ by %.1e" % ("", difference))
+            right &= difference <= TOLERANCE
+            bert.bert_free(model)
     sys.exit(0 if right else 1)
 
 

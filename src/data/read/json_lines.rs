@@ -1,16 +1,18 @@
 //! JSON Lines: one object a line.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 
 use crate::error::Result;
+use crate::problem::ProblemType;
 
-use super::super::{Dataset, Example, Label, listed, quoted};
+use super::super::{Dataset, Example, Label, MAX_CLASSES, listed, quoted};
 use super::columns::{self, Place};
 use super::lines::Lines;
-use super::{ReadOptions, add, data_error, label_from};
+use super::{ReadOptions, add, class_from, data_error, finite};
 
 const EXPECTED: &str =
     r#"expected one JSON object a line, such as {"text": "...", "label": "..."}"#;
@@ -67,27 +69,95 @@ pub(super) fn read(mut lines: Lines, options: &ReadOptions) -> Result<Dataset> {
         };
         let text = string(&keys.text)?;
         let pair = keys.pair.as_deref().map(string).transpose()?;
-        let label =
-            label(&object, &keys.label, options.labels_are_ids).map_err(|what| error(&what))?;
+        let label = label(&object, &keys.label, options).map_err(|what| error(&what))?;
         add(&mut dataset, Example { text, pair, label }, source, line)?;
     }
     Ok(dataset)
 }
 
-fn label(object: &Object, key: &str, ids: bool) -> std::result::Result<Label, String> {
-    match object.get(key) {
-        Some(Scalar::Text(text)) => label_from(text, ids),
-        Some(Scalar::Integer(digits)) => label_from(digits, ids),
-        Some(Scalar::Bool(value)) if !ids => Ok(Label::Name(value.to_string())),
-        Some(Scalar::Null) | None => Err(format!(
-            "the label {} is missing; every line needs it",
+fn label(object: &Object, key: &str, options: &ReadOptions) -> std::result::Result<Label, String> {
+    let value = match object.get(key) {
+        Some(Scalar::Null) | None => {
+            return Err(format!(
+                "the label {} is missing; every line needs it",
+                quoted(key)
+            ));
+        }
+        Some(value) => value,
+    };
+    if let Scalar::List {
+        is_whole: false, ..
+    } = value
+    {
+        return Err(format!(
+            "the label {} is a list of more than {MAX_CLASSES}, which is the limit",
             quoted(key)
-        )),
-        Some(other) if ids => Err(format!(
+        ));
+    }
+    match options.problem_type {
+        ProblemType::SingleLabel => class(value, key, options.labels_are_ids),
+        ProblemType::MultiLabel => match value {
+            Scalar::List { items, .. } => names(items).map(Label::Names).ok_or_else(|| {
+                format!(
+                    "the label {} holds what is no name; expected strings that aren't empty, whole numbers, true or \
+                     false",
+                    quoted(key)
+                )
+            }),
+            other => Err(format!(
+                "the label {} is {other}, but each line has a list of labels; expected an array of strings",
+                quoted(key)
+            )),
+        },
+        ProblemType::Regression => {
+            let values = match value {
+                Scalar::List { items, .. } => items.iter().map(number).collect(),
+                other => number(other).map(|value| vec![value]),
+            };
+            values.map(Label::Targets).ok_or_else(|| {
+                format!(
+                    "the label {} is {value}, but labels are read as numbers; expected a finite number or an array of \
+                     them",
+                    quoted(key)
+                )
+            })
+        }
+    }
+}
+
+/// The names that a list holds; `None` where something in it isn't one.
+fn names(items: &[Scalar]) -> Option<Vec<String>> {
+    let name = |item: &Scalar| match item {
+        Scalar::Text(text) | Scalar::Integer(text) => {
+            let text = text.trim();
+            (!text.is_empty()).then(|| text.to_string())
+        }
+        Scalar::Bool(value) => Some(value.to_string()),
+        _ => None,
+    };
+    items.iter().map(name).collect()
+}
+
+/// The number that a value is; `None` where it is none, or not finite as float32.
+fn number(item: &Scalar) -> Option<f32> {
+    match item {
+        Scalar::Integer(digits) => finite(digits.parse().ok()?),
+        Scalar::Real(value) => finite(*value),
+        _ => None,
+    }
+}
+
+/// The class that a value names.
+fn class(value: &Scalar, key: &str, ids: bool) -> std::result::Result<Label, String> {
+    match value {
+        Scalar::Text(text) => class_from(text.trim(), ids),
+        Scalar::Integer(digits) => class_from(digits, ids),
+        Scalar::Bool(value) if !ids => Ok(Label::Name(value.to_string())),
+        other if ids => Err(format!(
             "the label {} is {other}, but labels are read as ids; expected a whole number from 0 on",
             quoted(key)
         )),
-        Some(other) => Err(format!(
+        other => Err(format!(
             "the label {} is {other}; expected a string, a whole number, true or false",
             quoted(key)
         )),
@@ -189,10 +259,16 @@ impl Object {
 enum Scalar {
     Text(String),
     Integer(String),
-    Fraction,
+    /// Not whole, or too large.
+    Real(f64),
     Bool(bool),
     Null,
-    List,
+    /// As many of its items as there is room for in the object; none of a list in a list.
+    List {
+        items: Vec<Scalar>,
+        /// Whether they are all.
+        is_whole: bool,
+    },
     Object,
 }
 
@@ -201,10 +277,10 @@ impl fmt::Display for Scalar {
         match self {
             Scalar::Text(text) => f.write_str(&quoted(text)),
             Scalar::Integer(digits) => write!(f, "the number {digits}"),
-            Scalar::Fraction => f.write_str("a number that isn't whole or is too large"),
+            Scalar::Real(_) => f.write_str("a number that isn't whole or is too large"),
             Scalar::Bool(value) => write!(f, "{value}"),
             Scalar::Null => f.write_str("null"),
-            Scalar::List => f.write_str("a list"),
+            Scalar::List { .. } => f.write_str("a list"),
             Scalar::Object => f.write_str("an object"),
         }
     }
@@ -212,7 +288,11 @@ impl fmt::Display for Scalar {
 
 fn parse(json: &str, wanted: &dyn Fn(&str) -> bool) -> serde_json::Result<Object> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let object = ObjectSeed { wanted }.deserialize(&mut deserializer)?;
+    let seed = ObjectSeed {
+        wanted,
+        room: Cell::new(MAX_CLASSES),
+    };
+    let object = seed.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(object)
 }
@@ -229,6 +309,8 @@ fn describe(error: &serde_json::Error, before: usize) -> String {
 
 struct ObjectSeed<'w> {
     wanted: &'w dyn Fn(&str) -> bool,
+    /// How many more items of lists are kept.
+    room: Cell<usize>,
 }
 
 impl<'de> DeserializeSeed<'de> for ObjectSeed<'_> {
@@ -254,7 +336,9 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
         while let Some(key) = map.next_key::<String>()? {
             object.saw(&key);
             if (self.wanted)(&key) {
-                let value = map.next_value_seed(ScalarSeed)?;
+                let value = map.next_value_seed(ScalarSeed {
+                    room: Some(&self.room),
+                })?;
                 object.set(key, value);
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -264,9 +348,12 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
     }
 }
 
-struct ScalarSeed;
+struct ScalarSeed<'r> {
+    /// How many more items of lists are kept; `None` inside a list.
+    room: Option<&'r Cell<usize>>,
+}
 
-impl<'de> DeserializeSeed<'de> for ScalarSeed {
+impl<'de> DeserializeSeed<'de> for ScalarSeed<'_> {
     type Value = Scalar;
 
     fn deserialize<D: Deserializer<'de>>(
@@ -277,7 +364,7 @@ impl<'de> DeserializeSeed<'de> for ScalarSeed {
     }
 }
 
-impl<'de> Visitor<'de> for ScalarSeed {
+impl<'de> Visitor<'de> for ScalarSeed<'_> {
     type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -296,8 +383,8 @@ impl<'de> Visitor<'de> for ScalarSeed {
         Ok(Scalar::Integer(value.to_string()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> std::result::Result<Scalar, E> {
-        Ok(Scalar::Fraction)
+    fn visit_f64<E>(self, value: f64) -> std::result::Result<Scalar, E> {
+        Ok(Scalar::Real(value))
     }
 
     fn visit_bool<E>(self, value: bool) -> std::result::Result<Scalar, E> {
@@ -309,8 +396,20 @@ impl<'de> Visitor<'de> for ScalarSeed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Scalar, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::List)
+        let mut items = Vec::new();
+        if let Some(room) = self.room {
+            while room.get() > 0
+                && let Some(value) = seq.next_element_seed(ScalarSeed { room: None })?
+            {
+                items.push(value);
+                room.set(room.get() - 1);
+            }
+        }
+        let mut is_whole = true;
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            is_whole = false;
+        }
+        Ok(Scalar::List { items, is_whole })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Scalar, A::Error> {

@@ -20,8 +20,9 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::problem::ProblemType;
 
-use super::{Dataset, Example, Label, quoted};
+use super::{Dataset, Example, Label, MAX_CLASSES, quoted};
 use lines::Lines;
 
 /// How a file holds its records.
@@ -98,8 +99,44 @@ pub struct ReadOptions {
     pub pair_column: Option<String>,
     /// The column of the label.
     pub label_column: Option<String>,
-    /// Whether labels are class ids counted from 0, and not names.
+    /// Whether labels are class ids counted from 0, and not names (single-label).
     pub labels_are_ids: bool,
+    /// What the labels are: of each record a class; or a list of labels' names, in JSON Lines an array of strings (or of
+    /// whole numbers, true or false, which are names too), in TSV and CSV names with `label_separator` between them, an
+    /// empty field being the empty list; or a number, or several likewise.
+    pub problem_type: ProblemType,
+    /// What stands between the names or numbers of one field in TSV and CSV (not single-label); `None` is
+    /// [`DEFAULT_SEPARATOR`]. Of no meaning for JSON Lines.
+    pub label_separator: Option<String>,
+}
+
+/// What stands between the names or numbers of one field unless said otherwise: rarely part of a name, and never of a
+/// number.
+pub const DEFAULT_SEPARATOR: &str = "|";
+
+impl ReadOptions {
+    fn separator(&self) -> &str {
+        self.label_separator.as_deref().unwrap_or(DEFAULT_SEPARATOR)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::InvalidArgument(what.into()));
+        let is_single = self.problem_type == ProblemType::SingleLabel;
+        if self.labels_are_ids && !is_single {
+            return wrong(
+                "Labels are read as class ids in single-label classification alone; lists of labels are read as names.",
+            );
+        }
+        match &self.label_separator {
+            Some(_) if is_single => wrong(
+                "A separator of labels is given, but in single-label classification each record has one label.",
+            ),
+            Some(separator) if separator.is_empty() || separator.contains(['\n', '\r']) => wrong(
+                "The separator of labels is empty or holds a line break; it must be a text such as '|'.",
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Dataset {
@@ -132,6 +169,7 @@ impl Dataset {
         source_name: &str,
         options: &ReadOptions,
     ) -> Result<Dataset> {
+        options.validate()?;
         let lines = Lines::new(&mut reader, source_name);
         let dataset = match format {
             FileFormat::Tsv | FileFormat::Csv => table::read(lines, format, options)?,
@@ -151,8 +189,57 @@ fn data_error(source: &str, line: u64, what: &str) -> Error {
     Error::Data(format!("{source}, line {line}: {what}."))
 }
 
-/// The label that `field` holds; an error is what was found and expected.
-fn label_from(field: &str, labels_are_ids: bool) -> std::result::Result<Label, String> {
+/// The label that `field` of a table holds; an error is what was found and expected.
+fn label_from(field: &str, options: &ReadOptions) -> std::result::Result<Label, String> {
+    let field = field.trim();
+    let parts = || field.split(options.separator()).map(str::trim);
+    if options.problem_type != ProblemType::SingleLabel && parts().nth(MAX_CLASSES).is_some() {
+        return Err(format!(
+            "the label has more than {MAX_CLASSES} parts, which is the limit"
+        ));
+    }
+    match options.problem_type {
+        ProblemType::SingleLabel => class_from(field, options.labels_are_ids),
+        ProblemType::MultiLabel if field.is_empty() => Ok(Label::Names(Vec::new())),
+        ProblemType::MultiLabel => match parts().find(|part| part.is_empty()) {
+            Some(_) => Err(format!(
+                "among the labels {} there is an empty name; expected names with {} between them",
+                quoted(field),
+                quoted(options.separator())
+            )),
+            None => Ok(Label::Names(parts().map(str::to_string).collect())),
+        },
+        ProblemType::Regression => {
+            let number = |part: &str| {
+                part.parse()
+                    .ok()
+                    .and_then(finite)
+                    .ok_or_else(|| not_a_number(part, options))
+            };
+            Ok(Label::Targets(
+                parts().map(number).collect::<std::result::Result<_, _>>()?,
+            ))
+        }
+    }
+}
+
+/// A number as float32, where it is finite as such.
+fn finite(value: f64) -> Option<f32> {
+    let value = value as f32;
+    value.is_finite().then_some(value)
+}
+
+fn not_a_number(part: &str, options: &ReadOptions) -> String {
+    format!(
+        "the label holds {}, but labels are read as numbers; expected a finite number such as 0.5, or several with {} \
+         between them",
+        quoted(part),
+        quoted(options.separator())
+    )
+}
+
+/// The class that `field` names; an error is what was found and expected.
+fn class_from(field: &str, labels_are_ids: bool) -> std::result::Result<Label, String> {
     let field = field.trim();
     if field.is_empty() {
         return Err("the label is empty; every example needs one".into());

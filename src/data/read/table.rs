@@ -65,6 +65,10 @@ impl TableReader<'_> {
             .terminator(csv::Terminator::Any(b'\n'))
             .from_reader(OneRecord::default());
         let mut fields = csv::StringRecord::new();
+        // It takes a byte-order mark off the first bytes it is given. The file's own is gone already, and what looks like
+        // one after it belongs to a field: so the first bytes are none of the file's.
+        parser.get_mut().set("start");
+        let _ = parser.read_record(&mut fields);
         while let Some(record) = lines.next_csv_record()? {
             parser.get_mut().set(record.text);
             let parsed = parser.read_record(&mut fields);
@@ -120,7 +124,7 @@ impl TableReader<'_> {
             return Err(data_error(self.source, line, &what));
         }
         let field = |at: usize| fields.get(at).copied().unwrap_or_default();
-        let label = label_from(field(layout.columns.label), self.options.labels_are_ids)
+        let label = label_from(field(layout.columns.label), self.options)
             .map_err(|what| data_error(self.source, line, &what))?;
         let example = Example {
             text: field(layout.columns.text).to_string(),

@@ -24,6 +24,8 @@ fn rows(dataset: &Dataset) -> Vec<String> {
         let label = match &e.label {
             Label::Name(name) => name.clone(),
             Label::Id(id) => format!("#{id}"),
+            Label::Names(names) => format!("{names:?}"),
+            Label::Targets(values) => format!("{values:?}"),
         };
         match &e.pair {
             Some(pair) => format!("{}|{pair}|{label}", e.text),
@@ -100,6 +102,19 @@ fn csv_pairs_as_mrpc_has_them() {
         rows(&data),
         ["He said \" no \" .|He refused .|#1", "A \t b .|C , d .|#0"]
     );
+}
+
+#[test]
+fn only_a_files_first_byte_order_mark_is_one() {
+    let options = with_header(Header::Absent);
+    for before in ["\u{feff}", "\n"] {
+        let content = format!("{before}\u{feff}\"x\",1\ny,0");
+        let dataset = read_with(Csv, content, &options).unwrap();
+        assert_eq!(rows(&dataset), ["\u{feff}\"x\"|1", "y|0"]);
+    }
+    // A record of nothing else.
+    let alone = read_with(Csv, "\u{feff}\u{feff}\ny", &options);
+    assert!(message(alone).starts_with("data, line 1: "));
 }
 
 #[test]
@@ -417,7 +432,122 @@ fn options_that_contradict_each_other() {
     );
 }
 
+fn for_problem(problem_type: ProblemType, separator: Option<&str>) -> ReadOptions {
+    ReadOptions {
+        problem_type,
+        label_separator: separator.map(str::to_string),
+        ..ReadOptions::default()
+    }
+}
+
+#[test]
+fn lists_of_labels_in_every_format() {
+    let options = for_problem(ProblemType::MultiLabel, None);
+    let data = read_with(Tsv, "x\ta|b\ny\t\nz\t c | d d \n", &options).unwrap();
+    assert_eq!(
+        rows(&data),
+        ["x|[\"a\", \"b\"]", "y|[]", "z|[\"c\", \"d d\"]"]
+    );
+    let comma = for_problem(ProblemType::MultiLabel, Some(","));
+    let data = read_with(Csv, "text,label\nx,\"a,b|c\"\ny,\n", &comma).unwrap();
+    assert_eq!(rows(&data), ["x|[\"a\", \"b|c\"]", "y|[]"]);
+    let json = concat!(
+        "{\"text\": \"x\", \"label\": [\"a\", 3, true, \"a|b\"]}\n",
+        "{\"text\": \"y\", \"label\": []}\n",
+    );
+    let data = read_with(JsonLines, json, &options).unwrap();
+    assert_eq!(rows(&data), ["x|[\"a\", \"3\", \"true\", \"a|b\"]", "y|[]"]);
+}
+
+#[test]
+fn numbers_in_every_format() {
+    let options = for_problem(ProblemType::Regression, None);
+    let data = read_with(Tsv, "x\t1.5\ny\t -2e-1 \n", &options).unwrap();
+    assert_eq!(rows(&data), ["x|[1.5]", "y|[-0.2]"]);
+    let data = read_with(Csv, "x,1|2\ny,+3 | .5\n", &options).unwrap();
+    assert_eq!(rows(&data), ["x|[1.0, 2.0]", "y|[3.0, 0.5]"]);
+    let space = for_problem(ProblemType::Regression, Some(" "));
+    let data = read_with(Tsv, "x\t1 2\n", &space).unwrap();
+    assert_eq!(rows(&data), ["x|[1.0, 2.0]"]);
+    let json = concat!(
+        "{\"text\": \"x\", \"label\": 3}\n",
+        "{\"text\": \"y\", \"label\": -0.5}\n",
+        "{\"text\": \"z\", \"label\": [1e2]}\n",
+    );
+    let data = read_with(JsonLines, json, &options).unwrap();
+    assert_eq!(rows(&data), ["x|[3.0]", "y|[-0.5]", "z|[100.0]"]);
+}
+
 // Files that are wrong.
+
+#[test]
+fn lists_and_numbers_that_are_wrong() {
+    let multi = for_problem(ProblemType::MultiLabel, None);
+    let regression = for_problem(ProblemType::Regression, None);
+    assert_eq!(
+        message(read_with(Tsv, "x\ta\ny\tb||c\n", &multi)),
+        "data, line 2: among the labels 'b||c' there is an empty name; expected names with '|' between them."
+    );
+    assert_eq!(
+        message(read_with(Csv, "x,0.5\ny,\"1,5\"\n", &regression)),
+        "data, line 2: the label holds '1,5', but labels are read as numbers; expected a finite number such as 0.5, or \
+         several with '|' between them."
+    );
+    for number in ["", "nan", "-inf", "1e39", "x", "1|", "0x1"] {
+        let m = message(read_with(Tsv, format!("y\t{number}\n"), &regression));
+        assert!(m.contains("read as numbers"), "{m}");
+    }
+    assert_eq!(
+        message(read_with(Tsv, "x\t1\ny\t1|2\n", &regression)),
+        "data, line 2: The label is a target of 2 numbers, but the data set's labels are targets of 1 number; a data \
+         set has one kind of label."
+    );
+    let json = |label: &str, options: &ReadOptions| {
+        message(read_with(
+            JsonLines,
+            format!("{{\"text\": \"x\", \"label\": {label}}}"),
+            options,
+        ))
+    };
+    assert!(json("\"a\"", &multi).contains("is 'a', but each line has a list of labels;"));
+    assert!(json("null", &multi).contains("is missing"));
+    for wrong in ["[\"a\", \" \"]", "[0.5]", "[null]", "[[\"a\"]]", "[{}]"] {
+        assert!(
+            json(wrong, &multi).contains("holds what is no name"),
+            "{wrong}"
+        );
+    }
+    for wrong in ["\"1\"", "[1, \"2\"]", "true", "[[1]]", "1e39", "{}"] {
+        assert!(
+            json(wrong, &regression).contains("labels are read as numbers"),
+            "{wrong}"
+        );
+    }
+    assert!(json("[]", &regression).contains("has 0 numbers"));
+    let endless = format!("[{}1]", "1,".repeat(100_000));
+    for options in [&multi, &regression, &ReadOptions::default()] {
+        assert!(json(&endless, options).contains("a list of more than 100000"));
+    }
+    for options in [&multi, &regression] {
+        let m = message(read_with(
+            Tsv,
+            format!("y\t{}1\n", "1|".repeat(100_000)),
+            options,
+        ));
+        assert!(m.contains("more than 100000 parts"), "{m}");
+    }
+    let refused = |options: &ReadOptions| match read_with(Tsv, "x\t1\n", options) {
+        Err(Error::InvalidArgument(m)) => m,
+        other => panic!("{other:?}"),
+    };
+    let ids = ReadOptions {
+        labels_are_ids: true,
+        ..multi.clone()
+    };
+    assert!(refused(&ids).contains("class ids"));
+    assert!(refused(&for_problem(ProblemType::SingleLabel, Some("|"))).contains("one label"));
+    assert!(refused(&for_problem(ProblemType::MultiLabel, Some(""))).contains("is empty"));
+}
 
 #[test]
 fn a_record_with_another_number_of_fields() {
@@ -626,7 +756,7 @@ fn a_reader_that_fails_is_an_io_error() {
     assert_eq!(
         result,
         Err(Error::Io(
-            "Could not read 'pipe': the system reported error 5.".into()
+            "Could not read 'pipe': the device reported an input/output error.".into()
         ))
     );
 }
@@ -782,6 +912,8 @@ fn damaged_files_give_a_sentence_and_no_panic() {
         columns("1", "", "2"),
         columns("text", "", "label"),
         columns("2", "3", "1"),
+        for_problem(ProblemType::MultiLabel, None),
+        for_problem(ProblemType::Regression, Some("0")),
     ];
     let special = b"\"\t\n\r,{}[]:\\\0\xff\xc3 0e-\xef";
     let mut random = Random(2024);

@@ -1,7 +1,8 @@
-//! How good predictions are, counted from (true class, predicted class) pairs as scikit-learn counts it.
+//! The metrics of single-label classification, counted from (true class, predicted class) pairs.
 
 use std::collections::BTreeMap;
 
+use super::{ClassMetrics, Tally, f1_means, ratio};
 use crate::error::{Error, Result};
 
 /// How often each class was predicted for each true class.
@@ -11,19 +12,6 @@ use crate::error::{Error, Result};
 pub struct ConfusionMatrix {
     num_classes: usize,
     cells: BTreeMap<(u32, u32), u64>,
-}
-
-/// Precision, recall and F1 of one class. A quotient by zero counts as 0.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ClassMetrics {
-    /// Of the examples predicted as this class, the share that are.
-    pub precision: f64,
-    /// Of the examples of this class, the share predicted as it.
-    pub recall: f64,
-    /// The harmonic mean of precision and recall.
-    pub f1: f64,
-    /// How many examples of this class there are.
-    pub support: u64,
 }
 
 /// The metrics of single-label classification. None is ever NaN; without examples all are 0.
@@ -121,41 +109,15 @@ impl ConfusionMatrix {
             }
         }
         let classes: Vec<ClassMetrics> = tallies.iter().map(Tally::metrics).collect();
-        let f1_sum: f64 = classes.iter().map(|c| c.f1).sum();
-        let f1_weighted_sum: f64 = classes.iter().map(|c| c.f1 * c.support as f64).sum();
+        let (f1_macro, f1_weighted) = f1_means(&classes);
         ClassificationMetrics {
             accuracy: ratio(right as f64, total as f64),
-            f1_macro: ratio(f1_sum, classes.len() as f64),
-            f1_weighted: ratio(f1_weighted_sum, total as f64),
+            f1_macro,
+            f1_weighted,
             matthews: matthews(&tallies, right, total),
             classes,
         }
     }
-}
-
-/// What is counted of one class.
-#[derive(Clone, Default)]
-struct Tally {
-    right: u64,
-    support: u64,
-    predicted: u64,
-}
-
-impl Tally {
-    fn metrics(&self) -> ClassMetrics {
-        let right = self.right as f64;
-        ClassMetrics {
-            precision: ratio(right, self.predicted as f64),
-            recall: ratio(right, self.support as f64),
-            f1: ratio(2.0 * right, self.support as f64 + self.predicted as f64),
-            support: self.support,
-        }
-    }
-}
-
-/// `a / b`, or 0 where `b` is 0.
-fn ratio(a: f64, b: f64) -> f64 {
-    if b == 0.0 { 0.0 } else { a / b }
 }
 
 /// The covariance of truth and prediction over the root of the product of their variances, in whole numbers up to the

@@ -1,0 +1,211 @@
+//! What must hold of the library's answers whatever it was given.
+
+use bert::classifier::Classifier;
+use bert::error::{Error, Result};
+use bert::hf::LoadOptions;
+use bert::model::Pooling;
+use bert::predict::{CombineWindows, LongText, PredictOptions};
+use bert::text::{Encoding, Tokenizer};
+
+/// An answer, or `None` for a refusal, which must be one: a category that isn't a defect, and a sentence.
+pub fn answer<T>(result: Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            assert!(!matches!(error, Error::Internal(_)), "{error:?}");
+            check_sentence(error.message());
+            None
+        }
+    }
+}
+
+/// A message is a sentence that a person can read.
+pub fn check_sentence(message: &str) {
+    assert!(message.ends_with('.'), "no full stop: {message:?}");
+    assert!(
+        message.len() < 4096,
+        "{} bytes long: {message:?}",
+        message.len()
+    );
+}
+
+/// A model that was loaded can be used: it predicts, embeds, saves itself, and what it saved is the same model.
+pub fn check_classifier(classifier: &Classifier) {
+    let texts = [
+        "a good film",
+        "",
+        "bad bad bad bad bad bad bad bad bad bad bad bad",
+    ];
+    let single: Vec<(&str, Option<&str>)> = texts.iter().map(|text| (*text, None)).collect();
+    let pairs = [("a", Some("b")), ("", Some("a bad film"))];
+    let windows = PredictOptions {
+        long_text: LongText::Windows {
+            stride: 0,
+            combine: CombineWindows::MeanProbabilities,
+        },
+        ..PredictOptions::default()
+    };
+    let predicted = answer(classifier.predict(&single, &PredictOptions::default()));
+    if let Some(predictions) = &predicted {
+        for (row, label) in predictions
+            .probabilities
+            .chunks(predictions.num_labels)
+            .zip(&predictions.label_ids)
+        {
+            let sum: f32 = row.iter().sum();
+            assert!((sum - 1.0).abs() < 1e-3, "probabilities sum to {sum}");
+            assert!((*label as usize) < predictions.num_labels);
+        }
+    }
+    answer(classifier.predict(&single, &windows));
+    answer(classifier.predict(&pairs, &PredictOptions::default()));
+    answer(classifier.embed(&single, 0, Pooling::Mean, true));
+    let saved = answer(classifier.save_to_buffer()).expect("a model can be saved");
+    let again = answer(Classifier::load_from_buffer(
+        &saved,
+        &LoadOptions::default(),
+    ))
+    .expect("what was saved can be loaded");
+    assert_eq!(again.labels(), classifier.labels());
+    let repeated = answer(again.predict(&single, &PredictOptions::default()));
+    assert_eq!(repeated, predicted, "the saved model predicts otherwise");
+}
+
+/// What holds of every tokenizer: it can be written and read again, gives the ids that the `tokenizers` crate finds by
+/// its own way through the file, cuts as it says, and encodes a text in a batch as it does alone.
+pub struct Encodings<'a> {
+    tokenizer: &'a Tokenizer,
+    crates: tokenizers::Tokenizer,
+}
+
+/// More than any text here has.
+const NO_LIMIT: usize = 1 << 40;
+
+impl<'a> Encodings<'a> {
+    pub fn new(tokenizer: &'a Tokenizer) -> Encodings<'a> {
+        let json = tokenizer.to_json().expect("a tokenizer can be written");
+        let again = Tokenizer::from_json(json.as_bytes()).expect("what was written can be read");
+        assert_eq!(again.to_json().as_deref(), Ok(json.as_str()));
+        Encodings {
+            tokenizer,
+            crates: tokenizers::Tokenizer::from_bytes(&json).expect("the file is a standard one"),
+        }
+    }
+
+    /// Holds one text, and one pair, against all of this.
+    pub fn check(&self, text: &str, pair: &str, max_length: usize, stride: usize) {
+        let tokenizer = self.tokenizer;
+        let encode = |pair: Option<&str>, max_length| {
+            tokenizer
+                .encode(text, pair, max_length)
+                .expect("the maximum length is allowed")
+        };
+        let whole = encode(None, NO_LIMIT);
+        let expected = self
+            .crates
+            .encode(text, true)
+            .expect("the crate takes any text");
+        assert_eq!(whole.input_ids, expected.get_ids());
+        let vocab_size = tokenizer.vocab_size() as u32;
+        assert!(whole.input_ids.iter().all(|id| *id < vocab_size));
+        assert!(!whole.truncated);
+
+        let (cls, sep) = (tokenizer.cls_token_id(), tokenizer.sep_token_id());
+        let ids = &whole.input_ids[1..whole.input_ids.len() - 1];
+        let kept = &ids[..ids.len().min(max_length - 2)];
+        let cut = encode(None, max_length);
+        assert_eq!(cut.input_ids, [&[cls], kept, &[sep]].concat());
+        assert_eq!(cut.truncated, kept.len() < ids.len());
+
+        let whole_pair = encode(Some(pair), NO_LIMIT);
+        let expected = self
+            .crates
+            .encode((text, pair), true)
+            .expect("the crate takes any text");
+        assert_eq!(whole_pair.input_ids, expected.get_ids());
+        assert_eq!(whole_pair.token_type_ids, expected.get_type_ids());
+        let second = &whole_pair.input_ids[ids.len() + 2..whole_pair.input_ids.len() - 1];
+        let cut_pair = encode(Some(pair), max_length);
+        check_pair(&cut_pair, ids, second, cls, sep, max_length);
+
+        let batch = [(text, None), (text, Some(pair)), (pair, None)];
+        let together = tokenizer
+            .encode_batch(&batch, max_length)
+            .expect("the maximum length is allowed");
+        assert_eq!(together[0], cut, "alone and in a batch");
+        assert_eq!(together[1], cut_pair, "alone and in a batch");
+
+        let stride = stride.min(max_length - 3);
+        let windows = tokenizer
+            .encode_windows(text, None, max_length, stride)
+            .expect("the stride is allowed");
+        let mut covered: Vec<u32> = Vec::new();
+        for (number, window) in windows.iter().enumerate() {
+            assert!(window.input_ids.len() <= max_length);
+            let part = &window.input_ids[1..window.input_ids.len() - 1];
+            let shared = if number == 0 { 0 } else { stride };
+            assert!(covered.ends_with(&part[..shared]));
+            covered.extend(&part[shared..]);
+        }
+        assert_eq!(covered, ids, "the windows together are the text");
+        let room = max_length - 3;
+        let stride = stride.min(room - room / 2 - 1);
+        let windows = tokenizer
+            .encode_windows(text, Some(pair), max_length, stride)
+            .expect("the stride is allowed");
+        let kept = ids
+            .len()
+            .min((room / 2).max(room.saturating_sub(second.len())));
+        let mut covered: Vec<u32> = Vec::new();
+        for (number, window) in windows.iter().enumerate() {
+            assert!(window.input_ids.len() <= max_length);
+            assert_eq!(window.input_ids[1..=kept], ids[..kept]);
+            assert_eq!(window.truncated, kept < ids.len());
+            let part = &window.input_ids[kept + 2..window.input_ids.len() - 1];
+            let shared = if number == 0 { 0 } else { stride };
+            assert!(covered.ends_with(&part[..shared]));
+            covered.extend(&part[shared..]);
+        }
+        assert_eq!(covered, second, "the windows together are the second text");
+    }
+}
+
+/// A pair that was cut holds the beginnings of both texts, and is as long as is allowed where anything is missing; the
+/// shorter text isn't cut below the longer one.
+fn check_pair(
+    cut: &Encoding,
+    first: &[u32],
+    second: &[u32],
+    cls: u32,
+    sep: u32,
+    max_length: usize,
+) {
+    let in_second = cut.token_type_ids.iter().filter(|kind| **kind == 1).count();
+    let kept_second = in_second - 1;
+    let kept_first = cut.input_ids.len() - in_second - 2;
+    let rebuilt = [
+        &[cls],
+        &first[..kept_first],
+        &[sep],
+        &second[..kept_second],
+        &[sep],
+    ]
+    .concat();
+    assert_eq!(cut.input_ids, rebuilt);
+    let room = max_length - 3;
+    let complete = first.len() + second.len() <= room;
+    assert_eq!(cut.truncated, !complete);
+    if complete {
+        assert_eq!((kept_first, kept_second), (first.len(), second.len()));
+    } else {
+        assert_eq!(kept_first + kept_second, room);
+        let is_cut = |kept: usize, all: usize| kept < all;
+        if is_cut(kept_first, first.len()) && is_cut(kept_second, second.len()) {
+            assert!(kept_first.abs_diff(kept_second) <= 1);
+        } else if is_cut(kept_first, first.len()) {
+            assert!(kept_first + 1 >= kept_second);
+        } else {
+            assert!(kept_second + 1 >= kept_first);
+        }
+    }
+}

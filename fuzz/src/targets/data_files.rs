@@ -1,0 +1,125 @@
+//! TSV, CSV and JSON Lines: `[options] [columns MARK 0] content`. Columns, where asked for, stand in the parts 1 to 3.
+
+use std::io::Read;
+
+use bert::data::{Dataset, FileFormat, Header, Labels, ReadOptions};
+
+use super::Target;
+use crate::input::{self, Bytes};
+use crate::oracle::answer;
+
+pub const TARGET: Target = Target {
+    name: "data_files",
+    most_bytes: 64 * 1024,
+    run,
+    seeds,
+    words: &[
+        b"text\t",
+        b"label\n",
+        b"sentence1",
+        b"sentence2",
+        b"text_a",
+        b"premise",
+        b"hypothesis",
+        b"question1",
+        b"class",
+        b"category",
+        b"target",
+        b"\"text\"",
+        b"\"label\"",
+        b"\"pair\"",
+        b"\r\n",
+        b"\n",
+        b"\t",
+        b",",
+        b"\"",
+        b"\"\"",
+        b"\",\"",
+        b"\xef\xbb\xbf",
+        b"\\u0000",
+        b"\\ud83d\\ude00",
+        b"\\ud83d",
+        b"null",
+        b"true",
+        b"1e5",
+        b"4294967296",
+        b"{\"",
+        b"\":",
+        b"}\n",
+        b"[1,2]",
+    ],
+};
+
+/// Gives its bytes a few at a time, as a pipe does.
+struct Slowly<'a>(&'a [u8], usize);
+
+impl Read for Slowly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.0.len().min(buffer.len()).min(self.1);
+        let (taken, rest) = self.0.split_at(length);
+        buffer[..length].copy_from_slice(taken);
+        self.0 = rest;
+        Ok(length)
+    }
+}
+
+fn run(bytes: &[u8]) {
+    let mut bytes = Bytes::new(bytes);
+    let format = bytes.one_of(&[FileFormat::Tsv, FileFormat::Csv, FileFormat::JsonLines]);
+    let header = bytes.one_of(&[Header::Auto, Header::Present, Header::Absent]);
+    let labels_are_ids = bytes.bit();
+    let at_a_time = 1 + bytes.below(64);
+    let (content, parts) = input::parts(bytes.rest());
+    let part = |name: u8| {
+        let part = parts.iter().find(|part| part.0 == name);
+        part.map(|part| input::text(part.1))
+    };
+    let options = ReadOptions {
+        format: None,
+        header,
+        text_column: part(b'1'),
+        pair_column: part(b'2'),
+        label_column: part(b'3'),
+        labels_are_ids,
+    };
+    let whole = Dataset::read(content, format, "the file", &options);
+    let slowly = Dataset::read(Slowly(content, at_a_time), format, "the file", &options);
+    assert_eq!(
+        whole, slowly,
+        "read at once and {at_a_time} bytes at a time"
+    );
+    let Some(dataset) = answer(whole) else {
+        return;
+    };
+    assert!(!dataset.is_empty());
+    if let Some(labels) = answer(Labels::from_dataset(&dataset)) {
+        let classes = labels
+            .classes_of(&dataset)
+            .expect("they are the data set's own");
+        assert_eq!(classes.len(), dataset.len());
+    }
+    if let Some((train, validation)) = answer(dataset.split(0.3, 7)) {
+        assert_eq!(train.len() + validation.len(), dataset.len());
+    }
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let tsv = b"sentence\tlabel\na good film\tyes\r\nbad\tno\n\nso \"so\"\tno\n";
+    let plain = b"a\tb\tyes\nc\td\tno\n";
+    let csv = b"\xef\xbb\xbfid,text,label\n1,\"a, b\",yes\n2,\"c \"\"d\"\"\ne\",no\n";
+    let ids = b"text,label\ngood,1\nbad,0\n";
+    let json = b"{\"text\": \"good \\u00e9 \\ud83d\\ude00\", \"label\": 1}\n\n{\"label\": \"no\", \"text\": \"\", \"x\": [1, {\"y\": null}]}\n";
+    let pairs = b"{\"premise\":\"a\",\"hypothesis\":\"b\",\"label\":0}\n{\"premise\":\"c\",\"hypothesis\":\"d\",\"label\":2}";
+    let columns: &[(u8, &[u8])] = &[(b'1', b"2"), (b'3', b"LABEL")];
+    vec![
+        [&[0, 0, 0, 1], tsv.as_slice()].concat(),
+        [&[0, 2, 0, 5], plain.as_slice()].concat(),
+        input::join(&[&[1, 0, 0, 3], csv.as_slice()].concat(), columns),
+        [&[1, 1, 1, 3], ids.as_slice()].concat(),
+        [&[2, 0, 0, 2], json.as_slice()].concat(),
+        input::join(
+            &[&[2, 0, 1, 40], pairs.as_slice()].concat(),
+            &[(b'1', b"premise"), (b'2', b"hypothesis"), (b'3', b"label")],
+        ),
+    ]
+}

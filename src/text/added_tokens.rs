@@ -1,0 +1,408 @@
+//! Added tokens are found in a text before its words are: some in the text as it comes, some in it once normalised.
+//! The rules are those of the `tokenizers` crate: of those that begin first the longest one.
+
+use std::sync::Arc;
+
+use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder, MatchKind};
+use tokenizers::AddedToken;
+
+use super::characters::{WORD, class};
+use super::symbols::{ADDED, BLOCK, END, Source, Step, character};
+use crate::error::Result;
+
+use super::pipeline::unexpected;
+
+/// How many bytes of a text are searched at a time, at least.
+const WINDOW: usize = if cfg!(test) { 4 } else { 32 * 1024 };
+
+/// Added tokens that are looked for in one form of the text.
+pub(super) struct AddedTokens {
+    finder: DoubleArrayAhoCorasick<u32>,
+    /// By the finder's values.
+    tokens: Vec<Found>,
+    /// Bytes of the longest.
+    longest: usize,
+    /// The character with which all of them begin, if it is one.
+    first: Option<char>,
+    /// Whether one of them takes whitespace before it.
+    takes_before: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Found {
+    id: u32,
+    single_word: bool,
+    takes_before: bool,
+    takes_behind: bool,
+}
+
+/// What a search came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Search {
+    /// A token's place with the whitespace that it takes, its id, and where to go on searching.
+    Token {
+        start: usize,
+        stop: usize,
+        id: Option<u32>,
+        search: usize,
+    },
+    /// Up to `clear` there is none; go on searching at `search` with more text.
+    Open { clear: usize, search: usize },
+}
+
+fn is_word(c: char) -> bool {
+    class(c as u32) & WORD != 0
+}
+
+/// The last place at or before `at` where a character begins.
+fn boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+impl AddedTokens {
+    /// `tokens` by the text that is looked for, and id; `None` where there are none. No two may have one text, and none
+    /// an empty one.
+    pub(super) fn new(tokens: Vec<(String, u32, &AddedToken)>) -> Result<Option<AddedTokens>> {
+        if tokens.is_empty() {
+            return Ok(None);
+        }
+        let finder = DoubleArrayAhoCorasickBuilder::new()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build_with_values(
+                (0..)
+                    .zip(&tokens)
+                    .map(|(place, (text, ..))| (text.as_str(), place)),
+            )
+            .map_err(unexpected("preparing the added tokens"))?;
+        let first = tokens[0].0.chars().next();
+        Ok(Some(AddedTokens {
+            finder,
+            longest: tokens
+                .iter()
+                .map(|(text, ..)| text.len())
+                .max()
+                .unwrap_or(0),
+            first: first.filter(|first| tokens.iter().all(|t| t.0.starts_with(*first))),
+            takes_before: tokens.iter().any(|(.., token)| token.lstrip),
+            tokens: tokens
+                .iter()
+                .map(|(_, id, token)| Found {
+                    id: *id,
+                    single_word: token.single_word,
+                    takes_before: token.lstrip,
+                    takes_behind: token.rstrip,
+                })
+                .collect(),
+        }))
+    }
+
+    /// The next token in `text` from `search` on. `before` is the character in front of `text`, `given` the place up to
+    /// which the text is spoken for, `complete` whether nothing comes behind `text`.
+    fn find(
+        &self,
+        text: &str,
+        before: Option<char>,
+        complete: bool,
+        given: usize,
+        mut search: usize,
+    ) -> Search {
+        // Up to `at` there is none, but one may begin there.
+        let open = |at: usize, search: usize| {
+            let clear = if self.takes_before && !complete {
+                text[..at].trim_end().len()
+            } else {
+                at
+            };
+            Search::Open {
+                clear: clear.max(given),
+                search,
+            }
+        };
+        loop {
+            let skipped = match self.first {
+                Some(first) => text[search..].find(first),
+                None => Some(0),
+            };
+            let found = skipped.and_then(|skipped| {
+                let from = search + skipped;
+                let found = self.finder.leftmost_find_iter(&text[from..]).next()?;
+                Some((from + found.start(), from + found.end(), found.value()))
+            });
+            let Some((start, end, value)) = found else {
+                if complete {
+                    return open(text.len(), text.len());
+                }
+                let undecided = (text.len() + 1).saturating_sub(self.longest);
+                let at = boundary(text, undecided).max(search);
+                return open(at, at);
+            };
+            if !complete && text.len() - start < self.longest {
+                // A longer one may begin there.
+                return open(start, start);
+            }
+            let token = self.tokens[value as usize];
+            if token.single_word {
+                let in_front = text[..start].chars().next_back().or(before);
+                let Some(behind) = text[end..]
+                    .chars()
+                    .next()
+                    .map(Some)
+                    .or(complete.then_some(None))
+                else {
+                    return open(start, start);
+                };
+                if in_front.is_some_and(is_word) || behind.is_some_and(is_word) {
+                    search = end;
+                    continue;
+                }
+            }
+            let mut taken = (start, end);
+            if token.takes_before {
+                taken.0 = text[..start].trim_end().len().max(given);
+            }
+            if token.takes_behind {
+                taken.1 = text.len() - text[end..].trim_start().len();
+                if taken.1 == text.len() && !complete {
+                    return open(start, start);
+                }
+            }
+            return Search::Token {
+                start: taken.0,
+                stop: taken.1,
+                // In the whitespace that the token before took, nothing may be left of this one.
+                id: (taken.0 < taken.1).then_some(token.id),
+                search: end,
+            };
+        }
+    }
+}
+
+/// A text's characters, and the added tokens that stand in it as such.
+pub(super) struct TextSource<'a> {
+    text: &'a str,
+    tokens: Option<&'a AddedTokens>,
+    /// The part of the text that is searched now, and by how many bytes the next one goes further.
+    window: usize,
+    size: usize,
+    search: usize,
+    /// Up to here it was given out, and up to there it may be.
+    given: usize,
+    clear: usize,
+    /// The token behind that, and where the text goes on.
+    token: Option<(Option<u32>, usize)>,
+    ended: bool,
+}
+
+impl<'a> TextSource<'a> {
+    pub(super) fn new(text: &'a str, tokens: Option<&'a AddedTokens>) -> TextSource<'a> {
+        TextSource {
+            text,
+            tokens,
+            window: 0,
+            size: WINDOW,
+            search: 0,
+            given: 0,
+            clear: if tokens.is_none() { text.len() } else { 0 },
+            token: None,
+            ended: false,
+        }
+    }
+
+    fn search(&mut self, tokens: &AddedTokens) {
+        let window = self
+            .given
+            .max(self.search)
+            .saturating_add(self.size + tokens.longest);
+        self.window = self.window.max(boundary(self.text, window));
+        let complete = self.window == self.text.len();
+        match tokens.find(
+            &self.text[..self.window],
+            None,
+            complete,
+            self.given,
+            self.search,
+        ) {
+            Search::Token {
+                start,
+                stop,
+                id,
+                search,
+            } => {
+                self.search = search;
+                self.clear = start;
+                self.token = Some((id, stop));
+                self.size = WINDOW;
+            }
+            Search::Open { clear, search } => {
+                // Where nothing could be decided, with twice as much.
+                self.size = if clear > self.given {
+                    WINDOW
+                } else {
+                    2 * self.size
+                };
+                self.search = search;
+                self.clear = clear;
+            }
+        }
+    }
+}
+
+impl Source for TextSource<'_> {
+    fn fill(&mut self, out: &mut Vec<u32>) -> bool {
+        while !self.ended {
+            if self.given < self.clear {
+                let until = boundary(self.text, (self.given + BLOCK).min(self.clear));
+                let part = &self.text[self.given..until];
+                if part.is_ascii() {
+                    out.extend(part.bytes().map(u32::from));
+                } else {
+                    out.extend(part.chars().map(u32::from));
+                }
+                self.given = until;
+                return true;
+            }
+            if let Some((id, stop)) = self.token.take() {
+                out.extend(id.map(|id| ADDED | id));
+                // It may go back, where a token stands in the whitespace that the one before took.
+                (self.given, self.clear) = (stop, stop);
+                if out.len() >= BLOCK {
+                    return true;
+                }
+                continue;
+            }
+            match self.tokens {
+                Some(tokens) if self.given < self.text.len() || self.search < self.text.len() => {
+                    self.search(tokens);
+                }
+                _ => {
+                    out.push(END);
+                    self.ended = true;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Finds added tokens in the normalised text.
+pub(super) struct FindAdded {
+    tokens: Arc<AddedTokens>,
+    /// The text between two marks that isn't decided yet, the character in front of it, and how much of it must be
+    /// there before it is searched.
+    text: String,
+    before: Option<char>,
+    wanted: usize,
+    search: usize,
+    given: usize,
+    clear: usize,
+    token: Option<(Option<u32>, usize)>,
+}
+
+impl FindAdded {
+    pub(super) fn new(tokens: Arc<AddedTokens>) -> FindAdded {
+        FindAdded {
+            wanted: WINDOW + tokens.longest,
+            tokens,
+            text: String::new(),
+            before: None,
+            search: 0,
+            given: 0,
+            clear: 0,
+            token: None,
+        }
+    }
+
+    /// Gives out what is decided and decides what can be; false where a block was filled before.
+    fn decide(&mut self, complete: bool, out: &mut Vec<u32>) -> bool {
+        loop {
+            while self.given < self.clear {
+                let until = boundary(&self.text, (self.given + BLOCK).min(self.clear));
+                out.extend(self.text[self.given..until].chars().map(u32::from));
+                self.given = until;
+                if out.len() >= BLOCK {
+                    return false;
+                }
+            }
+            if let Some((id, stop)) = self.token.take() {
+                out.extend(id.map(|id| ADDED | id));
+                (self.given, self.clear) = (stop, stop);
+                if out.len() >= BLOCK {
+                    return false;
+                }
+            }
+            if complete && self.search == self.text.len() && self.given == self.text.len() {
+                return true;
+            }
+            match self
+                .tokens
+                .find(&self.text, self.before, complete, self.given, self.search)
+            {
+                Search::Token {
+                    start,
+                    stop,
+                    id,
+                    search,
+                } => {
+                    self.search = search;
+                    self.clear = start;
+                    self.token = Some((id, stop));
+                }
+                Search::Open { clear, search } => {
+                    self.search = search;
+                    if clear > self.given {
+                        self.clear = clear;
+                    } else if !complete {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets what is given out and searched.
+    fn shrink(&mut self) {
+        let done = self.given.min(self.search);
+        if done > 0 {
+            self.before = self.text[..done].chars().next_back();
+            self.text.drain(..done);
+            self.given -= done;
+            self.clear = self.given;
+            self.search -= done;
+        }
+        self.wanted = (2 * self.text.len()).max(WINDOW + self.tokens.longest);
+    }
+}
+
+impl Step for FindAdded {
+    fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
+        for (place, &symbol) in input.iter().enumerate() {
+            match character(symbol) {
+                Some(c) => {
+                    if self.text.len() >= self.wanted {
+                        if !self.decide(false, out) {
+                            return place;
+                        }
+                        self.shrink();
+                    }
+                    self.text.push(c);
+                }
+                None => {
+                    if !self.decide(true, out) {
+                        return place;
+                    }
+                    self.before = None;
+                    self.wanted = WINDOW + self.tokens.longest;
+                    (self.search, self.given, self.clear) = (0, 0, 0);
+                    self.text.clear();
+                    out.push(symbol);
+                }
+            }
+        }
+        input.len()
+    }
+}

@@ -1,0 +1,185 @@
+//! What Unicode says about each character, by the same tables as the `tokenizers` crate, so that our cutting of text
+//! is its cutting. Kept as bits for each character and worked out for 256 characters at a time, when the first of them
+//! is met.
+
+use std::collections::HashSet;
+use std::sync::{LazyLock, OnceLock};
+
+use unicode_categories::UnicodeCategories;
+use unicode_normalization_alignments::char::{
+    canonical_combining_class, decompose_canonical, decompose_compatible, is_combining_mark,
+};
+
+/// White_Space.
+pub(super) const SPACE: u16 = 1;
+/// What BERT's cleaning drops: NUL, U+FFFD, and control, format and private characters but tab and line ends.
+pub(super) const DROPPED: u16 = 1 << 1;
+/// Nonspacing_Mark.
+pub(super) const NONSPACING: u16 = 1 << 2;
+/// Mark.
+pub(super) const MARK: u16 = 1 << 3;
+/// Punctuation, and all ASCII symbols.
+pub(super) const PUNCTUATION: u16 = 1 << 4;
+/// Numeric.
+pub(super) const NUMERIC: u16 = 1 << 5;
+/// `\w` of regular expressions.
+pub(super) const WORD: u16 = 1 << 6;
+/// `\p{L}`.
+pub(super) const LETTER: u16 = 1 << 7;
+/// `\p{N}`.
+pub(super) const NUMBER: u16 = 1 << 8;
+/// Lower-casing changes it.
+pub(super) const UPPER: u16 = 1 << 9;
+/// Has a canonical decomposition or a combining class.
+pub(super) const CANONICAL: u16 = 1 << 10;
+/// Has a compatible decomposition or a combining class.
+pub(super) const COMPATIBLE: u16 = 1 << 11;
+/// May be joined to the character before it by composition.
+pub(super) const JOINS: u16 = 1 << 12;
+
+const PAGE: usize = 256;
+type Page = Box<[u16; PAGE]>;
+static PAGES: [OnceLock<Page>; 0x11_0000 / PAGE] = [const { OnceLock::new() }; 0x11_0000 / PAGE];
+
+/// The bits of a character, which must be under 0x11_0000.
+#[inline]
+pub(super) fn class(character: u32) -> u16 {
+    let (page, place) = (character as usize / PAGE, character as usize % PAGE);
+    match PAGES[page].get() {
+        Some(bits) => bits[place],
+        None => PAGES[page].get_or_init(|| work_out(page))[place],
+    }
+}
+
+#[cold]
+fn work_out(page: usize) -> Page {
+    let mut bits = Box::new([0; PAGE]);
+    for (place, bits) in bits.iter_mut().enumerate() {
+        if let Some(c) = char::from_u32((page * PAGE + place) as u32) {
+            *bits = bits_of(c);
+        }
+    }
+    bits
+}
+
+fn bits_of(c: char) -> u16 {
+    let dropped =
+        !matches!(c, '\t' | '\n' | '\r') && (c == '\0' || c == '\u{fffd}' || c.is_other());
+    let lowered = {
+        let mut lower = c.to_lowercase();
+        lower.next() != Some(c) || lower.next().is_some()
+    };
+    let combines = canonical_combining_class(c) != 0;
+    let changes = |decompose: fn(char, &mut dyn FnMut(char))| {
+        let mut changes = false;
+        decompose(c, &mut |part| changes |= part != c);
+        changes
+    };
+    [
+        (SPACE, c.is_whitespace()),
+        (DROPPED, dropped),
+        (NONSPACING, c.is_mark_nonspacing()),
+        (MARK, is_combining_mark(c)),
+        (PUNCTUATION, c.is_ascii_punctuation() || c.is_punctuation()),
+        (NUMERIC, c.is_numeric()),
+        (WORD, regex_syntax::is_word_character(c)),
+        (LETTER, LETTERS.contains(c)),
+        (NUMBER, NUMBERS.contains(c)),
+        (UPPER, lowered),
+        (
+            CANONICAL,
+            combines || changes(|c, each| decompose_canonical(c, each)),
+        ),
+        (
+            COMPATIBLE,
+            combines || changes(|c, each| decompose_compatible(c, each)),
+        ),
+        (JOINS, combines || JOINING.contains(&c)),
+    ]
+    .into_iter()
+    .filter(|(_, holds)| *holds)
+    .fold(0, |bits, (bit, _)| bits | bit)
+}
+
+/// A character class of a regular expression.
+struct Class(Vec<(char, char)>);
+
+static LETTERS: LazyLock<Class> = LazyLock::new(|| Class::parse(r"\p{L}"));
+static NUMBERS: LazyLock<Class> = LazyLock::new(|| Class::parse(r"\p{N}"));
+
+impl Class {
+    fn parse(pattern: &str) -> Class {
+        let parsed = regex_syntax::parse(pattern);
+        let Some(regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class))) =
+            parsed.as_ref().ok().map(|hir| hir.kind())
+        else {
+            unreachable!("'{pattern}' is a Unicode class");
+        };
+        Class(class.iter().map(|r| (r.start(), r.end())).collect())
+    }
+
+    fn contains(&self, c: char) -> bool {
+        let after = self.0.partition_point(|(start, _)| *start <= c);
+        after > 0 && self.0[after - 1].1 >= c
+    }
+}
+
+/// The last characters of all canonical decompositions: no other character is ever joined to what stands before it.
+static JOINING: LazyLock<HashSet<char>> = LazyLock::new(|| {
+    let mut joining = HashSet::new();
+    // Nothing above the supplementary ideographs decomposes.
+    for c in ('\u{c0}'..='\u{2ffff}').filter(|c| !('\u{ac00}'..='\u{d7a3}').contains(c)) {
+        let (mut parts, mut last) = (0, c);
+        decompose_canonical(c, |part| {
+            parts += 1;
+            last = part;
+        });
+        if parts > 1 {
+            joining.insert(last);
+        }
+    }
+    // Hangul syllables are composed by rule.
+    joining.extend('\u{1161}'..='\u{1175}');
+    joining.extend('\u{11a7}'..='\u{11c2}');
+    joining
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unicode_normalization_alignments::char::compose;
+
+    #[test]
+    fn what_joins_is_all_that_composition_joins() {
+        let decomposes = |c: &char| {
+            let mut parts = Vec::new();
+            decompose_canonical(*c, |part| parts.push(part));
+            (parts.len() > 1).then_some(parts)
+        };
+        for parts in ('\0'..=char::MAX).filter_map(|c| decomposes(&c)) {
+            for pair in parts.windows(2) {
+                if compose(pair[0], pair[1]).is_some() {
+                    assert_ne!(class(pair[1] as u32) & JOINS, 0, "{pair:?}");
+                }
+            }
+        }
+        assert_eq!(class('a' as u32) & JOINS, 0);
+    }
+
+    #[test]
+    fn the_bits_are_those_of_some_known_characters() {
+        assert_eq!(class(' ' as u32), SPACE);
+        assert_eq!(class('\n' as u32), SPACE);
+        assert_eq!(class(0x85), SPACE | DROPPED);
+        assert_eq!(class('a' as u32), WORD | LETTER);
+        assert_eq!(class('A' as u32), WORD | LETTER | UPPER);
+        assert_eq!(class('7' as u32), WORD | NUMBER | NUMERIC);
+        assert_eq!(class('$' as u32), PUNCTUATION);
+        assert_eq!(class('é' as u32), WORD | LETTER | CANONICAL | COMPATIBLE);
+        assert_eq!(class('ﬁ' as u32), WORD | LETTER | COMPATIBLE);
+        assert_eq!(
+            class(0x301),
+            WORD | NONSPACING | MARK | CANONICAL | COMPATIBLE | JOINS
+        );
+    }
+}

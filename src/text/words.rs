@@ -1,0 +1,398 @@
+//! From words to ids: what a model makes of each word, without putting together a word that is too long for it.
+
+use std::sync::OnceLock;
+
+use tokenizers::models::bpe::BPE;
+use tokenizers::{Model, ModelWrapper};
+
+use super::long_words::{LongWord, Merges};
+use super::symbols::{ADDED, END, character};
+use super::trie::Trie;
+use crate::error::{Error, Result};
+
+use super::pipeline::unexpected;
+
+/// Words of BPE with more characters are encoded bit by bit.
+const LONG: usize = if cfg!(test) { 6 } else { 256 };
+
+/// With merges for which that can't be done, words may have so many characters.
+pub(super) const MOST_CHARACTERS: usize = 1 << 16;
+
+/// Vocabularies with more characters are asked piece by piece.
+const MOST_TRIE_CHARACTERS: usize = 8 << 20;
+
+/// What is known about a model beside itself.
+pub(super) enum Vocabulary {
+    WordLevel {
+        unk: Option<u32>,
+        /// Characters of the longest token.
+        longest: usize,
+    },
+    WordPiece(WordPieces),
+    Bpe(Pairs),
+}
+
+/// WordPiece's vocabulary by the beginnings of its tokens.
+pub(super) struct WordPieces {
+    unk: Option<u32>,
+    /// Longer words are unknown.
+    max_characters: usize,
+    /// Tokens that begin a word, and those that go on with it, without their prefix; `None` where the vocabulary is too
+    /// large.
+    tries: OnceLock<Option<(Trie, Trie)>>,
+}
+
+/// BPE's merges.
+pub(super) struct Pairs {
+    /// Ids of the left, the right and the merged token, by rank.
+    merges: Vec<(u32, u32, u32)>,
+    unk: Option<u32>,
+    /// Longer words aren't looked up whole, nor given to the crate where that can be avoided.
+    long: usize,
+    prepared: OnceLock<Option<Merges>>,
+}
+
+fn longest_token(model: &ModelWrapper) -> usize {
+    let lengths = model
+        .get_vocab()
+        .into_keys()
+        .map(|token| token.chars().count());
+    lengths.max().unwrap_or(0)
+}
+
+impl Vocabulary {
+    /// Of a model, for BPE with its merges in the order of their ranks.
+    pub(super) fn new(model: &ModelWrapper, merges: Vec<(u32, u32, u32)>) -> Result<Vocabulary> {
+        Ok(match model {
+            ModelWrapper::WordLevel(words) => Vocabulary::WordLevel {
+                unk: words.token_to_id(&words.unk_token),
+                longest: longest_token(model),
+            },
+            ModelWrapper::WordPiece(pieces) => Vocabulary::WordPiece(WordPieces {
+                unk: pieces.token_to_id(&pieces.unk_token),
+                max_characters: pieces.max_input_chars_per_word,
+                tries: OnceLock::new(),
+            }),
+            ModelWrapper::BPE(bpe) => Vocabulary::Bpe(Pairs {
+                merges,
+                unk: bpe
+                    .unk_token
+                    .as_ref()
+                    .and_then(|token| bpe.token_to_id(token)),
+                long: if bpe.ignore_merges {
+                    LONG.max(longest_token(model))
+                } else {
+                    LONG
+                },
+                prepared: OnceLock::new(),
+            }),
+            ModelWrapper::Unigram(_) => {
+                return Err(Error::Unsupported(
+                    "The tokenizer's model is Unigram; WordLevel, WordPiece and BPE are supported."
+                        .into(),
+                ));
+            }
+        })
+    }
+}
+
+/// Makes ids of a stream of symbols.
+pub(super) struct Words<'a> {
+    model: &'a ModelWrapper,
+    vocabulary: &'a Vocabulary,
+    /// The word's characters so far, at most one more than the model needs to see of it.
+    word: Vec<char>,
+    text: String,
+    /// A BPE word that is too long for that.
+    long: Option<Long<'a>>,
+}
+
+impl<'a> Words<'a> {
+    pub(super) fn new(model: &'a ModelWrapper, vocabulary: &'a Vocabulary) -> Words<'a> {
+        Words {
+            model,
+            vocabulary,
+            word: Vec::new(),
+            text: String::new(),
+            long: None,
+        }
+    }
+
+    /// Takes symbols, and appends to `ids` those of the words that end there.
+    pub(super) fn take(&mut self, symbols: &[u32], ids: &mut Vec<u32>) -> Result<()> {
+        let mut rest = symbols;
+        while !rest.is_empty() {
+            let end = rest.iter().position(|&symbol| symbol >= END);
+            let (characters, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            self.characters(characters, ids)?;
+            rest = behind;
+            if let Some((&mark, behind)) = rest.split_first() {
+                self.end(ids)?;
+                if mark >= ADDED {
+                    ids.push(mark - ADDED);
+                }
+                rest = behind;
+            }
+        }
+        Ok(())
+    }
+
+    fn characters(&mut self, characters: &[u32], ids: &mut Vec<u32>) -> Result<()> {
+        let most = match self.vocabulary {
+            Vocabulary::WordLevel { longest, .. } => *longest,
+            Vocabulary::WordPiece(pieces) => pieces.max_characters,
+            Vocabulary::Bpe(pairs) => {
+                let (ModelWrapper::BPE(bpe), true) = (
+                    self.model,
+                    self.long.is_some() || self.word.len() + characters.len() > pairs.long,
+                ) else {
+                    self.word
+                        .extend(characters.iter().filter_map(|&s| character(s)));
+                    return Ok(());
+                };
+                return self.long_characters(bpe, pairs, characters, ids);
+            }
+        };
+        let room = (most + 1).saturating_sub(self.word.len());
+        self.word
+            .extend(characters.iter().take(room).filter_map(|&s| character(s)));
+        Ok(())
+    }
+
+    fn long_characters(
+        &mut self,
+        bpe: &'a BPE,
+        pairs: &'a Pairs,
+        characters: &[u32],
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        let Some(merges) = pairs.prepared(bpe) else {
+            if self.word.len() + characters.len() > MOST_CHARACTERS {
+                return Err(Error::Unsupported(format!(
+                    "A text has a word of more than {MOST_CHARACTERS} characters, which can't be encoded with this \
+                     tokenizer: its merges aren't in the order in which they build on each other. Put spaces into the \
+                     text."
+                )));
+            }
+            self.word
+                .extend(characters.iter().filter_map(|&s| character(s)));
+            return Ok(());
+        };
+        let long = self.long.get_or_insert_with(|| Long {
+            bpe,
+            merges,
+            unk: pairs.unk,
+            word: LongWord::default(),
+            waiting: None,
+            first: true,
+            unknown: None,
+            text: String::new(),
+        });
+        for c in self.word.drain(..) {
+            long.character(c, ids);
+        }
+        for c in characters.iter().filter_map(|&symbol| character(symbol)) {
+            long.character(c, ids);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, ids: &mut Vec<u32>) -> Result<()> {
+        if let Some(mut long) = self.long.take() {
+            long.end(ids);
+            return Ok(());
+        }
+        if self.word.is_empty() {
+            return Ok(());
+        }
+        let word = std::mem::take(&mut self.word);
+        self.text.clear();
+        match self.vocabulary {
+            Vocabulary::WordLevel { unk, longest } => {
+                let known = (word.len() <= *longest).then(|| {
+                    self.text.extend(&word);
+                    self.model.token_to_id(&self.text)
+                });
+                ids.push(match known.flatten() {
+                    Some(id) => id,
+                    None => unknown(*unk)?,
+                });
+            }
+            Vocabulary::WordPiece(pieces) => pieces.tokens(self.model, &word, ids)?,
+            Vocabulary::Bpe(_) => {
+                self.text.extend(&word);
+                let tokens = self
+                    .model
+                    .tokenize(&self.text)
+                    .map_err(unexpected("cutting words into tokens"))?;
+                ids.extend(tokens.iter().map(|token| token.id));
+            }
+        }
+        self.word = word;
+        self.word.clear();
+        Ok(())
+    }
+}
+
+impl WordPieces {
+    fn tokens(&self, model: &ModelWrapper, word: &[char], ids: &mut Vec<u32>) -> Result<()> {
+        if word.len() > self.max_characters {
+            ids.push(unknown(self.unk)?);
+            return Ok(());
+        }
+        let tries = self.tries.get_or_init(|| match model {
+            ModelWrapper::WordPiece(pieces) => tries(model, &pieces.continuing_subword_prefix),
+            _ => None,
+        });
+        let Some((starting, continuing)) = tries else {
+            let text: String = word.iter().collect();
+            let tokens = model
+                .tokenize(&text)
+                .map_err(unexpected("cutting words into tokens"))?;
+            ids.extend(tokens.iter().map(|token| token.id));
+            return Ok(());
+        };
+        let before = ids.len();
+        let mut start = 0;
+        while start < word.len() {
+            let trie = if start == 0 { starting } else { continuing };
+            let mut node = Trie::ROOT;
+            let mut longest = None;
+            for (place, &c) in word.iter().enumerate().skip(start) {
+                let Some(next) = trie.next(node, c as u32) else {
+                    break;
+                };
+                node = next;
+                if let Some(id) = trie.value(node) {
+                    longest = Some((id, place + 1));
+                }
+            }
+            let Some((id, end)) = longest else {
+                // What can't be written in pieces is unknown as a whole.
+                ids.truncate(before);
+                ids.push(unknown(self.unk)?);
+                return Ok(());
+            };
+            ids.push(id);
+            start = end;
+        }
+        Ok(())
+    }
+}
+
+fn unknown(unk: Option<u32>) -> Result<u32> {
+    unk.ok_or_else(|| Error::Internal("The tokenizer has no token for unknown words.".into()))
+}
+
+fn tries(model: &ModelWrapper, prefix: &str) -> Option<(Trie, Trie)> {
+    let vocab = model.get_vocab();
+    if vocab.keys().map(String::len).sum::<usize>() > MOST_TRIE_CHARACTERS {
+        return None;
+    }
+    let (mut starting, mut continuing) = (Trie::new(), Trie::new());
+    for (token, id) in &vocab {
+        if !token.is_empty() {
+            starting.insert(token.chars().map(u32::from), *id);
+        }
+        if let Some(rest) = token.strip_prefix(prefix).filter(|rest| !rest.is_empty()) {
+            continuing.insert(rest.chars().map(u32::from), *id);
+        }
+    }
+    Some((starting, continuing))
+}
+
+impl Pairs {
+    fn prepared(&self, bpe: &BPE) -> Option<&Merges> {
+        let prepare = || {
+            if self.long > MOST_CHARACTERS {
+                return None;
+            }
+            Merges::new(&self.merges, |id| {
+                bpe.id_to_token(id).is_none_or(|token| {
+                    let token = match &bpe.continuing_subword_prefix {
+                        Some(prefix) => token.strip_prefix(prefix.as_str()).unwrap_or(&token),
+                        None => &token,
+                    };
+                    let token = match &bpe.end_of_word_suffix {
+                        Some(suffix) => token.strip_suffix(suffix.as_str()).unwrap_or(token),
+                        None => token,
+                    };
+                    token.chars().nth(1).is_none()
+                        || self.unk == Some(id)
+                        || bpe.byte_fallback && token.starts_with("<0x")
+                })
+            })
+        };
+        self.prepared.get_or_init(prepare).as_ref()
+    }
+}
+
+/// A long word of BPE: its characters as symbols, by the crate's rules for what isn't in the vocabulary.
+struct Long<'a> {
+    bpe: &'a BPE,
+    merges: &'a Merges,
+    unk: Option<u32>,
+    word: LongWord,
+    /// The last character: whether it is the word's last shows in what follows.
+    waiting: Option<char>,
+    first: bool,
+    /// An unknown symbol that is given when the next one is.
+    unknown: Option<u32>,
+    text: String,
+}
+
+impl Long<'_> {
+    fn character(&mut self, c: char, ids: &mut Vec<u32>) {
+        if let Some(before) = self.waiting.replace(c) {
+            self.symbol(before, false, ids);
+        }
+    }
+
+    fn symbol(&mut self, c: char, is_last: bool, ids: &mut Vec<u32>) {
+        self.text.clear();
+        if !self.first {
+            self.text
+                .extend(self.bpe.continuing_subword_prefix.as_deref());
+        }
+        self.first = false;
+        self.text.push(c);
+        if is_last {
+            self.text.extend(self.bpe.end_of_word_suffix.as_deref());
+        }
+        if let Some(id) = self.bpe.token_to_id(&self.text) {
+            if let Some(unknown) = self.unknown.take() {
+                self.word.push(self.merges, unknown, ids);
+            }
+            self.word.push(self.merges, id, ids);
+            return;
+        }
+        if self.bpe.byte_fallback {
+            let bytes = self
+                .text
+                .bytes()
+                .map(|byte| self.bpe.token_to_id(&format!("<{byte:#04X}>")));
+            if let Some(bytes) = bytes.collect::<Option<Vec<u32>>>() {
+                for id in bytes {
+                    self.word.push(self.merges, id, ids);
+                }
+                return;
+            }
+        }
+        if let Some(unk) = self.unk {
+            if let Some(before) = self.unknown.filter(|_| !self.bpe.fuse_unk) {
+                self.word.push(self.merges, before, ids);
+            }
+            self.unknown = Some(unk);
+        }
+    }
+
+    fn end(&mut self, ids: &mut Vec<u32>) {
+        if let Some(last) = self.waiting.take() {
+            self.symbol(last, true, ids);
+        }
+        if let Some(unknown) = self.unknown.take() {
+            self.word.push(self.merges, unknown, ids);
+        }
+        self.word.end(self.merges, ids);
+    }
+}
