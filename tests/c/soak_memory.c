@@ -76,15 +76,15 @@ int main(int count, char **arguments)
     /* New sets of worker threads: glibc keeps what a thread's share of the heap held for the next ones, so that it takes
      * some sets until nothing more is added. */
     float logits[8];
-    for (int i = 1; i <= 100; i++) {
+    for (int i = 1; i <= 400; i++) {
         CHECK_OK(bert_set_num_threads(1 + i % 3));
         logits_of(model, "a great film", logits);
-        if (i == 50) {
+        if (i == 200) {
             early = resident_bytes();
         }
     }
     late = resident_bytes();
-    printf("100 sets of threads: %.1f MB after 50, %.1f MB at the end, %+.1f %%\n", early / 1e6, late / 1e6,
+    printf("400 sets of threads: %.1f MB after 200, %.1f MB at the end, %+.1f %%\n", early / 1e6, late / 1e6,
            100 * (late / early - 1));
     CHECK(late <= 1.15 * early);
     release(bytes);
