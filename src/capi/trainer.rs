@@ -633,6 +633,15 @@ unsafe fn translate(
             array(o.class_weights, o.num_class_weights, "class_weights")?.to_vec(),
         )
     };
+    // Held against their ranges also where no folder is set: a slip shows at once.
+    let has_checkpoints = checkpoint_path.is_some();
+    let checkpoints = CheckpointOptions {
+        folder: checkpoint_path.unwrap_or_default(),
+        steps: steps(o.checkpoint_steps, "checkpoint_steps")?,
+        minutes: o.checkpoint_minutes,
+        keep: size(o.checkpoint_keep, "checkpoint_keep")?,
+    };
+    checkpoints.validate()?;
     let options = TrainOptions {
         seed: o.seed,
         epochs: size(o.epochs, "epochs")? as u32,
@@ -697,15 +706,7 @@ unsafe fn translate(
         early_stopping_patience: size(o.early_stopping_patience, "early_stopping_patience")? as u32,
         best_model_path,
         history_path,
-        checkpoints: match checkpoint_path {
-            Some(folder) => Some(CheckpointOptions {
-                folder,
-                steps: steps(o.checkpoint_steps, "checkpoint_steps")?,
-                minutes: o.checkpoint_minutes,
-                keep: size(o.checkpoint_keep, "checkpoint_keep")?,
-            }),
-            None => None,
-        },
+        checkpoints: has_checkpoints.then_some(checkpoints),
     };
     let callback = Callback {
         function: o.progress,

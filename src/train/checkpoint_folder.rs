@@ -26,6 +26,26 @@ pub struct CheckpointOptions {
     pub keep: usize,
 }
 
+impl CheckpointOptions {
+    /// Says which option can't be used, and what would be right.
+    pub fn validate(&self) -> Result<()> {
+        if !(1..=1_000_000).contains(&self.keep) {
+            return Err(Error::InvalidArgument(format!(
+                "checkpoint_keep is {}; it must be between 1 and 1000000.",
+                self.keep
+            )));
+        }
+        // NaN is in no range.
+        if !(0.0..=1e6).contains(&self.minutes) {
+            return Err(Error::InvalidArgument(format!(
+                "checkpoint_minutes is {}; it must be between 0 and 1000000.",
+                self.minutes
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// The folder, which is there.
 #[derive(Debug)]
 pub struct CheckpointFolder {

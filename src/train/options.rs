@@ -205,9 +205,7 @@ impl TrainOptions {
                 1_000_000,
             ),
         ];
-        let keep = self.checkpoints.iter().map(|c| c.keep as u64);
-        let keep = keep.map(|keep| ("checkpoint_keep", keep, 1, 1_000_000));
-        for (name, value, least, most) in whole.into_iter().chain(keep) {
+        for (name, value, least, most) in whole {
             if !(least..=most).contains(&value) {
                 return Err(Error::InvalidArgument(format!(
                     "{name} is {value}; it must be between {least} and {most}."
@@ -237,9 +235,7 @@ impl TrainOptions {
             ("warmup_ratio", self.warmup_ratio, 0.0, 1.0),
             ("threshold", self.threshold, 0.0, 1.0),
         ];
-        let minutes = self.checkpoints.iter().map(|c| c.minutes);
-        let minutes = minutes.map(|minutes| ("checkpoint_minutes", minutes, 0.0, 1e6));
-        for (name, value, least, most) in reals.into_iter().chain(minutes) {
+        for (name, value, least, most) in reals {
             // NaN is in no range.
             if !(least..=most).contains(&value) {
                 return Err(Error::InvalidArgument(format!(
@@ -247,7 +243,10 @@ impl TrainOptions {
                 )));
             }
         }
-        Ok(())
+        match &self.checkpoints {
+            Some(checkpoints) => checkpoints.validate(),
+            None => Ok(()),
+        }
     }
 
     /// What can only be said of the model that is to be trained.

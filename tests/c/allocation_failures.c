@@ -80,10 +80,10 @@ int posix_memalign(void **out, size_t alignment, size_t size)
 
 /* ---- What the calls work on ------------------------------------------------------------------------------------- */
 
-enum { EXAMPLES = 20000, WORDS = 3000, LONG_TEXT = 4 << 20, CLASSES = 2 };
+enum { EXAMPLES = 20000, FEW = 1000, WORDS = 6000, LONG_TEXT = 4 << 20, WIDTH = 64, CLASSES = 2 };
 
 static struct {
-    bert_dataset *data;
+    bert_dataset *data, *few;
     bert_model *model;
     bert_trainer *trainer;
     saved bytes;
@@ -102,11 +102,21 @@ static char *text_number(int i)
     return text;
 }
 
+/* Many words and little to compute. */
+static bert_model_options options_of(int32_t tokenizer)
+{
+    bert_model_options options = small_options();
+    options.hidden_size = WIDTH;
+    options.intermediate_size = 2 * WIDTH;
+    options.tokenizer = tokenizer;
+    return options;
+}
+
 static void make_world(void)
 {
     w.texts = malloc(EXAMPLES * sizeof(char *));
     w.long_text = malloc(LONG_TEXT + 1);
-    w.numbers = malloc((size_t)EXAMPLES * 256 * sizeof(float));
+    w.numbers = malloc((size_t)EXAMPLES * WIDTH * sizeof(float));
     w.ids = malloc((size_t)EXAMPLES * 32 * sizeof(uint32_t));
     CHECK(w.texts != NULL && w.long_text != NULL && w.numbers != NULL && w.ids != NULL);
     FILE *tsv = fopen("data.tsv", "w"), *csv = fopen("data.csv", "w"), *json = fopen("data.jsonl", "w");
@@ -132,13 +142,15 @@ static void make_world(void)
     CHECK_OK(bert_dataset_create(&w.data));
     CHECK_OK(bert_dataset_add_classes(w.data, EXAMPLES, (const char *const *)w.texts, NULL, NULL, NULL,
                                       (const char *const *)w.names, NULL));
-    bert_model_options options;
-    CHECK_OK(bert_model_options_init(&options, sizeof(options), BERT_PRESET_COMPACT));
+    CHECK_OK(bert_dataset_create(&w.few));
+    CHECK_OK(bert_dataset_add_classes(w.few, FEW, (const char *const *)w.texts, NULL, NULL, NULL,
+                                      (const char *const *)w.names, NULL));
+    bert_model_options options = options_of(BERT_TOKENIZER_WORD_LEVEL);
     w.model = create(&options, w.data);
     bert_train_options train = train_options();
     train.epochs = 1000;
-    train.batch_size = 256;
-    w.trainer = trainer_of(w.model, w.data, w.data, &train);
+    train.batch_size = 512;
+    w.trainer = trainer_of(w.model, w.few, NULL, &train);
     CHECK_OK(bert_save(w.model, "model"));
     w.bytes = save(w.model);
 }
@@ -203,9 +215,7 @@ static bert_status split(void)
 static bert_status create_of(int32_t tokenizer)
 {
     bert_model *model = NULL;
-    bert_model_options options;
-    CHECK_OK(bert_model_options_init(&options, sizeof(options), BERT_PRESET_COMPACT));
-    options.tokenizer = tokenizer;
+    bert_model_options options = options_of(tokenizer);
     bert_status status = bert_create(&options, w.data, &model);
     CHECK((model != NULL) == (status == BERT_OK));
     bert_free(model);
@@ -267,8 +277,8 @@ static bert_status first_step(void)
     size_t at = large;
     __atomic_store_n(&large, SIZE_MAX, __ATOMIC_RELAXED);
     bert_train_options options = train_options();
-    options.batch_size = 256;
-    trainer = trainer_of(w.model, w.data, NULL, &options);
+    options.batch_size = 512;
+    trainer = trainer_of(w.model, w.few, NULL, &options);
     __atomic_store_n(&large, at, __ATOMIC_RELAXED);
     bert_status status = bert_train_step(trainer, NULL);
     __atomic_store_n(&large, SIZE_MAX, __ATOMIC_RELAXED);
@@ -317,7 +327,7 @@ static bert_status embed(void)
 {
     w.numbers[0] = -77;
     bert_status status =
-        bert_embed(w.model, EXAMPLES, (const char *const *)w.texts, NULL, NULL, NULL, NULL, w.numbers, EXAMPLES * 128);
+        bert_embed(w.model, EXAMPLES, (const char *const *)w.texts, NULL, NULL, NULL, NULL, w.numbers, EXAMPLES * WIDTH);
     CHECK((w.numbers[0] == -77) == (status != BERT_OK));
     return status;
 }
@@ -336,7 +346,7 @@ static bert_status predict_windows(void)
     CHECK_OK(bert_prediction_init(&prediction, sizeof(prediction)));
     CHECK_OK(bert_predict_options_init(&options, sizeof(options)));
     options.long_text = BERT_LONG_TEXT_WINDOWS;
-    return bert_predict(w.model, w.long_text, LONG_TEXT / 32, NULL, 0, &options, &prediction);
+    return bert_predict(w.model, w.long_text, LONG_TEXT / 64, NULL, 0, &options, &prediction);
 }
 
 static bert_status tokenize_long(void)
@@ -374,16 +384,16 @@ static const call calls[] = {
     {"tokenize_long", tokenize_long},
 };
 
-/* What a child tells its parent, also where it ends in the middle. */
+/* What a child tells its parent of one call, also where it ends in the middle. */
 typedef struct {
-    long at, told, survived;
+    long at, told, survived, aborts;
     int is_done;
 } account;
 
 /* The call with its `at`th large allocation failing, for every `at` from where the account stands. */
 static void exhaust(const call *c, account *a)
 {
-    for (;; a->at++) {
+    for (; !a->is_done; a->at++) {
         has_failed = 0;
         __atomic_store_n(&allowed, a->at, __ATOMIC_RELAXED);
         __atomic_store_n(&large, threshold, __ATOMIC_RELAXED);
@@ -406,17 +416,23 @@ static void exhaust(const call *c, account *a)
     }
 }
 
-static int try_call(const call *c)
+/* All calls, or the one of that name, in a child that is replaced where it aborts; how often that was. */
+static long try_calls(const char *only)
 {
-    account *a = mmap(NULL, sizeof(*a), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(a != MAP_FAILED);
-    int aborts = 0;
-    while (!a->is_done) {
+    size_t size = COUNT_OF(calls) * sizeof(account);
+    account *accounts = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(accounts != MAP_FAILED);
+    long aborts = 0;
+    for (;;) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
             make_world();
-            exhaust(c, a);
+            for (size_t i = 0; i < COUNT_OF(calls); i++) {
+                if (only == NULL || strcmp(only, calls[i].name) == 0) {
+                    exhaust(&calls[i], &accounts[i]);
+                }
+            }
             _exit(0);
         }
         int status = 0;
@@ -426,30 +442,34 @@ static int try_call(const call *c)
         }
         /* A check that failed ends everything; an abort is counted, and the next allocation tried. */
         CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        size_t i = 0;
+        while (accounts[i].is_done || (only != NULL && strcmp(only, calls[i].name) != 0)) {
+            i++;
+        }
+        accounts[i].at++;
+        accounts[i].aborts++;
         aborts++;
-        a->at++;
     }
-    printf("%-16s %4ld large allocations: %4ld told, %ld done without, %d aborts\n", c->name, a->at, a->told, a->survived,
-           aborts);
-    CHECK(munmap(a, sizeof(*a)) == 0);
+    for (size_t i = 0; i < COUNT_OF(calls); i++) {
+        account *a = &accounts[i];
+        if (a->is_done) {
+            printf("%-16s %4ld large allocations: %4ld told, %ld done without, %ld aborts\n", calls[i].name, a->at,
+                   a->told, a->survived, a->aborts);
+        }
+    }
+    CHECK(munmap(accounts, size) == 0);
     return aborts;
 }
 
 int main(int count, char **arguments)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    (void)count, (void)arguments, (void)try_call, (void)calls;
+    (void)count, (void)arguments, (void)try_calls;
     puts("a sanitizer has an allocator of its own: not tried");
     return 0;
 #else
-    int aborts = 0;
     traces = getenv("ALLOCATION_TRACE") != NULL;
     threshold = count > 2 ? (size_t)atol(arguments[2]) : threshold;
-    for (size_t i = 0; i < COUNT_OF(calls); i++) {
-        if (count < 2 || strcmp(arguments[1], calls[i].name) == 0) {
-            aborts += try_call(&calls[i]);
-        }
-    }
-    return aborts != 0;
+    return try_calls(count > 1 ? arguments[1] : NULL) != 0;
 #endif
 }
