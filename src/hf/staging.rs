@@ -376,6 +376,8 @@ fn create_beside(target: &Path) -> Result<(PathBuf, File)> {
         }
         let lock = match File::open(&directory) {
             Ok(lock) => lock,
+            // Another save took it for left behind before it was open.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => {
                 let _ = fs::remove_dir(&directory);
                 return Err(fail(error));
