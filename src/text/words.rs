@@ -269,12 +269,8 @@ impl<'a> Words<'a> {
                 Some(known) => ids.extend_from_slice(known),
                 None => {
                     self.text.extend(&word);
-                    let tokens = self
-                        .model
-                        .tokenize(&self.text)
-                        .map_err(unexpected("cutting words into tokens"))?;
                     let before = ids.len();
-                    ids.extend(tokens.iter().map(|token| token.id));
+                    by_the_crate(self.model, &self.text, ids)?;
                     self.recent.keep(&word, &ids[before..]);
                 }
             },
@@ -297,11 +293,7 @@ impl WordPieces {
         });
         let Some((starting, continuing)) = tries else {
             let text: String = word.iter().collect();
-            let tokens = model
-                .tokenize(&text)
-                .map_err(unexpected("cutting words into tokens"))?;
-            ids.extend(tokens.iter().map(|token| token.id));
-            return Ok(());
+            return by_the_crate(model, &text, ids);
         };
         let before = ids.len();
         let mut start = 0;
@@ -329,6 +321,15 @@ impl WordPieces {
         }
         Ok(())
     }
+}
+
+/// Appends the ids that the crate's model gives a word.
+fn by_the_crate(model: &ModelWrapper, word: &str, ids: &mut Vec<u32>) -> Result<()> {
+    let tokens = model
+        .tokenize(word)
+        .map_err(unexpected("cutting words into tokens"))?;
+    ids.extend(tokens.iter().map(|token| token.id));
+    Ok(())
 }
 
 fn unknown(unk: Option<u32>) -> Result<u32> {
