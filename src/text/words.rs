@@ -188,18 +188,15 @@ impl<'a> Words<'a> {
             Vocabulary::WordLevel { longest, .. } => *longest,
             Vocabulary::WordPiece(pieces) => pieces.max_characters,
             Vocabulary::Bpe(pairs) => {
-                let (ModelWrapper::BPE(bpe), true) = (
-                    self.model,
-                    self.long.is_some() || self.word.len() + characters.len() > pairs.long,
-                ) else {
-                    self.word
-                        .extend(characters.iter().filter_map(|&s| character(s)));
-                    return Ok(());
-                };
-                return self.long_characters(bpe, pairs, characters, ids);
+                if let ModelWrapper::BPE(bpe) = self.model
+                    && (self.long.is_some() || self.word.len() + characters.len() > pairs.long)
+                {
+                    return self.long_characters(bpe, pairs, characters, ids);
+                }
+                usize::MAX
             }
         };
-        let room = (most + 1).saturating_sub(self.word.len());
+        let room = most.saturating_add(1).saturating_sub(self.word.len());
         self.word
             .extend(characters.iter().take(room).filter_map(|&s| character(s)));
         Ok(())
