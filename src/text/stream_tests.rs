@@ -13,7 +13,7 @@ impl Numbers {
     }
 
     fn part(&mut self) -> &'static str {
-        *self.of(PARTS)
+        PARTS[self.below(PARTS.len())]
     }
 
     fn chance(&mut self, one_in: usize) -> bool {
@@ -146,9 +146,9 @@ fn text(numbers: &mut Numbers, most: usize) -> String {
     let mut text = String::new();
     for _ in 0..count {
         match style {
-            0 => text.push_str(*numbers.of(&few)),
+            0 => text.push_str(few[numbers.below(few.len())]),
             1 if numbers.chance(4) => text.push_str(&numbers.part().repeat(numbers.below(40))),
-            2 if numbers.chance(3) => text.push_str(*numbers.of(&few)),
+            2 if numbers.chance(3) => text.push_str(few[numbers.below(few.len())]),
             _ => text.push_str(numbers.part()),
         }
     }
