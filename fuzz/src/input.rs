@@ -87,6 +87,11 @@ pub fn parts(input: &[u8]) -> (&[u8], Vec<(u8, &[u8])>) {
     }
 }
 
+/// The first part of that name.
+pub fn part<'a>(parts: &[(u8, &'a [u8])], name: u8) -> Option<&'a [u8]> {
+    parts.iter().find(|part| part.0 == name).map(|part| part.1)
+}
+
 /// What [`parts`] takes apart, for seeds.
 pub fn join(head: &[u8], parts: &[(u8, &[u8])]) -> Vec<u8> {
     let mut input = head.to_vec();

@@ -1,5 +1,10 @@
 //! What must hold of the library's answers whatever it was given.
 
+use std::ffi::CStr;
+
+use bert::capi::{
+    BERT_ERR_INVALID_ARGUMENT, BERT_ERR_POISONED, bert_last_error_message, bert_status,
+};
 use bert::classifier::Classifier;
 use bert::error::{Error, Result};
 use bert::hf::LoadOptions;
@@ -20,8 +25,21 @@ pub fn answer<T>(result: Result<T>) -> Option<T> {
     }
 }
 
+/// What a refusal through the C ABI looks like: a status that isn't a defect's, and a sentence, which it gives.
+pub fn check_refusal(status: bert_status) -> String {
+    assert!(
+        (BERT_ERR_INVALID_ARGUMENT..BERT_ERR_POISONED).contains(&status),
+        "status {status}"
+    );
+    // SAFETY: it ends with a NUL and lives until this thread's next failure.
+    let message = unsafe { CStr::from_ptr(bert_last_error_message()) };
+    let message = message.to_str().expect("messages are UTF-8");
+    check_sentence(message);
+    message.to_string()
+}
+
 /// A message is a sentence that a person can read.
-pub fn check_sentence(message: &str) {
+fn check_sentence(message: &str) {
     assert!(message.ends_with('.'), "no full stop: {message:?}");
     assert!(
         message.len() < 4096,

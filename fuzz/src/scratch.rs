@@ -24,10 +24,16 @@ pub fn directory(name: &str) -> PathBuf {
     root.join(name)
 }
 
-/// An empty directory of that name.
-pub fn empty(name: &str) -> PathBuf {
+/// The path of that name, where nothing is.
+pub fn absent(name: &str) -> PathBuf {
     let path = directory(name);
     let _ = fs::remove_dir_all(&path);
+    path
+}
+
+/// An empty directory of that name.
+pub fn empty(name: &str) -> PathBuf {
+    let path = absent(name);
     fs::create_dir_all(&path).expect("the scratch directory is writable");
     path
 }

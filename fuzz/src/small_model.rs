@@ -1,13 +1,17 @@
 //! A model of a few hundred numbers, in the forms in which files hold it: what an input damages, or what stands around
 //! the part that it makes.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use bert::classifier::Classifier;
+use bert::data::{Dataset, Example, Label};
 use bert::hf::LoadOptions;
 use bert::model::{BertConfig, ParameterSpec, ParameterTable};
 use bert::text::{Tokenizer, TokenizerKind, TokenizerOptions};
 use serde_json::{Map, Value, json};
+
+use crate::scratch;
 
 /// Its shape.
 pub fn config() -> BertConfig {
@@ -65,6 +69,28 @@ pub fn trained(kind: TokenizerKind) -> Tokenizer {
 pub fn tokenizer_json() -> &'static str {
     static JSON: OnceLock<String> = OnceLock::new();
     JSON.get_or_init(|| tokenizer().to_json().expect("a tokenizer can be written"))
+}
+
+/// A directory of that name with all of it but weights.
+pub fn directory(name: &str) -> PathBuf {
+    let directory = scratch::empty(name);
+    scratch::write(&directory, "config.json", &config_json());
+    scratch::write(&directory, "tokenizer.json", tokenizer_json().as_bytes());
+    directory
+}
+
+/// A data set of these texts and the names of their classes.
+pub fn dataset(examples: &[(&str, &str)]) -> Dataset {
+    let mut dataset = Dataset::new();
+    for (text, label) in examples {
+        let example = Example {
+            text: text.to_string(),
+            pair: None,
+            label: Label::Name(label.to_string()),
+        };
+        dataset.push(example).expect("the example is sound");
+    }
+    dataset
 }
 
 /// Number `index` of a checkpoint: any small ones do.

@@ -181,6 +181,80 @@ impl AddedTokens {
     }
 }
 
+/// How far a text was searched and given out.
+#[derive(Default)]
+struct Progress {
+    search: usize,
+    /// Up to here it was given out, and up to there it may be.
+    given: usize,
+    clear: usize,
+    /// The token behind that, and where the text goes on.
+    token: Option<(Option<u32>, usize)>,
+}
+
+impl Progress {
+    /// Searches on, once all that may be is given out; whether there is more of that now. The arguments are those of
+    /// [`AddedTokens::find`].
+    fn search(
+        &mut self,
+        tokens: &AddedTokens,
+        text: &str,
+        before: Option<char>,
+        complete: bool,
+    ) -> bool {
+        match tokens.find(text, before, complete, self.given, self.search) {
+            Search::Token {
+                start,
+                stop,
+                id,
+                search,
+            } => {
+                self.search = search;
+                self.clear = start;
+                self.token = Some((id, stop));
+                true
+            }
+            Search::Open { clear, search } => {
+                self.search = search;
+                self.clear = clear;
+                clear > self.given
+            }
+        }
+    }
+
+    /// Up to here the text is both searched and given out.
+    fn done(&self) -> usize {
+        self.given.min(self.search)
+    }
+
+    /// Gives out some of the text; false where none of it may be.
+    fn give_text(&mut self, text: &str, out: &mut Vec<u32>) -> bool {
+        if self.given >= self.clear {
+            return false;
+        }
+        let until = boundary(text, (self.given + BLOCK).min(self.clear));
+        let part = &text[self.given..until];
+        if part.is_ascii() {
+            out.extend(part.bytes().map(u32::from));
+        } else {
+            out.extend(part.chars().map(u32::from));
+        }
+        self.given = until;
+        true
+    }
+
+    /// Gives out the token behind the text that was given out; false where none was found.
+    fn give_token(&mut self, out: &mut Vec<u32>) -> bool {
+        let Some((id, stop)) = self.token.take() else {
+            return false;
+        };
+        out.extend(id.map(|id| ADDED | id));
+        // It may go back, where a token stands in the whitespace that the one before took.
+        (self.given, self.clear) = (stop, stop);
+        true
+    }
+}
+
 /// A text's characters, and the added tokens that stand in it as such.
 pub(super) struct TextSource<'a> {
     text: &'a str,
@@ -188,12 +262,7 @@ pub(super) struct TextSource<'a> {
     /// The part of the text that is searched now, and by how many bytes the next one goes further.
     window: usize,
     size: usize,
-    search: usize,
-    /// Up to here it was given out, and up to there it may be.
-    given: usize,
-    clear: usize,
-    /// The token behind that, and where the text goes on.
-    token: Option<(Option<u32>, usize)>,
+    progress: Progress,
     ended: bool,
 }
 
@@ -204,78 +273,46 @@ impl<'a> TextSource<'a> {
             tokens,
             window: 0,
             size: WINDOW,
-            search: 0,
-            given: 0,
-            clear: if tokens.is_none() { text.len() } else { 0 },
-            token: None,
+            progress: Progress {
+                clear: if tokens.is_none() { text.len() } else { 0 },
+                ..Progress::default()
+            },
             ended: false,
         }
     }
 
     fn search(&mut self, tokens: &AddedTokens) {
         let window = self
+            .progress
             .given
-            .max(self.search)
+            .max(self.progress.search)
             .saturating_add(self.size + tokens.longest);
         self.window = self.window.max(boundary(self.text, window));
         let complete = self.window == self.text.len();
-        match tokens.find(
-            &self.text[..self.window],
-            None,
-            complete,
-            self.given,
-            self.search,
-        ) {
-            Search::Token {
-                start,
-                stop,
-                id,
-                search,
-            } => {
-                self.search = search;
-                self.clear = start;
-                self.token = Some((id, stop));
-                self.size = WINDOW;
-            }
-            Search::Open { clear, search } => {
-                // Where nothing could be decided, with twice as much.
-                self.size = if clear > self.given {
-                    WINDOW
-                } else {
-                    2 * self.size
-                };
-                self.search = search;
-                self.clear = clear;
-            }
-        }
+        let text = &self.text[..self.window];
+        // Where nothing could be decided, with twice as much.
+        self.size = if self.progress.search(tokens, text, None, complete) {
+            WINDOW
+        } else {
+            2 * self.size
+        };
     }
 }
 
 impl Source for TextSource<'_> {
     fn fill(&mut self, out: &mut Vec<u32>) -> bool {
         while !self.ended {
-            if self.given < self.clear {
-                let until = boundary(self.text, (self.given + BLOCK).min(self.clear));
-                let part = &self.text[self.given..until];
-                if part.is_ascii() {
-                    out.extend(part.bytes().map(u32::from));
-                } else {
-                    out.extend(part.chars().map(u32::from));
-                }
-                self.given = until;
+            if self.progress.give_text(self.text, out) {
                 return true;
             }
-            if let Some((id, stop)) = self.token.take() {
-                out.extend(id.map(|id| ADDED | id));
-                // It may go back, where a token stands in the whitespace that the one before took.
-                (self.given, self.clear) = (stop, stop);
+            if self.progress.give_token(out) {
                 if out.len() >= BLOCK {
                     return true;
                 }
                 continue;
             }
             match self.tokens {
-                Some(tokens) if self.given < self.text.len() || self.search < self.text.len() => {
+                Some(tokens) if self.progress.done() < self.text.len() => {
                     self.search(tokens);
                 }
                 _ => {
@@ -297,10 +334,7 @@ pub(super) struct FindAdded {
     text: String,
     before: Option<char>,
     wanted: usize,
-    search: usize,
-    given: usize,
-    clear: usize,
-    token: Option<(Option<u32>, usize)>,
+    progress: Progress,
 }
 
 impl FindAdded {
@@ -310,69 +344,42 @@ impl FindAdded {
             tokens,
             text: String::new(),
             before: None,
-            search: 0,
-            given: 0,
-            clear: 0,
-            token: None,
+            progress: Progress::default(),
         }
     }
 
     /// Gives out what is decided and decides what can be; false where a block was filled before.
     fn decide(&mut self, complete: bool, out: &mut Vec<u32>) -> bool {
         loop {
-            while self.given < self.clear {
-                let until = boundary(&self.text, (self.given + BLOCK).min(self.clear));
-                out.extend(self.text[self.given..until].chars().map(u32::from));
-                self.given = until;
+            while self.progress.give_text(&self.text, out) {
                 if out.len() >= BLOCK {
                     return false;
                 }
             }
-            if let Some((id, stop)) = self.token.take() {
-                out.extend(id.map(|id| ADDED | id));
-                (self.given, self.clear) = (stop, stop);
-                if out.len() >= BLOCK {
-                    return false;
-                }
+            if self.progress.give_token(out) && out.len() >= BLOCK {
+                return false;
             }
-            if complete && self.search == self.text.len() && self.given == self.text.len() {
+            if complete && self.progress.done() == self.text.len() {
                 return true;
             }
-            match self
-                .tokens
-                .find(&self.text, self.before, complete, self.given, self.search)
-            {
-                Search::Token {
-                    start,
-                    stop,
-                    id,
-                    search,
-                } => {
-                    self.search = search;
-                    self.clear = start;
-                    self.token = Some((id, stop));
-                }
-                Search::Open { clear, search } => {
-                    self.search = search;
-                    if clear > self.given {
-                        self.clear = clear;
-                    } else if !complete {
-                        return true;
-                    }
-                }
+            let found = self
+                .progress
+                .search(&self.tokens, &self.text, self.before, complete);
+            if !found && !complete {
+                return true;
             }
         }
     }
 
     /// Forgets what is given out and searched.
     fn shrink(&mut self) {
-        let done = self.given.min(self.search);
+        let done = self.progress.done();
         if done > 0 {
             self.before = self.text[..done].chars().next_back();
             self.text.drain(..done);
-            self.given -= done;
-            self.clear = self.given;
-            self.search -= done;
+            self.progress.given -= done;
+            self.progress.clear = self.progress.given;
+            self.progress.search -= done;
         }
         self.wanted = (2 * self.text.len()).max(WINDOW + self.tokens.longest);
     }
@@ -397,7 +404,7 @@ impl Step for FindAdded {
                     }
                     self.before = None;
                     self.wanted = WINDOW + self.tokens.longest;
-                    (self.search, self.given, self.clear) = (0, 0, 0);
+                    self.progress = Progress::default();
                     self.text.clear();
                     out.push(symbol);
                 }

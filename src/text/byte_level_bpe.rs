@@ -56,17 +56,17 @@ pub(super) fn learn(words: Vec<(String, u64)>, options: &TokenizerOptions) -> Re
         )
     });
     let texts: Vec<(String, String)> = texts.collect();
-    let ids: HashMap<&str, u32> = tokens.iter().map(String::as_str).zip(0..).collect();
+    let vocab: Vocab = tokens.into_iter().zip(0..).collect();
     let merges = texts
         .iter()
         .zip(&merges)
         .filter_map(|((left, right), pair)| {
-            let made = ids.get(format!("{left}{right}").as_str())?;
+            let made = vocab.get(&format!("{left}{right}"))?;
             Some((pair.0, pair.1, *made))
         })
         .collect();
     let model = BPE::builder()
-        .vocab_and_merges(tokens.into_iter().zip(0..).collect::<Vocab>(), texts)
+        .vocab_and_merges(vocab, texts)
         .unk_token("[UNK]".into())
         // The crate's cache is one for each thread and never shrinks.
         .cache_capacity(0)

@@ -62,21 +62,25 @@ impl Merges {
         };
         let results: HashSet<u32> = merges.iter().map(|merge| merge.2).collect();
         let mut symbols: HashMap<u32, Box<[u32]>> = HashMap::new();
-        let of = |symbols: &HashMap<u32, Box<[u32]>>, id: u32| match symbols.get(&id) {
-            Some(symbols) => symbols.to_vec(),
-            None => vec![id],
+        // Of a pair, one after the other.
+        let symbols_of = |symbols: &HashMap<u32, Box<[u32]>>, left: u32, right: u32| {
+            [left, right]
+                .map(|id| symbols.get(&id).map_or(vec![id], |of| of.to_vec()))
+                .concat()
         };
+        // Whether a word may ever hold it: it is there from the beginning, or a merge that can happen makes it.
+        let reached =
+            |made: &HashMap<u32, Made>, id: u32| made.contains_key(&id) || !results.contains(&id);
         let mut total = 0;
         for (rank, &(left, right, token)) in (0..).zip(merges) {
             if all.ranks.get(left, right) != Some(rank) {
                 // The pair stands there again; the later one counts.
                 continue;
             }
-            let known = |id: u32| all.made.contains_key(&id) || !results.contains(&id);
-            if !known(left) || !known(right) {
+            if !reached(&all.made, left) || !reached(&all.made, right) {
                 continue;
             }
-            let parts = [of(&symbols, left), of(&symbols, right)].concat();
+            let parts = symbols_of(&symbols, left, right);
             total += parts.len();
             if parts.len() > LONGEST || total > MOST_SYMBOLS {
                 return None;
@@ -104,13 +108,15 @@ impl Merges {
         // A token whose parts come with a higher rank than it would be made at another time than its rank says. And of
         // two ways to one token that both may be met, both must be of the same symbols.
         for (rank, &(left, right, token)) in (0..).zip(merges) {
-            let reached = |id: u32| all.made.contains_key(&id) || !results.contains(&id);
-            if all.ranks.get(left, right) != Some(rank) || !reached(left) || !reached(right) {
+            if all.ranks.get(left, right) != Some(rank)
+                || !reached(&all.made, left)
+                || !reached(&all.made, right)
+            {
                 continue;
             }
             let late = |id: u32| all.made.get(&id).is_some_and(|made| made.rank > rank);
             if late(left) || late(right) {
-                let parts = [of(&symbols, left), of(&symbols, right)].concat();
+                let parts = symbols_of(&symbols, left, right);
                 if symbols.get(&token).is_none_or(|others| **others != *parts) {
                     return None;
                 }
@@ -131,7 +137,6 @@ impl Merges {
                 return false;
             }
             match (self.made.get(&left), self.made.get(&right)) {
-                (None, None) => return true,
                 // Of equal ranks the right one was made later.
                 (Some(l), r) if r.is_none_or(|r| l.rank > r.rank) => {
                     limit = l.rank;
@@ -142,7 +147,7 @@ impl Merges {
                     limit = r.rank + 1;
                     right = r.left;
                 }
-                (Some(_), None) => return true,
+                (_, None) => return true,
             }
         }
     }

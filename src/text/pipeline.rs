@@ -90,12 +90,12 @@ impl<M: Into<ModelWrapper>> From<M> for ModelParts {
 impl Pipeline {
     /// From the crate's parts. The tokens must be ones that the crate accepts, else [`Error::Format`].
     pub(super) fn new(
-        model: impl Into<ModelParts>,
+        parts: ModelParts,
         normalizer: Option<NormalizerWrapper>,
         pre_tokenizer: Option<PreTokenizerWrapper>,
         added_tokens: Vec<AddedToken>,
     ) -> Result<Pipeline> {
-        let ModelParts { model, merges } = model.into();
+        let ModelParts { model, merges } = parts;
         let other = || {
             Error::Unsupported(
                 "The tokenizer has a normalizer or pre-tokenizer that isn't supported.".into(),
@@ -122,19 +122,10 @@ impl Pipeline {
                     .into(),
             )
         };
-        let normalized = |token: &AddedToken| -> Result<String> {
-            let mut text = NormalizedString::from(token.content.as_str());
-            if let Some(normalizer) = tokenizer.get_normalizer() {
-                normalizer
-                    .normalize(&mut text)
-                    .map_err(unexpected("normalising an added token"))?;
-            }
-            Ok(text.get().to_owned())
-        };
         // The crate takes an empty one and would find it everywhere; of two equal ones it would find one at random.
         let mut seen: HashMap<String, &str> = HashMap::new();
         for token in added_tokens.iter().filter(|token| token.normalized) {
-            let text = normalized(token)?;
+            let text = normalized_content(&tokenizer, token)?;
             let empty = text.is_empty() && !token.content.is_empty();
             let before = seen.insert(text, &token.content);
             if empty || before.is_some_and(|content| content != token.content) {
@@ -150,13 +141,7 @@ impl Pipeline {
         let added = tokenizer.get_added_tokens_decoder();
         for (id, token) in &added {
             if token.normalized {
-                let mut text = NormalizedString::from(token.content.as_str());
-                if let Some(normalizer) = tokenizer.get_normalizer() {
-                    normalizer
-                        .normalize(&mut text)
-                        .map_err(unexpected("normalising an added token"))?;
-                }
-                once_normalized.push((text.get().to_owned(), *id, token));
+                once_normalized.push((normalized_content(&tokenizer, token)?, *id, token));
             } else {
                 as_they_are.push((token.content.clone(), *id, token));
             }
@@ -193,8 +178,13 @@ impl Pipeline {
     }
 
     /// Calls `take` for each word of `text` of at most `longest` characters, as the model would get them; added tokens
-    /// aren't words.
-    pub(super) fn each_word(&self, text: &str, longest: usize, mut take: impl FnMut(&str)) {
+    /// aren't words. Ends with the first error that `take` gives.
+    pub(super) fn each_word(
+        &self,
+        text: &str,
+        longest: usize,
+        mut take: impl FnMut(&str) -> Result<()>,
+    ) -> Result<()> {
         let mut stream = self.stream(text);
         let (mut word, mut characters) = (String::new(), 0);
         let mut block = Vec::new();
@@ -209,7 +199,7 @@ impl Pipeline {
                     }
                     None => {
                         if (1..=longest).contains(&characters) {
-                            take(&word);
+                            take(&word)?;
                         }
                         word.clear();
                         characters = 0;
@@ -217,6 +207,7 @@ impl Pipeline {
                 }
             }
         }
+        Ok(())
     }
 
     fn stream<'a>(&'a self, text: &'a str) -> Stream<TextSource<'a>> {
@@ -230,6 +221,17 @@ impl Pipeline {
             normalization.chain(added).chain(splitting),
         )
     }
+}
+
+/// An added token's content as the normalizer leaves it.
+fn normalized_content(tokenizer: &tokenizers::Tokenizer, token: &AddedToken) -> Result<String> {
+    let mut text = NormalizedString::from(token.content.as_str());
+    if let Some(normalizer) = tokenizer.get_normalizer() {
+        normalizer
+            .normalize(&mut text)
+            .map_err(unexpected("normalising an added token"))?;
+    }
+    Ok(text.get().to_owned())
 }
 
 /// The ids of a text, which are worked out as they are asked for.

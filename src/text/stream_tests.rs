@@ -4,19 +4,10 @@
 use serde_json::{Value, json};
 
 use super::Tokenizer;
-
-/// Numbers that look random and are the same everywhere.
-struct Numbers(u64);
+use super::pipeline::SPECIAL_TOKENS;
+use super::tests::Numbers;
 
 impl Numbers {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        ((self.0 >> 33) as usize) % n
-    }
-
     fn of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
@@ -209,15 +200,13 @@ fn pre_tokenizer(numbers: &mut Numbers, nested: bool) -> Value {
     }
 }
 
-const SPECIAL: [&str; 5] = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]"];
-
 /// Tokens by their place.
 fn vocab(tokens: &[String]) -> Value {
     Value::Object(tokens.iter().cloned().zip((0..).map(Value::from)).collect())
 }
 
 fn start() -> Vec<String> {
-    SPECIAL.map(str::to_owned).to_vec()
+    SPECIAL_TOKENS.map(str::to_owned).to_vec()
 }
 
 fn push(tokens: &mut Vec<String>, token: String) {
@@ -351,7 +340,7 @@ fn bpe(numbers: &mut Numbers, letters: &[String], most: usize) -> (Value, usize)
 
 fn added_tokens(numbers: &mut Numbers, size: usize) -> Vec<Value> {
     let mut added: Vec<Value> = (0..)
-        .zip(SPECIAL)
+        .zip(SPECIAL_TOKENS)
         .map(|(id, content)| json!({"id": id, "content": content, "special": true, "normalized": false,
             "lstrip": numbers.chance(6), "rstrip": numbers.chance(6), "single_word": numbers.chance(6)}))
         .collect();
@@ -360,7 +349,7 @@ fn added_tokens(numbers: &mut Numbers, size: usize) -> Vec<Value> {
         .enumerate()
     {
         if numbers.chance(4) {
-            let id = size + added.len() - SPECIAL.len();
+            let id = size + added.len() - SPECIAL_TOKENS.len();
             added.push(json!({"id": id, "content": format!("{content}"), "special": place % 2 == 0,
                 "normalized": numbers.chance(2), "lstrip": numbers.chance(3), "rstrip": numbers.chance(3),
                 "single_word": numbers.chance(3)}));

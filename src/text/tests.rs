@@ -51,10 +51,10 @@ fn split(tokenizer: &Tokenizer, text: &str) -> String {
 }
 
 /// Numbers that look random and are the same everywhere.
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 = self
             .0
             .wrapping_mul(6364136223846793005)

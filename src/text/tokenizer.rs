@@ -105,7 +105,7 @@ impl Tokenizer {
             };
         // Words are cut by what will encode, with a model that isn't asked yet.
         let cutter = Pipeline::new(
-            ModelWrapper::from(WordLevel::default()),
+            WordLevel::default().into(),
             normalizer.clone(),
             Some(pre_tokenizer.clone()),
             pipeline::special_tokens(),

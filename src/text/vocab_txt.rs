@@ -1,6 +1,5 @@
 //! BERT's `vocab.txt`.
 
-use tokenizers::ModelWrapper;
 use tokenizers::models::bpe::Vocab;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
@@ -51,7 +50,7 @@ pub(super) fn read(vocab: &[u8], options: &BertNormalization) -> Result<Pipeline
         .build()
         .map_err(unexpected("building the WordPiece model"))?;
     Pipeline::new(
-        ModelWrapper::from(model),
+        model.into(),
         Some(bert_normalizer(options)),
         Some(BertPreTokenizer.into()),
         special,

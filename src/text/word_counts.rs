@@ -23,13 +23,12 @@ pub(super) fn count_words(texts: &[&str], pipeline: &Pipeline) -> Result<Vec<(St
         .map(|texts| {
             let mut counts = Counts::default();
             for text in texts {
-                let mut counted = Ok(());
                 pipeline.each_word(text, MAX_WORD_CHARS, |word| {
-                    if counted.is_ok() && !SPECIAL_TOKENS.contains(&word) {
-                        counted = counts.add(word, 1);
+                    if SPECIAL_TOKENS.contains(&word) {
+                        return Ok(());
                     }
-                });
-                counted?;
+                    counts.add(word, 1)
+                })?;
             }
             Ok(counts)
         })

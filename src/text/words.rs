@@ -188,18 +188,15 @@ impl<'a> Words<'a> {
             Vocabulary::WordLevel { longest, .. } => *longest,
             Vocabulary::WordPiece(pieces) => pieces.max_characters,
             Vocabulary::Bpe(pairs) => {
-                let (ModelWrapper::BPE(bpe), true) = (
-                    self.model,
-                    self.long.is_some() || self.word.len() + characters.len() > pairs.long,
-                ) else {
-                    self.word
-                        .extend(characters.iter().filter_map(|&s| character(s)));
-                    return Ok(());
-                };
-                return self.long_characters(bpe, pairs, characters, ids);
+                if let ModelWrapper::BPE(bpe) = self.model
+                    && (self.long.is_some() || self.word.len() + characters.len() > pairs.long)
+                {
+                    return self.long_characters(bpe, pairs, characters, ids);
+                }
+                usize::MAX
             }
         };
-        let room = (most + 1).saturating_sub(self.word.len());
+        let room = most.saturating_add(1).saturating_sub(self.word.len());
         self.word
             .extend(characters.iter().take(room).filter_map(|&s| character(s)));
         Ok(())
@@ -269,12 +266,8 @@ impl<'a> Words<'a> {
                 Some(known) => ids.extend_from_slice(known),
                 None => {
                     self.text.extend(&word);
-                    let tokens = self
-                        .model
-                        .tokenize(&self.text)
-                        .map_err(unexpected("cutting words into tokens"))?;
                     let before = ids.len();
-                    ids.extend(tokens.iter().map(|token| token.id));
+                    by_the_crate(self.model, &self.text, ids)?;
                     self.recent.keep(&word, &ids[before..]);
                 }
             },
@@ -297,11 +290,7 @@ impl WordPieces {
         });
         let Some((starting, continuing)) = tries else {
             let text: String = word.iter().collect();
-            let tokens = model
-                .tokenize(&text)
-                .map_err(unexpected("cutting words into tokens"))?;
-            ids.extend(tokens.iter().map(|token| token.id));
-            return Ok(());
+            return by_the_crate(model, &text, ids);
         };
         let before = ids.len();
         let mut start = 0;
@@ -329,6 +318,15 @@ impl WordPieces {
         }
         Ok(())
     }
+}
+
+/// Appends the ids that the crate's model gives a word.
+fn by_the_crate(model: &ModelWrapper, word: &str, ids: &mut Vec<u32>) -> Result<()> {
+    let tokens = model
+        .tokenize(word)
+        .map_err(unexpected("cutting words into tokens"))?;
+    ids.extend(tokens.iter().map(|token| token.id));
+    Ok(())
 }
 
 fn unknown(unk: Option<u32>) -> Result<u32> {

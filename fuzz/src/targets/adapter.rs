@@ -87,8 +87,7 @@ fn run(bytes: &[u8]) {
     if let (Some(a), Some(b)) = (predicted, of_merged) {
         assert_eq!(a.logits.len(), b.logits.len());
     }
-    let again = scratch::directory("adapter-again");
-    let _ = std::fs::remove_dir_all(&again);
+    let again = scratch::absent("adapter-again");
     if answer(adapted.save_adapter(&again)).is_some() {
         let loaded = answer(base().load_adapter(&again)).expect("what was saved can be loaded");
         assert_eq!(

@@ -15,7 +15,7 @@ use bert::capi::*;
 
 use super::Target;
 use crate::input::Bytes;
-use crate::oracle::check_sentence;
+use crate::oracle::check_refusal;
 use crate::scratch;
 use crate::small_model;
 
@@ -39,9 +39,9 @@ const MOST_DEPTH: u32 = 3;
 fn run(bytes: &[u8]) {
     let machine = Machine {
         bytes: RefCell::new(Bytes::new(bytes)),
-        models: Default::default(),
-        datasets: Default::default(),
-        trainers: Default::default(),
+        models: Slots::new(bert_free),
+        datasets: Slots::new(bert_dataset_free),
+        trainers: Slots::new(bert_trainer_free),
         saved: RefCell::default(),
         directory: scratch::directory("capi"),
         is_directory_made: Cell::new(false),
@@ -54,14 +54,20 @@ fn run(bytes: &[u8]) {
 }
 
 /// Where handles are kept; those that were freed stay, to be passed again.
-struct Slots<T>([Cell<*mut T>; SLOTS], [Cell<bool>; SLOTS]);
+struct Slots<T> {
+    handles: [Cell<*mut T>; SLOTS],
+    are_live: [Cell<bool>; SLOTS],
+    /// What frees one.
+    free: extern "C" fn(*mut T),
+}
 
-impl<T> Default for Slots<T> {
-    fn default() -> Slots<T> {
-        Slots(
-            std::array::from_fn(|_| Cell::new(null_mut())),
-            Default::default(),
-        )
+impl<T> Slots<T> {
+    fn new(free: extern "C" fn(*mut T)) -> Slots<T> {
+        Slots {
+            handles: std::array::from_fn(|_| Cell::new(null_mut())),
+            are_live: Default::default(),
+            free,
+        }
     }
 }
 
@@ -93,6 +99,15 @@ impl Text {
             null()
         } else {
             self.bytes.as_ptr().cast()
+        }
+    }
+
+    /// Pointer and length; those of no text where the call isn't given it.
+    fn if_given(&self, is_given: bool) -> (*const c_char, usize) {
+        if is_given {
+            (self.pointer(), self.length)
+        } else {
+            (null(), 0)
         }
     }
 }
@@ -128,6 +143,11 @@ impl<T: Copy> Struct<T> {
     fn pointer(&mut self) -> *mut T {
         assert!(align_of::<T>() <= 8);
         self.memory.as_mut_ptr().cast()
+    }
+
+    /// NULL where the call isn't given it.
+    fn pointer_if(&mut self, is_given: bool) -> *mut T {
+        if is_given { self.pointer() } else { null_mut() }
     }
 
     fn edit(&mut self, edit: impl FnOnce(&mut T)) {
@@ -182,15 +202,8 @@ fn check(status: bert_status) -> bool {
         trace(|| "    ok".into());
         return true;
     }
-    assert!(
-        (BERT_ERR_INVALID_ARGUMENT..BERT_ERR_POISONED).contains(&status),
-        "status {status}"
-    );
-    // SAFETY: it ends with a NUL and lives until this thread's next failure.
-    let message = unsafe { CStr::from_ptr(bert_last_error_message()) };
-    let message = message.to_str().expect("messages are UTF-8");
+    let message = check_refusal(status);
     trace(|| format!("    {status}: {message}"));
-    check_sentence(message);
     false
 }
 
@@ -265,17 +278,21 @@ impl Machine<'_> {
         self.bytes.borrow_mut().byte()
     }
 
+    fn one_of<T: Copy>(&self, choices: &[T]) -> T {
+        self.bytes.borrow_mut().one_of(choices)
+    }
+
     /// One time in eight.
     fn seldom(&self) -> bool {
         self.byte() >= 224
     }
 
     fn integer(&self) -> i32 {
-        INTEGERS[usize::from(self.byte()) % INTEGERS.len()]
+        self.one_of(&INTEGERS)
     }
 
     fn real(&self) -> f64 {
-        REALS[usize::from(self.byte()) % REALS.len()]
+        self.one_of(&REALS)
     }
 
     /// Replaces a field one time in eight, so that most structs have at most a few odd ones.
@@ -290,29 +307,29 @@ impl Machine<'_> {
         let choice = usize::from(self.byte());
         match choice {
             240.. => null_mut(),
-            232..240 => self.models.0[choice % SLOTS].get().cast(),
-            224..232 => self.datasets.0[choice % SLOTS].get().cast(),
-            216..224 => self.trainers.0[choice % SLOTS].get().cast(),
+            232..240 => self.models.handles[choice % SLOTS].get().cast(),
+            224..232 => self.datasets.handles[choice % SLOTS].get().cast(),
+            216..224 => self.trainers.handles[choice % SLOTS].get().cast(),
             208..216 => std::ptr::without_provenance_mut(choice * 8),
-            _ => slots.0[choice % SLOTS].get(),
+            _ => slots.handles[choice % SLOTS].get(),
         }
     }
 
     /// Keeps a new handle in place of one that is freed.
-    fn keep<T>(&self, slots: &Slots<T>, handle: Option<*mut T>, free: fn(*mut T)) {
+    fn keep<T>(&self, slots: &Slots<T>, handle: Option<*mut T>) {
         let Some(handle) = handle else { return };
         let slot = usize::from(self.byte()) % SLOTS;
-        if slots.1[slot].replace(true) {
-            free(slots.0[slot].get());
+        if slots.are_live[slot].replace(true) {
+            (slots.free)(slots.handles[slot].get());
         }
-        slots.0[slot].set(handle);
+        slots.handles[slot].set(handle);
     }
 
     /// Frees any handle: what is none, or no longer one, is left alone.
-    fn free<T>(&self, slots: &Slots<T>, free: fn(*mut T)) {
+    fn free<T>(&self, slots: &Slots<T>) {
         let handle = self.handle(slots);
-        free(handle);
-        for (slot, is_live) in slots.0.iter().zip(&slots.1) {
+        (slots.free)(handle);
+        for (slot, is_live) in slots.handles.iter().zip(&slots.are_live) {
             if slot.get() == handle {
                 is_live.set(false);
             }
@@ -425,6 +442,11 @@ impl Machine<'_> {
                 };
             }
         };
+        self.path_of(name)
+    }
+
+    /// The path of a name in the input's directory, with a NUL behind it.
+    fn path_of(&self, name: &[u8]) -> Vec<u8> {
         let directory = self
             .directory
             .to_str()
@@ -433,7 +455,15 @@ impl Machine<'_> {
     }
 
     /// A struct, prepared by its _init function, mostly with its true size.
-    fn prepared<T: Copy>(&self, init: impl Fn(*mut T, usize) -> bert_status) -> Struct<T> {
+    fn prepared<T: Copy>(
+        &self,
+        init: unsafe extern "C" fn(*mut T, usize) -> bert_status,
+    ) -> Struct<T> {
+        // SAFETY: the memory is writable as far as any accepted size.
+        self.prepared_by(|pointer, size| unsafe { init(pointer, size) })
+    }
+
+    fn prepared_by<T: Copy>(&self, init: impl Fn(*mut T, usize) -> bert_status) -> Struct<T> {
         let mut made = Struct {
             memory: vec![0; MOST_STRUCT_BYTES / 8 + 8],
             _kind: std::marker::PhantomData,
@@ -463,7 +493,7 @@ impl Machine<'_> {
     }
 
     fn output<T: Copy>(&self, canary: T) -> Output<T> {
-        let capacity = [64, 0, 1, 2, 3, 8, 64, 64][usize::from(self.byte()) % 8];
+        let capacity = self.one_of(&[64, 0, 1, 2, 3, 8, 64, 64]);
         Output {
             array: vec![canary; capacity + 4],
             capacity,
@@ -506,9 +536,9 @@ impl Machine<'_> {
             17 => self.predict_batch(),
             18 => self.predict_ids(),
             19 => self.embed(),
-            20 => self.free(&self.models, free_model),
-            21 => self.free(&self.datasets, free_dataset),
-            22 => self.free(&self.trainers, free_trainer),
+            20 => self.free(&self.models),
+            21 => self.free(&self.datasets),
+            22 => self.free(&self.trainers),
             23 => self.global(),
             24 => self.initialise(),
             25 => self.ready(),
@@ -529,9 +559,9 @@ impl Machine<'_> {
         // SAFETY: no callback is set any more.
         unsafe { bert_set_log_callback(None, null_mut()) };
         for slot in 0..SLOTS {
-            free_model(self.models.0[slot].get());
-            free_dataset(self.datasets.0[slot].get());
-            free_trainer(self.trainers.0[slot].get());
+            bert_free(self.models.handles[slot].get());
+            bert_dataset_free(self.datasets.handles[slot].get());
+            bert_trainer_free(self.trainers.handles[slot].get());
         }
         bert_set_num_threads(1);
     }
@@ -540,7 +570,7 @@ impl Machine<'_> {
         let place = self.handle_place();
         // SAFETY: the place is writable or NULL.
         let status = unsafe { bert_dataset_create(place.pointer()) };
-        self.keep(&self.datasets, place.result(status), free_dataset);
+        self.keep(&self.datasets, place.result(status));
     }
 
     /// A sound data set, model and trainer at once, since most calls need them.
@@ -584,8 +614,7 @@ impl Machine<'_> {
             );
             options.edit(small);
             assert_eq!(bert_create(options.pointer(), dataset, &mut model), BERT_OK);
-            let mut train =
-                self.prepared::<bert_train_options>(|p, n| bert_train_options_init(p, n));
+            let mut train = self.prepared(bert_train_options_init);
             train.edit(|o| (o.epochs, o.batch_size) = (2, 2));
             if check(bert_trainer_create(
                 model,
@@ -594,22 +623,17 @@ impl Machine<'_> {
                 train.pointer(),
                 &mut trainer,
             )) {
-                self.keep(&self.trainers, Some(trainer), free_trainer);
+                self.keep(&self.trainers, Some(trainer));
             }
         }
-        self.keep(&self.datasets, Some(dataset), free_dataset);
-        self.keep(&self.models, Some(model), free_model);
+        self.keep(&self.datasets, Some(dataset));
+        self.keep(&self.models, Some(model));
     }
 
     fn add_example(&self) {
         let dataset = self.handle(&self.datasets);
         let (text, pair) = (self.text(), self.text());
-        let with_pair = self.byte() & 3 == 0;
-        let (pair, pair_length) = if with_pair {
-            (pair.pointer(), pair.length)
-        } else {
-            (null(), 0)
-        };
+        let (pair, pair_length) = pair.if_given(self.byte() & 3 == 0);
         // SAFETY: the texts are readable as far as is said, or up to their NUL.
         unsafe {
             if self.byte() & 1 == 0 {
@@ -756,10 +780,7 @@ impl Machine<'_> {
     }
 
     fn add_lora(&self) {
-        let mut options = self.prepared::<bert_lora_options>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_lora_options_init(p, n) }
-        });
+        let mut options = self.prepared(bert_lora_options_init);
         options.edit(|o| {
             o.rank = 2;
             for field in [&mut o.rank, &mut o.use_rslora, &mut o.train_pooler] {
@@ -779,14 +800,14 @@ impl Machine<'_> {
                 place.pointer(),
             )
         };
-        self.keep(&self.models, place.result(status), free_model);
+        self.keep(&self.models, place.result(status));
     }
 
     fn merge_lora(&self) {
         let place = self.handle_place();
         // SAFETY: the place is writable or NULL.
         let status = unsafe { bert_merge_lora(self.handle(&self.models), place.pointer()) };
-        self.keep(&self.models, place.result(status), free_model);
+        self.keep(&self.models, place.result(status));
     }
 
     fn save_adapter(&self) {
@@ -811,7 +832,7 @@ impl Machine<'_> {
                 place.pointer(),
             )
         };
-        self.keep(&self.models, place.result(status), free_model);
+        self.keep(&self.models, place.result(status));
     }
 
     fn save_trainer(&self) {
@@ -827,15 +848,8 @@ impl Machine<'_> {
 
     fn resume_trainer(&self) {
         let path = self.path();
-        let mut report = self.prepared::<bert_resume_report>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_resume_report_init(p, n) }
-        });
-        let report = if self.byte() & 1 == 0 {
-            report.pointer()
-        } else {
-            null_mut()
-        };
+        let mut report = self.prepared(bert_resume_report_init);
+        let report = report.pointer_if(self.byte() & 1 == 0);
         // SAFETY: the path ends with a NUL, the report is prepared or NULL.
         unsafe {
             check(bert_trainer_resume(
@@ -849,7 +863,7 @@ impl Machine<'_> {
     fn read_dataset(&self) {
         let mut path = self.path();
         if self.byte() & 1 == 0 {
-            let name = ["d.tsv", "d.csv", "d.jsonl", "d"][usize::from(self.byte() % 4)];
+            let name = self.one_of(&["d.tsv", "d.csv", "d.jsonl", "d"]);
             let length = usize::from(self.byte());
             let content = match length {
                 0 => b"text\tlabel\na good film\tyes\nbad\tno\n".to_vec(),
@@ -859,18 +873,9 @@ impl Machine<'_> {
                 _ => self.bytes.borrow_mut().take(length).to_vec(),
             };
             scratch::write(&self.directory, name, &content);
-            path = [
-                self.directory.to_str().unwrap_or_default().as_bytes(),
-                b"/",
-                name.as_bytes(),
-                b"\0",
-            ]
-            .concat();
+            path = self.path_of(name.as_bytes());
         }
-        let mut options = self.prepared::<bert_read_options>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_read_options_init(p, n) }
-        });
+        let mut options = self.prepared(bert_read_options_init);
         let columns = [self.name(), self.name(), self.name()];
         options.edit(|o| {
             self.maybe(&mut o.format, || self.integer());
@@ -886,7 +891,7 @@ impl Machine<'_> {
         // SAFETY: path and columns end with a NUL, the place is writable or NULL.
         let status =
             unsafe { bert_dataset_read(path.as_ptr().cast(), options.pointer(), place.pointer()) };
-        self.keep(&self.datasets, place.result(status), free_dataset);
+        self.keep(&self.datasets, place.result(status));
     }
 
     fn toy(&self) {
@@ -895,7 +900,7 @@ impl Machine<'_> {
         let status = unsafe { bert_dataset_toy(self.integer(), place.pointer()) };
         if let Some(dataset) = place.result(status) {
             // Not kept: training on all of it takes its time.
-            free_dataset(dataset);
+            bert_dataset_free(dataset);
         }
     }
 
@@ -912,8 +917,8 @@ impl Machine<'_> {
             bert_dataset_split(dataset, self.real(), 3, train.pointer(), validation_place)
         };
         if check(status) {
-            self.keep(&self.datasets, train.result(status), free_dataset);
-            self.keep(&self.datasets, validation.result(status), free_dataset);
+            self.keep(&self.datasets, train.result(status));
+            self.keep(&self.datasets, validation.result(status));
         }
     }
 
@@ -923,7 +928,7 @@ impl Machine<'_> {
 
     fn create_model(&self) {
         let preset = if self.seldom() { self.integer() } else { 0 };
-        let mut options = self.prepared::<bert_model_options>(|p, n| {
+        let mut options = self.prepared_by::<bert_model_options>(|p, n| {
             // SAFETY: the memory is writable as far as any accepted size.
             unsafe { bert_model_options_init(p, n, preset) }
         });
@@ -986,7 +991,7 @@ impl Machine<'_> {
         let place = self.handle_place();
         // SAFETY: the struct's pointers are readable as far as it says; the place is writable or NULL.
         let status = unsafe { bert_create(pointer, self.handle(&self.datasets), place.pointer()) };
-        self.keep(&self.models, place.result(status), free_model);
+        self.keep(&self.models, place.result(status));
     }
 
     fn device(&self) -> Text {
@@ -998,7 +1003,7 @@ impl Machine<'_> {
             b"tpu\0",
             b"\xff\0",
         ];
-        let bytes = names[usize::from(self.byte() % 6)].to_vec();
+        let bytes = self.one_of(&names).to_vec();
         Text {
             bytes,
             length: BERT_NUL_TERMINATED,
@@ -1007,10 +1012,7 @@ impl Machine<'_> {
     }
 
     fn load_options(&self, names: &Texts, device: &Text) -> Struct<bert_load_options> {
-        let mut options = self.prepared::<bert_load_options>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_load_options_init(p, n) }
-        });
+        let mut options = self.prepared(bert_load_options_init);
         options.edit(|o| {
             self.maybe(&mut o.device, || device.pointer());
             self.maybe(&mut o.label_names, || names.pointers.as_ptr());
@@ -1032,7 +1034,7 @@ impl Machine<'_> {
         let place = self.handle_place();
         // SAFETY: the path ends with a NUL; the rest as above.
         let status = unsafe { bert_load(path.as_ptr().cast(), options.pointer(), place.pointer()) };
-        self.keep(&self.models, place.result(status), free_model);
+        self.keep(&self.models, place.result(status));
     }
 
     fn load_buffer(&self) {
@@ -1056,7 +1058,7 @@ impl Machine<'_> {
         let status = unsafe {
             bert_load_from_buffer(bytes.as_ptr(), length, options.pointer(), place.pointer())
         };
-        self.keep(&self.models, place.result(status), free_model);
+        self.keep(&self.models, place.result(status));
     }
 
     fn save(&self) {
@@ -1087,10 +1089,7 @@ impl Machine<'_> {
 
     fn ask_model(&self) {
         let model = self.handle(&self.models);
-        let mut info = self.prepared::<bert_info>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_info_init(p, n) }
-        });
+        let mut info = self.prepared(bert_info_init);
         // SAFETY: the struct is writable as far as it says.
         let status = unsafe { bert_get_info(model, info.pointer()) };
         if check(status) && size_of::<bert_info>() <= info.value().struct_size {
@@ -1141,11 +1140,7 @@ impl Machine<'_> {
 
     fn tokenize(&self) {
         let (text, pair) = (self.text(), self.text());
-        let (pair, pair_length) = if self.byte() & 1 == 0 {
-            (null(), 0)
-        } else {
-            (pair.pointer(), pair.length)
-        };
+        let (pair, pair_length) = pair.if_given(self.byte() & 1 != 0);
         let mut ids = self.output(77_777u32);
         let mut types = self.output(77_777u32);
         types.array.resize(ids.array.len(), types.canary);
@@ -1176,10 +1171,7 @@ impl Machine<'_> {
     }
 
     fn create_trainer(&self) {
-        let mut options = self.prepared::<bert_train_options>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_train_options_init(p, n) }
-        });
+        let mut options = self.prepared(bert_train_options_init);
         let (best, history, checkpoints) = (self.path(), self.path(), self.path());
         let weights: Vec<f64> = (0..self.byte() % 4).map(|_| self.real()).collect();
         options.edit(|o| {
@@ -1250,7 +1242,7 @@ impl Machine<'_> {
                 place.pointer(),
             )
         };
-        self.keep(&self.trainers, place.result(status), free_trainer);
+        self.keep(&self.trainers, place.result(status));
     }
 
     fn train(&self) {
@@ -1260,34 +1252,16 @@ impl Machine<'_> {
         unsafe {
             match self.byte() % 3 {
                 0 => {
-                    let mut report =
-                        self.prepared::<bert_step_report>(|p, n| bert_step_report_init(p, n));
-                    let report = if with_report {
-                        report.pointer()
-                    } else {
-                        null_mut()
-                    };
-                    check(bert_train_step(trainer, report));
+                    let mut report = self.prepared(bert_step_report_init);
+                    check(bert_train_step(trainer, report.pointer_if(with_report)));
                 }
                 1 => {
-                    let mut report =
-                        self.prepared::<bert_epoch_report>(|p, n| bert_epoch_report_init(p, n));
-                    let report = if with_report {
-                        report.pointer()
-                    } else {
-                        null_mut()
-                    };
-                    check(bert_train_epoch(trainer, report));
+                    let mut report = self.prepared(bert_epoch_report_init);
+                    check(bert_train_epoch(trainer, report.pointer_if(with_report)));
                 }
                 _ => {
-                    let mut report =
-                        self.prepared::<bert_train_report>(|p, n| bert_train_report_init(p, n));
-                    let report = if with_report {
-                        report.pointer()
-                    } else {
-                        null_mut()
-                    };
-                    check(bert_train(trainer, report));
+                    let mut report = self.prepared(bert_train_report_init);
+                    check(bert_train(trainer, report.pointer_if(with_report)));
                 }
             }
         }
@@ -1295,8 +1269,8 @@ impl Machine<'_> {
 
     fn cancel(&self) {
         let slot = usize::from(self.byte()) % SLOTS;
-        let trainer = if self.trainers.1[slot].get() {
-            self.trainers.0[slot].get()
+        let trainer = if self.trainers.are_live[slot].get() {
+            self.trainers.handles[slot].get()
         } else {
             null_mut()
         };
@@ -1305,10 +1279,7 @@ impl Machine<'_> {
     }
 
     fn evaluate(&self) {
-        let mut evaluation = self.prepared::<bert_evaluation>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_evaluation_init(p, n) }
-        });
+        let mut evaluation = self.prepared(bert_evaluation_init);
         let mut confusion = self.output(77u64 << 32);
         let mut precision = self.output(-7.0f64);
         evaluation.edit(|e| {
@@ -1331,10 +1302,7 @@ impl Machine<'_> {
     }
 
     fn predict_options(&self) -> Struct<bert_predict_options> {
-        let mut options = self.prepared::<bert_predict_options>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_predict_options_init(p, n) }
-        });
+        let mut options = self.prepared(bert_predict_options_init);
         options.edit(|o| {
             for field in [
                 &mut o.max_length,
@@ -1351,16 +1319,9 @@ impl Machine<'_> {
 
     fn predict(&self) {
         let (text, pair) = (self.text(), self.text());
-        let (pair, pair_length) = if self.byte() & 3 != 0 {
-            (null(), 0)
-        } else {
-            (pair.pointer(), pair.length)
-        };
+        let (pair, pair_length) = pair.if_given(self.byte() & 3 == 0);
         let mut options = self.predict_options();
-        let mut prediction = self.prepared::<bert_prediction>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_prediction_init(p, n) }
-        });
+        let mut prediction = self.prepared(bert_prediction_init);
         // SAFETY: the texts are readable as far as is said, the structs prepared.
         let status = unsafe {
             bert_predict(
@@ -1385,10 +1346,7 @@ impl Machine<'_> {
 
     /// Arrays for bert_predictions, and the struct that names them.
     fn predictions(&self) -> (Struct<bert_predictions>, [Output<i32>; 2], [Output<f32>; 3]) {
-        let mut predictions = self.prepared::<bert_predictions>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_predictions_init(p, n) }
-        });
+        let mut predictions = self.prepared(bert_predictions_init);
         let mut ids = [self.output(-77i32), self.output(-77)];
         let mut numbers = [self.output(-77f32), self.output(-77.0), self.output(-77.0)];
         if self.seldom() {
@@ -1484,10 +1442,7 @@ impl Machine<'_> {
     }
 
     fn embed(&self) {
-        let mut options = self.prepared::<bert_embed_options>(|p, n| {
-            // SAFETY: the memory is writable as far as any accepted size.
-            unsafe { bert_embed_options_init(p, n) }
-        });
+        let mut options = self.prepared(bert_embed_options_init);
         options.edit(|o| {
             for field in [&mut o.max_length, &mut o.pooling, &mut o.normalise] {
                 self.maybe(field, || self.integer());
@@ -1519,8 +1474,7 @@ impl Machine<'_> {
         unsafe {
             match self.byte() % 4 {
                 0 => {
-                    let threads =
-                        [1, 2, 0, -1, 1025, i32::MAX, 3, i32::MIN][usize::from(self.byte() % 8)];
+                    let threads = self.one_of(&[1, 2, 0, -1, 1025, i32::MAX, 3, i32::MIN]);
                     check(bert_set_num_threads(threads));
                 }
                 1 => {
@@ -1552,8 +1506,7 @@ impl Machine<'_> {
             machine: &Machine<'_>,
             init: unsafe extern "C" fn(*mut T, usize) -> bert_status,
         ) {
-            // SAFETY: the memory is writable as far as any accepted size.
-            machine.prepared::<T>(|pointer, size| unsafe { init(pointer, size) });
+            machine.prepared(init);
             // SAFETY: NULL is allowed.
             assert!(!check(unsafe { init(null_mut(), size_of::<T>()) }));
         }
@@ -1580,18 +1533,6 @@ fn small(options: &mut bert_model_options) {
     options.intermediate_size = 4;
     options.max_position_embeddings = 12;
     options.max_vocab_size = 300;
-}
-
-fn free_model(model: *mut bert_model) {
-    bert_free(model);
-}
-
-fn free_dataset(dataset: *mut bert_dataset) {
-    bert_dataset_free(dataset);
-}
-
-fn free_trainer(trainer: *mut bert_trainer) {
-    bert_trainer_free(trainer);
 }
 
 /// Goes on with the input's calls inside a training call; asks to stop now and then, and in the end.

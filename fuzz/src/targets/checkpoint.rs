@@ -5,7 +5,6 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use bert::data::{Dataset, Example, Label};
 use bert::predict::PredictOptions;
 use bert::train::{TrainOptions, Trainer};
 
@@ -63,16 +62,13 @@ fn run(bytes: &[u8]) {
     let (head, parts) = input::parts(bytes);
     let raw = Bytes::new(head).byte();
     let directory = scratch::empty("checkpoint");
-    for (number, (file, sound)) in FILES.iter().zip(sound()).enumerate() {
-        let part = parts
-            .iter()
-            .find(|part| usize::from(part.0) == usize::from(b'0') + number);
-        match part {
+    for (number, (file, sound)) in (0..).zip(FILES.iter().zip(sound())) {
+        match input::part(&parts, b'0' + number) {
             None => scratch::write(&directory, file, sound),
-            Some((_, body)) if number % 2 == 1 && raw >> number & 1 == 0 => {
+            Some(body) if number % 2 == 1 && raw >> number & 1 == 0 => {
                 scratch::write(&directory, file, &small_model::safetensors(body));
             }
-            Some((_, body)) => scratch::write(&directory, file, body),
+            Some(body) => scratch::write(&directory, file, body),
         }
     }
     let trainer = trainer();
@@ -90,8 +86,7 @@ fn run(bytes: &[u8]) {
             .classifier()
             .predict(&texts, &PredictOptions::default()),
     );
-    let again = scratch::directory("checkpoint-again");
-    let _ = std::fs::remove_dir_all(&again);
+    let again = scratch::absent("checkpoint-again");
     if answer(trainer.save(&again)).is_some() {
         answer(self::trainer().resume(&again)).expect("what was saved can be resumed");
     }
@@ -99,15 +94,7 @@ fn run(bytes: &[u8]) {
 
 /// A run of some steps, at its beginning.
 fn trainer() -> Trainer {
-    let mut dataset = Dataset::new();
-    for (text, label) in [("a good film", "yes"), ("bad", "no"), ("good", "yes")] {
-        let example = Example {
-            text: text.into(),
-            pair: None,
-            label: Label::Name(label.into()),
-        };
-        dataset.push(example).expect("the example is sound");
-    }
+    let dataset = small_model::dataset(&[("a good film", "yes"), ("bad", "no"), ("good", "yes")]);
     let options = TrainOptions {
         epochs: 3,
         batch_size: 1,

@@ -67,10 +67,7 @@ fn run(input: &[u8]) {
         return;
     };
     let value: Value = serde_json::from_str(config).unwrap_or_default();
-    let specs = fitting(&value).map_or_else(
-        || small_model::specs(&small_model::config()),
-        |config| small_model::specs(&config),
-    );
+    let specs = small_model::specs(&fitting(&value).unwrap_or_else(small_model::config));
     let mut metadata = Map::new();
     metadata.insert("format".into(), json!("pt"));
     metadata.insert("config.json".into(), json!(config));

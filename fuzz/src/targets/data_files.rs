@@ -73,10 +73,7 @@ fn run(bytes: &[u8]) {
     let labels_are_ids = bytes.bit();
     let at_a_time = 1 + bytes.below(64);
     let (content, parts) = input::parts(bytes.rest());
-    let part = |name: u8| {
-        let part = parts.iter().find(|part| part.0 == name);
-        part.map(|part| input::text(part.1))
-    };
+    let part = |name: u8| input::part(&parts, name).map(input::text);
     let options = ReadOptions {
         format: None,
         header,

@@ -2,7 +2,6 @@
 //! them: 0 for config.json, 1 for tokenizer.json, 2 for model_max_length, 3 for the tensors' part of the header. What is
 //! missing is the small model's.
 
-use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
 
@@ -11,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Target;
 use crate::input::{self, Bytes};
-use crate::oracle::check_sentence;
+use crate::oracle::check_refusal;
 use crate::small_model;
 
 pub const TARGET: Target = Target {
@@ -59,17 +58,6 @@ fn run(bytes: &[u8]) {
         check_refusal(status);
         assert!(model.is_null(), "a refusal wrote a handle");
     }
-}
-
-/// What a refusal through the C ABI looks like.
-fn check_refusal(status: bert_status) {
-    assert!(
-        (BERT_OK + 1..BERT_ERR_POISONED).contains(&status),
-        "status {status}"
-    );
-    // SAFETY: the message ends with a NUL and lives until this thread's next failure.
-    let message = unsafe { CStr::from_ptr(bert_last_error_message()) };
-    check_sentence(message.to_str().expect("messages are UTF-8"));
 }
 
 /// All that a model tells of itself is there, and it can predict and be saved.
@@ -155,12 +143,7 @@ fn check_model(model: *mut bert_model) {
 
 /// A buffer as bert_save_to_buffer writes it, of these parts.
 fn buffer(parts: &[(u8, &[u8])]) -> Vec<u8> {
-    let part = |name: u8| {
-        parts
-            .iter()
-            .find(|part| part.0 == name)
-            .map(|part| input::text(part.1))
-    };
+    let part = |name: u8| input::part(parts, name).map(input::text);
     let config = part(b'0').unwrap_or_else(|| input::text(&small_model::config_json()));
     let tokenizer = part(b'1').unwrap_or_else(|| small_model::tokenizer_json().to_string());
     let mut metadata = Map::new();

@@ -1,7 +1,7 @@
 //! A whole model directory: `[label choice] MARK n file`, n being the file's number below.
 
 use bert::classifier::Classifier;
-use bert::data::{Dataset, Example, Label, Labels};
+use bert::data::Labels;
 use bert::hf::{LabelChoice, LoadOptions};
 
 use super::Target;
@@ -76,8 +76,8 @@ fn run(bytes: &[u8]) {
         1 => LabelChoice::Names(
             Labels::from_names(vec!["x".into(), "y".into(), "z".into()]).expect("they differ"),
         ),
-        2 => LabelChoice::Dataset(dataset(&["no", "yes"])),
-        3 => LabelChoice::Dataset(dataset(&["no", "perhaps"])),
+        2 => LabelChoice::Dataset(small_model::dataset(&[("a", "no"), ("a", "yes")])),
+        3 => LabelChoice::Dataset(small_model::dataset(&[("a", "no"), ("a", "perhaps")])),
         _ => LabelChoice::Checkpoint,
     };
     let options = LoadOptions {
@@ -87,19 +87,6 @@ fn run(bytes: &[u8]) {
     if let Some(classifier) = answer(Classifier::load(&directory, &options)) {
         check_classifier(&classifier);
     }
-}
-
-fn dataset(labels: &[&str]) -> Dataset {
-    let mut dataset = Dataset::new();
-    for label in labels {
-        let example = Example {
-            text: "a".into(),
-            pair: None,
-            label: Label::Name(label.to_string()),
-        };
-        dataset.push(example).expect("the example is sound");
-    }
-    dataset
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -60,13 +60,7 @@ const FILES: [&str; 4] = [
 fn run(bytes: &[u8]) {
     let (head, parts) = input::parts(bytes);
     let raw = Bytes::new(head).byte();
-    let directory = scratch::empty("safetensors");
-    scratch::write(&directory, "config.json", &small_model::config_json());
-    scratch::write(
-        &directory,
-        "tokenizer.json",
-        small_model::tokenizer_json().as_bytes(),
-    );
+    let directory = small_model::directory("safetensors");
     for (name, body) in parts {
         let Some(number) = name.checked_sub(b'0').map(usize::from) else {
             continue;

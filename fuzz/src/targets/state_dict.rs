@@ -67,13 +67,7 @@ fn run(bytes: &[u8]) {
     } else {
         bytes.rest()
     };
-    let directory = scratch::empty("state_dict");
-    scratch::write(&directory, "config.json", &small_model::config_json());
-    scratch::write(
-        &directory,
-        "tokenizer.json",
-        small_model::tokenizer_json().as_bytes(),
-    );
+    let directory = small_model::directory("state_dict");
     scratch::write(&directory, "pytorch_model.bin", file);
     if let Some(classifier) = answer(Classifier::load(&directory, &LoadOptions::default())) {
         check_classifier(&classifier);

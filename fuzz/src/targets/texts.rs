@@ -87,12 +87,7 @@ fn run(bytes: &[u8]) {
         let again = again.expect("it was learned before").to_json();
         assert_eq!(tokenizer.to_json(), again, "learned twice");
     }
-    let part = |name: u8| {
-        parts
-            .iter()
-            .find(|part| part.0 == name)
-            .map(|part| input::text(part.1))
-    };
+    let part = |name: u8| input::part(&parts, name).map(input::text);
     let text = part(b'1').unwrap_or_else(|| learned_from.clone());
     let repeats = repeats.min((MOST_BYTES / text.len().max(1)).max(1));
     Encodings::new(&tokenizer).check(

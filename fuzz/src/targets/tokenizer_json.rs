@@ -91,10 +91,7 @@ fn run(bytes: &[u8]) {
         return;
     };
     let encodings = Encodings::new(&tokenizer);
-    let part = |name: u8| {
-        let part = parts.iter().find(|part| part.0 == name);
-        part.map(|part| input::text(part.1))
-    };
+    let part = |name: u8| input::part(&parts, name).map(input::text);
     let text = part(b'1').unwrap_or_else(|| "A good film, é [SEP]  b 42!".into());
     encodings.check(&text, &part(b'2').unwrap_or_default(), max_length, stride);
 }

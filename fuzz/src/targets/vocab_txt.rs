@@ -41,7 +41,7 @@ pub const TARGET: Target = Target {
 
 fn run(bytes: &[u8]) {
     let (vocabulary, parts) = input::parts(bytes);
-    let part = |name: u8| parts.iter().find(|part| part.0 == name).map(|part| part.1);
+    let part = |name: u8| input::part(&parts, name);
     let directory = scratch::empty("vocab_txt");
     scratch::write(&directory, "vocab.txt", vocabulary);
     if let Some(config) = part(b'1') {
