@@ -17,9 +17,9 @@ program=${FUZZ_PROGRAM:-target/release/libbert-fuzz}
 jobs=${FUZZ_JOBS:-2}
 
 build() {
-    # Intermediate files go to the library's own target directory: what both need in the same form is built once.
-    RUSTC_WRAPPER=$PWD/instrument.sh CARGO_TARGET_DIR=$PWD/target CARGO_BUILD_BUILD_DIR=$PWD/../target \
-        cargo build --release
+    # In a directory of its own: the library's files have the same names in both builds, and the instrumented ones would
+    # take the places of those that are shipped.
+    RUSTC_WRAPPER=$PWD/instrument.sh CARGO_TARGET_DIR=$PWD/target cargo build --release
 }
 
 # Sets up work/ for a target: its seeds, its dictionary and the committed corpus.
