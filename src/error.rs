@@ -52,62 +52,58 @@ pub enum Error {
 /// `Result` with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The sentence of an [`Error`], borrowed as the error is.
+macro_rules! sentence {
+    ($error:expr) => {
+        match $error {
+            Error::InvalidArgument(m)
+            | Error::Handle(m)
+            | Error::StructSize(m)
+            | Error::BufferTooSmall(m)
+            | Error::Utf8(m)
+            | Error::Io(m)
+            | Error::Format(m)
+            | Error::Version(m)
+            | Error::Data(m)
+            | Error::UnknownLabel(m)
+            | Error::Unsupported(m)
+            | Error::Device(m)
+            | Error::OutOfMemory(m)
+            | Error::NotFinite(m)
+            | Error::Cancelled(m)
+            | Error::Finished(m)
+            | Error::Busy(m)
+            | Error::Poisoned(m)
+            | Error::Forked(m)
+            | Error::Internal(m) => m,
+        }
+    };
+}
+
+/// Refuses an option that isn't from `least` to `most`; NaN is in no range.
+pub(crate) fn check_range<T: PartialOrd + fmt::Display>(
+    name: &str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<()> {
+    if least <= value && value <= most {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument(format!(
+        "{name} is {value}; it must be between {least} and {most}."
+    )))
+}
+
 impl Error {
     /// The sentence.
     pub fn message(&self) -> &str {
-        match self {
-            Error::InvalidArgument(m)
-            | Error::Handle(m)
-            | Error::StructSize(m)
-            | Error::BufferTooSmall(m)
-            | Error::Utf8(m)
-            | Error::Io(m)
-            | Error::Format(m)
-            | Error::Version(m)
-            | Error::Data(m)
-            | Error::UnknownLabel(m)
-            | Error::Unsupported(m)
-            | Error::Device(m)
-            | Error::OutOfMemory(m)
-            | Error::NotFinite(m)
-            | Error::Cancelled(m)
-            | Error::Finished(m)
-            | Error::Busy(m)
-            | Error::Poisoned(m)
-            | Error::Forked(m)
-            | Error::Internal(m) => m,
-        }
-    }
-
-    /// The sentence, to be changed.
-    pub fn message_mut(&mut self) -> &mut String {
-        match self {
-            Error::InvalidArgument(m)
-            | Error::Handle(m)
-            | Error::StructSize(m)
-            | Error::BufferTooSmall(m)
-            | Error::Utf8(m)
-            | Error::Io(m)
-            | Error::Format(m)
-            | Error::Version(m)
-            | Error::Data(m)
-            | Error::UnknownLabel(m)
-            | Error::Unsupported(m)
-            | Error::Device(m)
-            | Error::OutOfMemory(m)
-            | Error::NotFinite(m)
-            | Error::Cancelled(m)
-            | Error::Finished(m)
-            | Error::Busy(m)
-            | Error::Poisoned(m)
-            | Error::Forked(m)
-            | Error::Internal(m) => m,
-        }
+        sentence!(self)
     }
 
     /// The same of the file at `path`, where the sentence calls it by its usual `name` only.
     pub fn naming(mut self, name: &str, path: &std::path::Path) -> Error {
-        let message = self.message_mut();
+        let message = sentence!(&mut self);
         *message = message.replacen(name, &format!("'{}'", path.display()), 1);
         self
     }

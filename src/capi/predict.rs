@@ -8,7 +8,7 @@ use super::handles::{self, bert_model};
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
 use crate::data::Batch;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_range};
 use crate::memory;
 use crate::model::BertConfig;
 use crate::predict::{CombineWindows, LongText, PredictOptions, Predictions};
@@ -234,12 +234,7 @@ fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptio
         max_length,
         long_text,
     };
-    if !(0.0..=1.0).contains(&options.threshold) {
-        return Err(Error::InvalidArgument(format!(
-            "threshold is {}; it must be between 0 and 1.",
-            options.threshold
-        )));
-    }
+    check_range("threshold", options.threshold, 0.0, 1.0)?;
     let wanted = Wanted {
         top_k: size(options.top_k, "top_k")?,
         threshold: options.threshold,

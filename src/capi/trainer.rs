@@ -9,7 +9,7 @@ use super::dataset::contents;
 use super::handles::{self, Object, TrainerHandle, bert_dataset, bert_model, bert_trainer};
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_range};
 use crate::metrics::{Metrics, Scores};
 use crate::model::Frozen;
 use crate::problem::ProblemType;
@@ -1004,12 +1004,7 @@ pub unsafe extern "C" fn bert_trainer_cancel(trainer: *const bert_trainer) {
 
 /// Says which of the caller's arrays and options an evaluation of that problem can't go with.
 fn check_wanted(e: &bert_evaluation, problem: ProblemType) -> Result<()> {
-    if !(0.0..=1.0).contains(&e.threshold) {
-        return Err(Error::InvalidArgument(format!(
-            "threshold is {}; it must be between 0 and 1.",
-            e.threshold
-        )));
-    }
+    check_range("threshold", e.threshold, 0.0, 1.0)?;
     let wants_classes = [e.precision, e.recall, e.f1].iter().any(|p| !p.is_null());
     let (what, is_wanted) = match problem {
         ProblemType::SingleLabel => return Ok(()),

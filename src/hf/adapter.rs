@@ -13,7 +13,7 @@ use super::FORMAT_VERSION;
 use super::config::{Reader, VERSION_KEY};
 use super::directory::{Directory, read_directory};
 use super::staging::{Kind, Staging};
-use super::weights::{Source, Weights, header, write_values};
+use super::weights::{Source, Weights, check_finite, header, write_values};
 use crate::classifier::Classifier;
 use crate::data::Labels;
 use crate::error::{Error, Result};
@@ -231,12 +231,7 @@ impl Tensors<'_> {
             )));
         }
         let values = self.weights.read_float32(&name)?;
-        if !values.iter().all(|x| x.is_finite()) {
-            return Err(Error::Format(format!(
-                "In {} the parameter '{name}' holds a value that is NaN or infinite.",
-                self.weights.name()
-            )));
-        }
+        check_finite(&values, &self.weights.name(), &name)?;
         Ok(values)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::pickle::StateDict;
-use super::weights::Weights;
+use super::weights::{Weights, check_finite};
 use crate::error::{Error, Result};
 use crate::model::parameters::initial_values;
 use crate::model::{Model, ParameterSpec, Parameters};
@@ -200,13 +200,7 @@ impl<'a> Checkpoint<'a> {
             )));
         }
         let numbers = file.read_float32(place)?;
-        if !numbers.iter().all(|x| x.is_finite()) {
-            return Err(Error::Format(format!(
-                "In {} the parameter '{}' holds a value that is NaN or infinite.",
-                file.name(),
-                place.name
-            )));
-        }
+        check_finite(&numbers, &file.name(), &place.name)?;
         Ok(numbers)
     }
 }

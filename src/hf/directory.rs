@@ -281,6 +281,7 @@ impl Directory {
 fn open_directory(path: &Path) -> Result<File> {
     let fail = |error: std::io::Error| Error::io("open the model", path, &error);
     let mut last = ErrorKind::NotFound.into();
+    let mut was_alone = false;
     for _ in 0..MAX_ATTEMPTS {
         last = match File::open(path) {
             Ok(open) => return Ok(open),
@@ -294,6 +295,8 @@ fn open_directory(path: &Path) -> Result<File> {
                 Err(error) => return Err(fail(error)),
             },
             None if has_saves_beside(path) => {}
+            // A save may have ended since the path was tried: once more.
+            None if !was_alone => was_alone = true,
             None => break,
         }
     }

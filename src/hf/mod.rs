@@ -27,6 +27,7 @@ pub use directory::load_directory;
 pub(crate) use directory::load_directory_with;
 pub use files::{MAX_JSON_BYTES, Sink, read_file};
 pub(crate) use json::from_slice as json_from_slice;
+pub(crate) use manifest::Checksum;
 pub(crate) use save::CHECKPOINT_FILES;
 pub use save::{save_directory, save_directory_with};
 pub use staging::{Staging, check_save};

@@ -23,7 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
@@ -44,6 +44,9 @@ const OLD: &str = "old-";
 
 /// How often a save or a load starts anew because another save came in between.
 pub const MAX_ATTEMPTS: usize = 100;
+
+/// How long a save waits for its turn at most.
+const LONGEST_TURN: Duration = Duration::from_secs(10);
 
 /// What a directory of ours is.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +85,7 @@ impl Staging {
 
     /// As [`create`](Staging::create), for a directory of another kind, which replaces none but its own.
     pub fn create_kind(target: &Path, kind: Kind) -> Result<Staging> {
+        let _turn = Turn::take(target);
         let target = check_place(target, kind)?;
         recover(&target);
         let (directory, lock) = create_beside(&target)?;
@@ -133,6 +137,7 @@ impl Staging {
         })?;
         let whole = self.directory.join(WHOLE);
         fs::rename(&files, &whole).map_err(|error| Error::io("rename", &files, &error))?;
+        let _turn = Turn::take(&self.target);
         self.put_in_place(&whole)?;
         self.is_placed = true;
         sync_directory(&parent(&self.target)).map_err(|error| {
@@ -210,6 +215,7 @@ fn not_removed(directory: &Path, error: &io::Error) -> String {
 /// Whether a directory could be saved to that path as things stand, and the one that is meant, symbolic links followed:
 /// it is absent and its parent is there, or it is empty, or a save of ours.
 pub fn check_save(path: &Path) -> Result<PathBuf> {
+    let _turn = Turn::take(path);
     check_place(path, MODEL)
 }
 
@@ -239,6 +245,40 @@ fn parent(target: &Path) -> PathBuf {
     match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
+    }
+}
+
+/// While it is there, no other save looks at what stands beside its target, or changes it: without it one save would
+/// find no target between another's two renames, or see what is swept away the next moment. It is a lock (`flock`) on the
+/// directory that the target is in.
+struct Turn(Option<File>);
+
+impl Turn {
+    /// Waits for it. Where it can't be had, or somebody holds that lock for another reason, saves go on without it: then
+    /// they start anew where another came in between.
+    fn take(path: &Path) -> Turn {
+        let Ok(open) = File::open(parent(&follow(path))) else {
+            return Turn(None);
+        };
+        let started = Instant::now();
+        loop {
+            match open.try_lock() {
+                Ok(()) => return Turn(Some(open)),
+                Err(fs::TryLockError::WouldBlock) if started.elapsed() < LONGEST_TURN => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(_) => return Turn(None),
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // A child that was forked meanwhile has the open directory too, and would keep the lock.
+        if let Some(open) = &self.0 {
+            let _ = open.unlock();
+        }
     }
 }
 
@@ -376,6 +416,8 @@ fn create_beside(target: &Path) -> Result<(PathBuf, File)> {
         }
         let lock = match File::open(&directory) {
             Ok(lock) => lock,
+            // Another save took it for left behind before it was open.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => {
                 let _ = fs::remove_dir(&directory);
                 return Err(fail(error));

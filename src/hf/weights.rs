@@ -169,9 +169,7 @@ impl<'a> Weights<'a> {
             Some(_) => {}
         }
         let numbers = self.read_float32(name)?;
-        if !numbers.iter().all(|x| x.is_finite()) {
-            return wrong(self.name(), "holds a value that is NaN or infinite".into());
-        }
+        check_finite(&numbers, &self.name(), name)?;
         Ok(numbers)
     }
 
@@ -197,6 +195,16 @@ impl<'a> Weights<'a> {
             .pieces(offset, length, |piece| append(piece, &mut numbers))?;
         Ok(numbers)
     }
+}
+
+/// Refuses the numbers of the parameter `name` in `file` where one is NaN or infinite.
+pub fn check_finite(numbers: &[f32], file: &str, name: &str) -> Result<()> {
+    if numbers.iter().all(|x| x.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::Format(format!(
+        "In {file} the parameter '{name}' holds a value that is NaN or infinite."
+    )))
 }
 
 /// Appends numbers of a type, as float32, from their bytes.

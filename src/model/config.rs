@@ -1,6 +1,6 @@
 //! The shape of a model: Hugging Face's `BertConfig`, and what the classifier reads.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_range};
 use crate::problem::ProblemType;
 
 /// The feed-forward block's activation, by transformers' names.
@@ -214,11 +214,7 @@ impl BertConfig {
             self.num_labels,
         ];
         for ((name, most), size) in MAX_SIZES.into_iter().zip(sizes) {
-            if size == 0 || size > most {
-                return Err(Error::InvalidArgument(format!(
-                    "{name} is {size}; it must be between 1 and {most}."
-                )));
-            }
+            check_range(name, size, 1, most)?;
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(Error::InvalidArgument(format!(
@@ -248,11 +244,7 @@ impl BertConfig {
             ),
             ("classifier_dropout", self.classifier_dropout()),
         ] {
-            if !(0.0..=0.9).contains(&probability) {
-                return Err(Error::InvalidArgument(format!(
-                    "{name} is {probability}; it must be between 0 and 0.9."
-                )));
-            }
+            check_range(name, probability, 0.0, 0.9)?;
         }
         if !(self.initializer_range > 0.0 && self.initializer_range <= 1.0) {
             return Err(Error::InvalidArgument(format!(

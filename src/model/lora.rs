@@ -11,7 +11,7 @@ use super::parameters::{
     AdapterIndex, LayerIndex, LinearIndex, ParameterTable, Parameters, Values, initial_values,
 };
 use super::plain::Pass;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_range};
 use crate::ops::{Accumulate, matmul};
 
 /// A linear layer of a block that an adapter can stand beside.
@@ -166,24 +166,14 @@ impl LoraConfig {
 
     /// Says which option can't be used for a model of this shape, and what would be right.
     pub fn validate(&self, config: &BertConfig) -> Result<()> {
-        if !(1..=MAX_RANK).contains(&self.rank) {
-            return Err(Error::InvalidArgument(format!(
-                "The LoRA rank is {}; it must be between 1 and {MAX_RANK}.",
-                self.rank
-            )));
-        }
+        check_range("The LoRA rank", self.rank, 1, MAX_RANK)?;
         if !(self.alpha > 0.0 && self.alpha <= 1e6) {
             return Err(Error::InvalidArgument(format!(
                 "The LoRA alpha is {}; it must be above 0 and at most 1000000.",
                 self.alpha
             )));
         }
-        if !(0.0..=0.9).contains(&self.dropout) {
-            return Err(Error::InvalidArgument(format!(
-                "The LoRA dropout is {}; it must be between 0 and 0.9.",
-                self.dropout
-            )));
-        }
+        check_range("The LoRA dropout", self.dropout, 0.0, 0.9)?;
         if self.targets.is_empty() {
             return Err(Error::InvalidArgument(
                 "No LoRA target is set; choose at least one projection.".into(),

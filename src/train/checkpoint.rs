@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use twox_hash::XxHash3_128;
-
 use super::evaluate::EncodedDataset;
 use super::trainer::StepReport;
 use crate::data::Targets;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::{hf, threads};
+use serde::{Deserialize, Serialize};
 
 /// The description's file name.
 pub const DESCRIPTION: &str = hf::CHECKPOINT_FILES[0];
@@ -29,8 +27,6 @@ pub struct Record {
     pub position: Position,
     /// The best evaluation so far.
     pub best: Option<BestScore>,
-    /// Whether its weights are the model's; else they are beside the moments.
-    pub best_is_current: bool,
     /// The options that decide what a run computes, by their names, as text.
     pub plan: BTreeMap<String, String>,
     /// The training data, as the model sees it.
@@ -123,11 +119,11 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// That of encoded examples.
     pub fn of(data: &EncodedDataset) -> Fingerprint {
-        let mut hash = XxHash3_128::new();
+        let mut checksum = hf::Checksum::new();
         let mut numbers = |values: &mut dyn ExactSizeIterator<Item = u64>| {
-            hash.write(&(values.len() as u64).to_le_bytes());
+            checksum.update(&(values.len() as u64).to_le_bytes());
             for value in values {
-                hash.write(&value.to_le_bytes());
+                checksum.update(&value.to_le_bytes());
             }
         };
         let sequences = &data.sequences;
@@ -149,7 +145,7 @@ impl Fingerprint {
         }
         Fingerprint {
             examples: data.len(),
-            xxh3_128: format!("{:032x}", hash.finish_128()),
+            xxh3_128: checksum.digits(),
         }
     }
 }
@@ -207,7 +203,6 @@ impl Record {
     pub fn new(
         position: Position,
         best: Option<BestScore>,
-        best_is_current: bool,
         run: RunIdentity,
         history_bytes: Option<u64>,
     ) -> Record {
@@ -215,7 +210,6 @@ impl Record {
             libbert_checkpoint_version: VERSION,
             position,
             best,
-            best_is_current,
             plan: run.plan,
             train: run.train,
             validation: run.validation,

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::DESCRIPTION;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_range};
 use crate::log;
 
 /// Begins a checkpoint's name; the step follows.
@@ -29,20 +29,8 @@ pub struct CheckpointOptions {
 impl CheckpointOptions {
     /// Says which option can't be used, and what would be right.
     pub fn validate(&self) -> Result<()> {
-        if !(1..=1_000_000).contains(&self.keep) {
-            return Err(Error::InvalidArgument(format!(
-                "checkpoint_keep is {}; it must be between 1 and 1000000.",
-                self.keep
-            )));
-        }
-        // NaN is in no range.
-        if !(0.0..=1e6).contains(&self.minutes) {
-            return Err(Error::InvalidArgument(format!(
-                "checkpoint_minutes is {}; it must be between 0 and 1000000.",
-                self.minutes
-            )));
-        }
-        Ok(())
+        check_range("checkpoint_keep", self.keep, 1, 1_000_000)?;
+        check_range("checkpoint_minutes", self.minutes, 0.0, 1e6)
     }
 }
 

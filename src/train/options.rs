@@ -8,7 +8,7 @@ use super::evaluate::Evaluation;
 use super::loss::CrossEntropy;
 use super::optimizer::{AdamWOptions, Group};
 use super::schedule::{Schedule, ScheduleKind};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_range};
 use crate::model::parameters::Part;
 use crate::model::{BertConfig, Frozen, Model, ParameterTable};
 use crate::problem::ProblemType;
@@ -206,11 +206,7 @@ impl TrainOptions {
             ),
         ];
         for (name, value, least, most) in whole {
-            if !(least..=most).contains(&value) {
-                return Err(Error::InvalidArgument(format!(
-                    "{name} is {value}; it must be between {least} and {most}."
-                )));
-            }
+            check_range(name, value, least, most)?;
         }
         let reals = [
             ("learning_rate", self.learning_rate, 0.0, 10.0),
@@ -236,12 +232,7 @@ impl TrainOptions {
             ("threshold", self.threshold, 0.0, 1.0),
         ];
         for (name, value, least, most) in reals {
-            // NaN is in no range.
-            if !(least..=most).contains(&value) {
-                return Err(Error::InvalidArgument(format!(
-                    "{name} is {value}; it must be between {least} and {most}."
-                )));
-            }
+            check_range(name, value, least, most)?;
         }
         match &self.checkpoints {
             Some(checkpoints) => checkpoints.validate(),
@@ -367,7 +358,7 @@ impl TrainOptions {
             hidden_act,
             hidden_dropout_prob,
             attention_probs_dropout_prob,
-            classifier_dropout,
+            classifier_dropout: _,
             layer_norm_eps,
             pad_token_id,
             pooling,
@@ -376,7 +367,7 @@ impl TrainOptions {
             ..
         } = &model.config;
         let warmup_steps = self.schedule(total_steps).warmup_steps;
-        let classifier_dropout = classifier_dropout.unwrap_or(*hidden_dropout_prob);
+        let classifier_dropout = model.config.classifier_dropout();
         let plan: [(&str, &dyn std::fmt::Debug); 35] = [
             ("seed", seed),
             ("epochs", epochs),

@@ -49,16 +49,13 @@ impl Trainer {
         let table = &self.classifier.model().table;
         let parameters = self.classifier.parameters();
         let present = parameters.host()?;
-        let best = state.best.as_ref();
-        let best_is_current = best.is_some_and(|best| Arc::ptr_eq(&best.parameters, &parameters));
-        let best_values = match best {
-            Some(best) if !best_is_current => best.parameters.host()?,
-            _ => Default::default(),
+        let best_values = match &state.best {
+            Some(best) => best.parameters.host()?,
+            None => Default::default(),
         };
         let record = Record::new(
             state.position,
-            best.map(|best| best.score),
-            best_is_current,
+            state.best.as_ref().map(|best| best.score),
             self.identity()?,
             state.history.as_ref().map(History::length),
         )
@@ -195,7 +192,7 @@ impl Trainer {
                 false => None,
             };
             let mut best = Vec::new();
-            if record.best.is_some() && !record.best_is_current {
+            if record.best.is_some() {
                 for spec in &table.specs {
                     let name = format!("{BEST}{}", spec.name);
                     best.push(match file.contains(&name) {
@@ -227,10 +224,7 @@ impl Trainer {
             None => saved.parameters(),
         };
         let best = match record.best {
-            Some(score) if record.best_is_current => Some(Best {
-                score,
-                parameters: parameters.clone(),
-            }),
+            // What isn't stored is as it is at present.
             Some(score) => Some(Best {
                 score,
                 parameters: Arc::new(parameters.with_updated(best, table)?),
@@ -318,8 +312,6 @@ impl Trainer {
 /// Makes the checkpoints of one call of `train`, where they are asked for.
 pub(super) struct Saver<'a> {
     trainer: &'a Trainer,
-    /// Tokens trained on.
-    pub tokens: usize,
     last_time: Instant,
     /// What the newest checkpoint holds: nothing is written twice.
     saved: Option<Position>,
@@ -330,7 +322,6 @@ impl Saver<'_> {
     pub fn new(trainer: &Trainer, start: Position, is_saved: bool) -> Saver<'_> {
         Saver {
             trainer,
-            tokens: 0,
             last_time: Instant::now(),
             // A run that hasn't begun, and one that was finished before, has nothing to save.
             saved: (is_saved || start.step == 0 || start.epochs_done >= trainer.options.epochs)

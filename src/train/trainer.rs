@@ -378,8 +378,7 @@ impl Trainer {
             StopReason::EarlyStopping
         } else {
             let mut saver = Saver::new(self, start, resumed.is_some());
-            let outcome = self.train_on(&mut saver, progress);
-            tokens = saver.tokens;
+            let outcome = self.train_on(&mut saver, &mut tokens, progress);
             if let Ok(StopReason::EarlyStopping) = outcome {
                 self.state()?.position.stopped_early = true;
             }
@@ -421,10 +420,11 @@ impl Trainer {
         }
     }
 
-    /// Steps and evaluations until the plan or patience ends.
+    /// Steps and evaluations until the plan or patience ends; counts the `tokens` trained on.
     fn train_on(
         &self,
         saver: &mut Saver<'_>,
+        tokens: &mut usize,
         mut progress: Option<OnProgress<'_>>,
     ) -> Result<StopReason> {
         loop {
@@ -443,7 +443,7 @@ impl Trainer {
                 return Ok(StopReason::Finished);
             }
             let report = self.step(&mut state)?;
-            saver.tokens += report.tokens;
+            *tokens += report.tokens;
             let every = self.options.eval_steps;
             let ends_epoch = state.batches.is_empty();
             let is_due = ends_epoch || (every > 0 && report.step % every == 0);

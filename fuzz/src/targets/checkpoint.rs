@@ -33,7 +33,6 @@ pub const TARGET: Target = Target {
         b"\"evaluation_is_due\"",
         b"\"stopped_early\"",
         b"\"best\"",
-        b"\"best_is_current\"",
         b"\"metric\"",
         b"\"NaN\"",
         b"\"inf\"",
