@@ -3,8 +3,8 @@
 use bert::data::{Batch, Targets};
 use bert::model::plain::Pass;
 use bert::model::{
-    BertConfig, Frozen, HiddenAct, LoraConfig, Model, ParameterKind, Parameters, Pooling,
-    Projection, Projections, TrainingPass,
+    BertConfig, Frozen, Gradients, HiddenAct, LoraConfig, Model, ParameterKind, Parameters,
+    Pooling, Projection, Projections, TrainingPass,
 };
 use bert::ops::Buffers;
 use bert::problem::ProblemType;
@@ -39,8 +39,8 @@ fn config(pooling: Pooling, hidden_act: HiddenAct, final_layer_norm: bool) -> Be
     }
 }
 
-/// Σ logits · fixed factors: every logit counts, each differently.
-fn objective(model: &Model, tensors: &[Tensor], batch: &Batch, dropout: Option<Dropout>) -> Tensor {
+/// By the plain definition.
+fn logits(model: &Model, tensors: &[Tensor], batch: &Batch, dropout: Option<Dropout>) -> Tensor {
     let pass = Pass {
         config: &model.config,
         table: &model.table,
@@ -49,7 +49,12 @@ fn objective(model: &Model, tensors: &[Tensor], batch: &Batch, dropout: Option<D
         dropout,
         device: &Device::Cpu,
     };
-    let logits = pass.logits().unwrap();
+    pass.logits().unwrap()
+}
+
+/// Σ logits · fixed factors: every logit counts, each differently.
+fn objective(model: &Model, tensors: &[Tensor], batch: &Batch, dropout: Option<Dropout>) -> Tensor {
+    let logits = logits(model, tensors, batch, dropout);
     let factors: Vec<f64> = (0..logits.elem_count())
         .map(|i| (0.7 * i as f64 + 0.3).sin())
         .collect();
@@ -80,6 +85,38 @@ fn parameters(model: &Model) -> Vec<Tensor> {
         .collect()
 }
 
+fn numbers(tensor: &Tensor) -> Vec<f64> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// The same as the kernels take them.
+fn narrow(model: &Model, tensors: &[Tensor]) -> Parameters {
+    let values = tensors
+        .iter()
+        .map(|tensor| numbers(tensor).into_iter().map(|v| v as f32).collect())
+        .collect();
+    Parameters::from_host(values, &model.table, &Device::Cpu).unwrap()
+}
+
+/// The derivative of `value` by one element of tensor `index`, by its values on both sides.
+fn difference(
+    value: &dyn Fn(&[Tensor]) -> f64,
+    tensors: &[Tensor],
+    index: usize,
+    element: usize,
+) -> f64 {
+    let original = numbers(&tensors[index]);
+    let mut moved = tensors.to_vec();
+    let mut at = |step: f64| -> f64 {
+        let mut values = original.clone();
+        values[element] += step;
+        moved[index] = Tensor::from_vec(values, tensors[index].shape(), &Device::Cpu).unwrap();
+        value(&moved)
+    };
+    let h = 1e-5;
+    (at(h) - at(-h)) / (2.0 * h)
+}
+
 fn check(config: BertConfig, dropout: Option<Dropout>) {
     check_model(Model::new(config, Device::Cpu).unwrap(), dropout);
 }
@@ -100,35 +137,22 @@ fn check_model(model: Model, dropout: Option<Dropout>) {
             .unwrap()
     };
     for (index, spec) in model.table.specs.iter().enumerate() {
-        let gradient: Vec<f64> = store
+        let gradient = store
             .get(&variables[index])
-            .unwrap_or_else(|| panic!("{} has no gradient", spec.name))
-            .flatten_all()
-            .unwrap()
-            .to_vec1()
-            .unwrap();
-        let original: Vec<f64> = tensors[index].flatten_all().unwrap().to_vec1().unwrap();
-        let mut tensors = tensors.clone();
+            .unwrap_or_else(|| panic!("{} has no gradient", spec.name));
+        let gradient = numbers(gradient);
         let mut largest = 0f64;
-        for element in 0..original.len() {
-            let mut at = |step: f64| -> f64 {
-                let mut values = original.clone();
-                values[element] += step;
-                tensors[index] =
-                    Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap();
-                value(&tensors)
-            };
-            let h = 1e-5;
-            let difference = (at(h) - at(-h)) / (2.0 * h);
-            let error = (difference - gradient[element]).abs();
+        assert_eq!(gradient.len(), spec.len());
+        for (element, &gradient) in gradient.iter().enumerate() {
+            let difference = difference(&value, &tensors, index, element);
+            let error = (difference - gradient).abs();
             // candle's derivative of the exact GELU has constants of six digits.
             assert!(
                 error < 1e-5 * (1.0 + difference.abs()),
-                "{}[{element}]: gradient {}, difference {difference}",
-                spec.name,
-                gradient[element]
+                "{}[{element}]: gradient {gradient}, difference {difference}",
+                spec.name
             );
-            largest = largest.max(gradient[element].abs());
+            largest = largest.max(gradient.abs());
         }
         // Softmax cancels a constant added to all of a query's scores: in theory a key bias has no gradient.
         if spec.name.ends_with("key.bias") {
@@ -189,6 +213,56 @@ fn every_parameter_gets_its_gradient_with_adapters_and_their_dropout() {
     check_model(lora_model(Pooling::Pooler, all), Some(Dropout::new(3, 5)));
 }
 
+/// The CPU's kernels and the plain definition give the same logits and the same gradient of every parameter that isn't
+/// frozen. Gives the kernels' gradients.
+fn both_ways_agree(
+    model: &Model,
+    parameters: &Parameters,
+    dropout: Option<Dropout>,
+    frozen: Frozen,
+) -> Gradients {
+    let batch = batch();
+    let loss = |logits: &[f32]| -> Vec<f32> {
+        (0..logits.len())
+            .map(|i| (0.7 * i as f32 + 0.3).sin())
+            .collect()
+    };
+    let pass = TrainingPass {
+        batch: &batch,
+        dropout,
+        frozen,
+    };
+    let mut buffers = Buffers::default();
+    let mut compute = || {
+        let mut gradients = model.zero_gradients(frozen).unwrap();
+        let logits = model
+            .logits_and_gradients(parameters, pass, loss, &mut gradients, &mut buffers)
+            .unwrap();
+        (logits, gradients)
+    };
+    // Twice, the second time on used memory: nothing is left over from the first.
+    compute();
+    let (packed_logits, packed) = compute();
+    let mut plain = model.zero_gradients(frozen).unwrap();
+    let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
+    let plain_logits = model
+        .plain_logits_and_gradients(&tensors, &batch, dropout, loss, &mut plain)
+        .unwrap();
+    for (a, b) in packed_logits.iter().zip(&plain_logits) {
+        assert!((a - b).abs() < 2e-5, "logits {a} {b}");
+    }
+    if dropout.is_none() {
+        assert_eq!(model.logits(parameters, &batch).unwrap(), packed_logits);
+    }
+    for ((a, b), spec) in packed.iter().zip(&plain).zip(&model.table.specs) {
+        let scale = b.iter().fold(1f32, |m, v| m.max(v.abs()));
+        for (a, b) in a.iter().zip(b) {
+            assert!((a - b).abs() < 3e-5 * scale, "{}: {a} {b}", spec.name);
+        }
+    }
+    packed
+}
+
 /// The CPU's kernels and the plain definition with adapters: the same logits, the same gradients of the adapters and the
 /// head, none of anything else; for each projection alone and for all, with and without frozen layers.
 #[test]
@@ -200,65 +274,20 @@ fn both_ways_through_a_model_with_adapters_agree() {
             for dropout in [None, Some(Dropout::new(3, 5))] {
                 let model = lora_model(pooling, targets);
                 // B of no zeros.
-                let values = parameters(&model)
-                    .iter()
-                    .map(|tensor| {
-                        let values: Vec<f64> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-                        values.into_iter().map(|v| v as f32).collect()
-                    })
-                    .collect();
-                let parameters = Parameters::from_host(values, &model.table, &Device::Cpu).unwrap();
-                let batch = batch();
-                let loss = |logits: &[f32]| -> Vec<f32> {
-                    (0..logits.len())
-                        .map(|i| (0.7 * i as f32 + 0.3).sin())
-                        .collect()
-                };
+                let parameters = narrow(&model, &parameters(&model));
                 let frozen = Frozen {
                     embeddings: false,
                     layers,
                 };
-                let pass = TrainingPass {
-                    batch: &batch,
-                    dropout,
-                    frozen,
-                };
-                let mut buffers = Buffers::default();
-                let mut packed = model.zero_gradients(frozen).unwrap();
-                // Twice, the second time on used memory.
-                for _ in 0..2 {
-                    packed = model.zero_gradients(frozen).unwrap();
-                    model
-                        .logits_and_gradients(&parameters, pass, loss, &mut packed, &mut buffers)
-                        .unwrap();
-                }
-                let mut again = model.zero_gradients(frozen).unwrap();
-                let packed_logits = model
-                    .logits_and_gradients(&parameters, pass, loss, &mut again, &mut buffers)
-                    .unwrap();
-                let mut plain = model.zero_gradients(frozen).unwrap();
-                let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
-                let plain_logits = model
-                    .plain_logits_and_gradients(&tensors, &batch, dropout, loss, &mut plain)
-                    .unwrap();
-                for (a, b) in packed_logits.iter().zip(&plain_logits) {
-                    assert!((a - b).abs() < 2e-5, "logits {a} {b}");
-                }
-                if dropout.is_none() {
-                    assert_eq!(model.logits(&parameters, &batch).unwrap(), packed_logits);
-                }
+                let gradients = both_ways_agree(&model, &parameters, dropout, frozen);
                 let mut trained = 0;
-                for ((a, b), spec) in packed.iter().zip(&plain).zip(&model.table.specs) {
+                for (gradient, spec) in gradients.iter().zip(&model.table.specs) {
                     let is_trained = spec.name.starts_with("classifier.")
                         || spec.name.starts_with("bert.pooler.")
                         || (spec.name.contains(".lora_")
                             && !(layers == 1 && spec.name.contains("layer.0.")));
-                    assert_eq!(a.is_empty(), !is_trained, "{}", spec.name);
+                    assert_eq!(gradient.is_empty(), !is_trained, "{}", spec.name);
                     trained += usize::from(is_trained);
-                    let scale = b.iter().fold(1f32, |m, v| m.max(v.abs()));
-                    for (a, b) in a.iter().zip(b) {
-                        assert!((a - b).abs() < 3e-5 * scale, "{}: {a} {b}", spec.name);
-                    }
                 }
                 let head = if pooling == Pooling::Pooler { 4 } else { 2 };
                 assert_eq!(trained, head + 2 * (2 - layers) * targets.len());
@@ -290,15 +319,7 @@ fn every_parameter_gets_its_gradient_of_every_loss() {
         let tensors = parameters(&model);
         let batch = batch();
         let mean_loss = |tensors: &[Tensor]| -> f64 {
-            let pass = Pass {
-                config: &model.config,
-                table: &model.table,
-                tensors,
-                batch: &batch,
-                dropout: None,
-                device: &Device::Cpu,
-            };
-            let rows: Vec<Vec<f64>> = pass.logits().unwrap().to_vec2().unwrap();
+            let rows: Vec<Vec<f64>> = logits(&model, tensors, &batch, None).to_vec2().unwrap();
             let mut sum = 0.0;
             for (i, row) in rows.iter().enumerate() {
                 for (j, &x) in row.iter().enumerate() {
@@ -318,14 +339,6 @@ fn every_parameter_gets_its_gradient_of_every_loss() {
             }
             sum / 3.0
         };
-        let host: Vec<Vec<f32>> = tensors
-            .iter()
-            .map(|t| {
-                let values: Vec<f64> = t.flatten_all().unwrap().to_vec1().unwrap();
-                values.iter().map(|&v| v as f32).collect()
-            })
-            .collect();
-        let narrow = Parameters::from_host(host, &model.table, &Device::Cpu).unwrap();
         let objective = Objective {
             targets: &targets,
             cross_entropy: &CrossEntropy::default(),
@@ -336,7 +349,7 @@ fn every_parameter_gets_its_gradient_of_every_loss() {
         let mut loss = 0.0;
         model
             .logits_and_gradients(
-                &narrow,
+                &narrow(&model, &tensors),
                 TrainingPass::plain(&batch),
                 |logits| {
                     let found = objective.of(&[0, 1, 2], logits, 1.0 / 3.0);
@@ -353,19 +366,9 @@ fn every_parameter_gets_its_gradient_of_every_loss() {
             "{problem}: {loss} {expected}"
         );
         for (index, spec) in model.table.specs.iter().enumerate() {
-            let original: Vec<f64> = tensors[index].flatten_all().unwrap().to_vec1().unwrap();
-            let mut moved = tensors.clone();
             // A few of each: every one of them is held to differences above.
-            for element in (0..original.len()).step_by(original.len().div_ceil(7)) {
-                let mut at = |step: f64| -> f64 {
-                    let mut values = original.clone();
-                    values[element] += step;
-                    moved[index] =
-                        Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap();
-                    mean_loss(&moved)
-                };
-                let h = 1e-5;
-                let difference = (at(h) - at(-h)) / (2.0 * h);
+            for element in (0..spec.len()).step_by(spec.len().div_ceil(7)) {
+                let difference = difference(&mean_loss, &tensors, index, element);
                 let gradient = f64::from(gradients[index][element]);
                 assert!(
                     (difference - gradient).abs() < 1e-4 * (1.0 + difference.abs()),
@@ -423,61 +426,7 @@ fn both_ways_through_the_model_agree() {
             let model = Model::new(config, Device::Cpu).unwrap();
             let parameters =
                 Parameters::initialise(&model.config, &model.table, 11, &Device::Cpu).unwrap();
-            let batch = batch();
-            let loss = |logits: &[f32]| -> Vec<f32> {
-                (0..logits.len())
-                    .map(|i| (0.7 * i as f32 + 0.3).sin())
-                    .collect()
-            };
-            let mut packed = model.zero_gradients(Frozen::default()).unwrap();
-            let mut buffers = Buffers::default();
-            // Twice, the second time on used memory: nothing is left over from the first.
-            for _ in 0..2 {
-                packed = model.zero_gradients(Frozen::default()).unwrap();
-                model
-                    .logits_and_gradients(
-                        &parameters,
-                        TrainingPass {
-                            batch: &batch,
-                            dropout,
-                            frozen: Frozen::default(),
-                        },
-                        loss,
-                        &mut packed,
-                        &mut buffers,
-                    )
-                    .unwrap();
-            }
-            let packed_logits = model
-                .logits_and_gradients(
-                    &parameters,
-                    TrainingPass {
-                        batch: &batch,
-                        dropout,
-                        frozen: Frozen::default(),
-                    },
-                    loss,
-                    &mut model.zero_gradients(Frozen::default()).unwrap(),
-                    &mut buffers,
-                )
-                .unwrap();
-            let mut plain = model.zero_gradients(Frozen::default()).unwrap();
-            let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
-            let plain_logits = model
-                .plain_logits_and_gradients(&tensors, &batch, dropout, loss, &mut plain)
-                .unwrap();
-            for (a, b) in packed_logits.iter().zip(&plain_logits) {
-                assert!((a - b).abs() < 2e-5, "logits {a} {b}");
-            }
-            if dropout.is_none() {
-                assert_eq!(model.logits(&parameters, &batch).unwrap(), packed_logits);
-            }
-            for ((a, b), spec) in packed.iter().zip(&plain).zip(&model.table.specs) {
-                let scale = b.iter().fold(1f32, |m, v| m.max(v.abs()));
-                for (a, b) in a.iter().zip(b) {
-                    assert!((a - b).abs() < 3e-5 * scale, "{}: {a} {b}", spec.name);
-                }
-            }
+            both_ways_agree(&model, &parameters, dropout, Frozen::default());
         }
     }
 }

@@ -112,10 +112,34 @@ fn poisoned() -> Error {
     Error::Poisoned("An earlier call on this data set failed; free it and make a new one.".into())
 }
 
+/// A copy of what the caller has.
+fn example(text: &str, pair: Option<&str>, label: Label) -> Result<Example> {
+    Ok(Example {
+        text: memory::text(text)?,
+        pair: pair.map(memory::text).transpose()?,
+        label,
+    })
+}
+
 fn add(handle: *mut bert_dataset, examples: Vec<Example>) -> Result<()> {
     let dataset = handles::dataset(handle)?;
     let mut dataset = dataset.write().map_err(|_| poisoned())?;
     dataset.extend(examples)
+}
+
+/// Adds the texts, each with its label, all or none of them.
+fn add_all(
+    handle: *mut bert_dataset,
+    texts: Vec<(&str, Option<&str>)>,
+    labels: impl ExactSizeIterator<Item = Result<Label>>,
+) -> Result<()> {
+    let both = texts.into_iter().zip(labels);
+    let examples = both.map(|((text, pair), label)| example(text, pair, label?));
+    add(handle, memory::collected(examples)?)
+}
+
+fn class_name(name: &str) -> Result<Label> {
+    memory::text(name).map(Label::Name)
 }
 
 /// A class id that C passes as a signed number.
@@ -123,6 +147,15 @@ fn class_id(id: i64) -> Result<Label> {
     u32::try_from(id).map(Label::Id).map_err(|_| {
         Error::InvalidArgument(format!("The class id is {id}; class ids count from 0."))
     })
+}
+
+fn label_list(names: &[&str]) -> Result<Label> {
+    let names = names.iter().map(|name| memory::text(name));
+    memory::collected(names).map(Label::Names)
+}
+
+fn targets_of(numbers: &[f32]) -> Result<Label> {
+    memory::copied(numbers).map(Label::Targets)
 }
 
 /// Makes an empty data set; free it with bert_dataset_free. Any thread.
@@ -169,18 +202,12 @@ pub unsafe extern "C" fn bert_dataset_add_class(
     call(|| {
         // SAFETY: by this function's contract.
         let example = unsafe {
-            Example {
-                text: memory::text(self::text(text, text_length, "text")?)?,
-                pair: optional_text(pair, pair_length, "pair")?
-                    .map(memory::text)
-                    .transpose()?,
-                label: Label::Name(memory::text(self::text(
-                    class_name,
-                    class_name_length,
-                    "class_name",
-                )?)?),
-            }
-        };
+            example(
+                self::text(text, text_length, "text")?,
+                optional_text(pair, pair_length, "pair")?,
+                self::class_name(self::text(class_name, class_name_length, "class_name")?)?,
+            )
+        }?;
         add(dataset, vec![example])
     })
 }
@@ -204,14 +231,12 @@ pub unsafe extern "C" fn bert_dataset_add_class_id(
     call(|| {
         // SAFETY: by this function's contract.
         let example = unsafe {
-            Example {
-                text: memory::text(self::text(text, text_length, "text")?)?,
-                pair: optional_text(pair, pair_length, "pair")?
-                    .map(memory::text)
-                    .transpose()?,
-                label: self::class_id(class_id)?,
-            }
-        };
+            example(
+                self::text(text, text_length, "text")?,
+                optional_text(pair, pair_length, "pair")?,
+                self::class_id(class_id)?,
+            )
+        }?;
         add(dataset, vec![example])
     })
 }
@@ -243,15 +268,7 @@ pub unsafe extern "C" fn bert_dataset_add_classes(
                 self::texts(class_names, class_name_lengths, count, "class_names")?,
             )
         };
-        let examples = inputs.into_iter().zip(names);
-        let examples = examples.map(|((text, pair), name)| {
-            Ok(Example {
-                text: memory::text(text)?,
-                pair: pair.map(memory::text).transpose()?,
-                label: Label::Name(memory::text(name)?),
-            })
-        });
-        add(dataset, memory::collected(examples)?)
+        add_all(dataset, inputs, names.into_iter().map(class_name))
     })
 }
 
@@ -280,15 +297,7 @@ pub unsafe extern "C" fn bert_dataset_add_class_ids(
                 array(class_ids, count, "class_ids")?,
             )
         };
-        let examples = inputs.into_iter().zip(ids);
-        let examples = examples.map(|((text, pair), &id)| {
-            Ok(Example {
-                text: memory::text(text)?,
-                pair: pair.map(memory::text).transpose()?,
-                label: class_id(id)?,
-            })
-        });
-        add(dataset, memory::collected(examples)?)
+        add_all(dataset, inputs, ids.iter().map(|&id| class_id(id)))
     })
 }
 
@@ -315,12 +324,12 @@ pub unsafe extern "C" fn bert_dataset_add_labels(
         // SAFETY: by this function's contract.
         let example = unsafe {
             let names = texts(label_names, label_name_lengths, num_labels, "label_names")?;
-            Example {
-                text: self::text(text, text_length, "text")?.into(),
-                pair: optional_text(pair, pair_length, "pair")?.map(str::to_string),
-                label: Label::Names(names.into_iter().map(str::to_string).collect()),
-            }
-        };
+            example(
+                self::text(text, text_length, "text")?,
+                optional_text(pair, pair_length, "pair")?,
+                label_list(&names)?,
+            )
+        }?;
         add(dataset, vec![example])
     })
 }
@@ -367,20 +376,9 @@ pub unsafe extern "C" fn bert_dataset_add_label_lists(
         let total = offsets[offsets.len() - 1];
         // SAFETY: by this function's contract.
         let names = unsafe { self::texts(label_names, label_name_lengths, total, "label_names") }?;
-        let examples = inputs
-            .into_iter()
-            .zip(offsets.windows(2))
-            .map(|((text, pair), ends)| Example {
-                text: text.into(),
-                pair: pair.map(str::to_string),
-                label: Label::Names(
-                    names[ends[0]..ends[1]]
-                        .iter()
-                        .map(|name| name.to_string())
-                        .collect(),
-                ),
-            });
-        add(dataset, examples.collect())
+        let lists = offsets.windows(2);
+        let lists = lists.map(|ends| label_list(&names[ends[0]..ends[1]]));
+        add_all(dataset, inputs, lists)
     })
 }
 
@@ -405,12 +403,12 @@ pub unsafe extern "C" fn bert_dataset_add_target(
     call(|| {
         // SAFETY: by this function's contract.
         let example = unsafe {
-            Example {
-                text: self::text(text, text_length, "text")?.into(),
-                pair: optional_text(pair, pair_length, "pair")?.map(str::to_string),
-                label: Label::Targets(array(targets, num_targets, "targets")?.to_vec()),
-            }
-        };
+            example(
+                self::text(text, text_length, "text")?,
+                optional_text(pair, pair_length, "pair")?,
+                targets_of(array(targets, num_targets, "targets")?)?,
+            )
+        }?;
         add(dataset, vec![example])
     })
 }
@@ -441,15 +439,8 @@ pub unsafe extern "C" fn bert_dataset_add_targets(
                 array(targets, count.saturating_mul(num_targets), "targets")?,
             )
         };
-        let examples = inputs
-            .into_iter()
-            .enumerate()
-            .map(|(i, (text, pair))| Example {
-                text: text.into(),
-                pair: pair.map(str::to_string),
-                label: Label::Targets(values[i * num_targets..(i + 1) * num_targets].to_vec()),
-            });
-        add(dataset, examples.collect())
+        let rows = (0..count).map(|i| targets_of(&values[i * num_targets..(i + 1) * num_targets]));
+        add_all(dataset, inputs, rows)
     })
 }
 

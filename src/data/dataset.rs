@@ -21,6 +21,22 @@ pub enum Label {
 }
 
 impl Label {
+    /// A copy of it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_clone(&self) -> Result<Label> {
+        Ok(match self {
+            Label::Name(name) => Label::Name(memory::text(name)?),
+            Label::Id(id) => Label::Id(*id),
+            Label::Names(names) => {
+                let names = names.iter().map(|name| memory::text(name));
+                Label::Names(memory::collected(names)?)
+            }
+            Label::Targets(values) => Label::Targets(memory::copied(values)?),
+        })
+    }
+
     /// The kind of problem that has such labels.
     pub fn problem_type(&self) -> ProblemType {
         match self {
@@ -77,7 +93,7 @@ impl Example {
         Ok(Example {
             text: memory::text(&self.text)?,
             pair: self.pair.as_deref().map(memory::text).transpose()?,
-            label: self.label.clone(),
+            label: self.label.try_clone()?,
         })
     }
 }

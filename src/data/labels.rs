@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::problem::ProblemType;
 
 use super::{Dataset, Label, Targets, listed, quoted};
@@ -198,8 +199,8 @@ impl Labels {
         }
         let examples = dataset.examples();
         let mut targets = match problem {
-            ProblemType::SingleLabel => Targets::Classes(Vec::with_capacity(examples.len())),
-            ProblemType::MultiLabel => Targets::Labels(Vec::with_capacity(examples.len())),
+            ProblemType::SingleLabel => Targets::Classes(memory::room(examples.len())?),
+            ProblemType::MultiLabel => Targets::Labels(memory::room(examples.len())?),
             ProblemType::Regression => Targets::Values {
                 values: Vec::new(),
                 width: self.len(),
@@ -235,6 +236,7 @@ impl Labels {
                         new.len()
                     )));
                 }
+                memory::reserve(values, new.len())?;
                 values.extend_from_slice(new);
             }
             _ => {

@@ -57,11 +57,7 @@ impl Dataset {
             }
             let wanted = (members.len() as f64 * fraction).round() as usize;
             let taken = wanted.clamp(1, members.len() - 1);
-            // The first steps of a Fisher-Yates shuffle draw `taken` of the members without repetition.
-            for i in 0..taken {
-                let j = i + random.below(members.len() - i);
-                members.swap(i, j);
-            }
+            random.draw(&mut members, taken);
             for index in members.into_iter().take(taken) {
                 if let Some(slot) = second.get_mut(index) {
                     *slot = true;
@@ -134,6 +130,14 @@ impl SplitMix64 {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// Brings `count` of the items, drawn without repetition, to the front: the first steps of a Fisher-Yates shuffle.
+    pub(super) fn draw<T>(&mut self, items: &mut [T], count: usize) {
+        for i in 0..count {
+            let j = i + self.below(items.len() - i);
+            items.swap(i, j);
+        }
     }
 
     /// A number below `bound`, by the high half of a product; its bias is under `bound` / 2^64.

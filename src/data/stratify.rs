@@ -30,10 +30,7 @@ pub(super) fn spread_labels(
     }
     let wanted = ((count as f64 * fraction).round() as usize).clamp(1, count - 1);
     let mut order: Vec<usize> = (0..count).collect();
-    for i in 0..count {
-        let j = i + random.below(count - i);
-        order.swap(i, j);
-    }
+    random.draw(&mut order, count);
     let num_labels = lists
         .iter()
         .flatten()

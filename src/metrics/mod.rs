@@ -144,3 +144,15 @@ fn f1_means(classes: &[ClassMetrics]) -> (f64, f64) {
         ratio(weighted, support as f64),
     )
 }
+
+/// The cases that scikit-learn and scipy have computed.
+#[cfg(test)]
+fn golden_cases() -> Vec<serde_json::Value> {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/golden/tasks.json"
+    );
+    let mut golden: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    serde_json::from_value(golden["metrics"].take()).unwrap()
+}

@@ -87,15 +87,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::metrics::golden_cases;
 
     #[test]
     fn the_metrics_are_those_of_scikit_learn() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/golden/tasks.json"
-        );
-        let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        let cases = golden["metrics"].as_array().unwrap();
+        let cases = golden_cases();
         let case = cases.iter().find(|c| c["name"] == "multi-label").unwrap();
         let lists = |key: &str| -> Vec<Vec<u32>> {
             let list = |row: &Value| {

@@ -83,15 +83,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::metrics::golden_cases;
 
     #[test]
     fn the_metrics_are_those_of_scipy() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/golden/tasks.json"
-        );
-        let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        let cases = golden["metrics"].as_array().unwrap();
+        let cases = golden_cases();
         let is_ours = |c: &&Value| c["name"] == "regression, with ties";
         let case = cases.iter().find(is_ours).unwrap();
         let numbers = |key: &str| -> Vec<f64> {

@@ -138,6 +138,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::metrics::golden_cases;
 
     fn matrix(num_classes: usize, pairs: &[(u32, u32)]) -> ConfusionMatrix {
         let mut matrix = ConfusionMatrix::new(num_classes);
@@ -158,13 +159,8 @@ mod tests {
 
     #[test]
     fn the_metrics_are_those_of_scikit_learn() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/golden/tasks.json"
-        );
-        let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let mut cases = 0;
-        for case in golden["metrics"].as_array().unwrap() {
+        for case in golden_cases() {
             let Some(n) = case["num_classes"].as_u64() else {
                 continue; // Not single-label.
             };

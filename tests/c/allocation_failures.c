@@ -90,7 +90,7 @@ static struct {
     char **texts, *names[EXAMPLES], *long_text;
     float *numbers;
     uint32_t *ids;
-    size_t lengths[EXAMPLES];
+    size_t lengths[EXAMPLES], offsets[EXAMPLES + 1];
 } w;
 
 static char *text_number(int i)
@@ -127,6 +127,7 @@ static void make_world(void)
         w.texts[i] = text_number(i);
         w.names[i] = i % 2 ? "odd" : "even";
         w.lengths[i] = 32;
+        w.offsets[i + 1] = (size_t)i + 1;
         fprintf(tsv, "%s\t%s\n", w.texts[i], w.names[i]);
         fprintf(csv, "\"%s\",%s\n", w.texts[i], w.names[i]);
         fprintf(json, "{\"text\": \"%s\", \"label\": \"%s\"}\n", w.texts[i], w.names[i]);
@@ -157,25 +158,57 @@ static void make_world(void)
 
 /* ---- The calls -------------------------------------------------------------------------------------------------- */
 
-static bert_status add_long(void)
+static bert_dataset *empty(void)
 {
     bert_dataset *dataset = NULL;
     CHECK_OK(bert_dataset_create(&dataset));
-    bert_status status = bert_dataset_add_class(dataset, w.long_text, LONG_TEXT, NULL, 0, "long", NUL);
-    CHECK_EQUAL(count_of(dataset), status == BERT_OK);
+    return dataset;
+}
+
+/* All of `count` examples were added, or none. */
+static bert_status added(bert_dataset *dataset, bert_status status, size_t count)
+{
+    CHECK_EQUAL(count_of(dataset), status == BERT_OK ? count : 0);
     bert_dataset_free(dataset);
     return status;
 }
 
+static bert_status add_long(void)
+{
+    bert_dataset *dataset = empty();
+    return added(dataset, bert_dataset_add_class(dataset, w.long_text, LONG_TEXT, NULL, 0, "long", NUL), 1);
+}
+
 static bert_status add_many(void)
 {
-    bert_dataset *dataset = NULL;
-    CHECK_OK(bert_dataset_create(&dataset));
+    bert_dataset *dataset = empty();
     bert_status status = bert_dataset_add_classes(dataset, EXAMPLES, (const char *const *)w.texts, NULL, NULL, NULL,
                                                   (const char *const *)w.names, NULL);
-    CHECK_EQUAL(count_of(dataset), status == BERT_OK ? EXAMPLES : 0);
-    bert_dataset_free(dataset);
-    return status;
+    return added(dataset, status, EXAMPLES);
+}
+
+static bert_status add_lists(void)
+{
+    bert_dataset *dataset = empty();
+    bert_status status = bert_dataset_add_label_lists(dataset, EXAMPLES, (const char *const *)w.texts, NULL, NULL, NULL,
+                                                      (const char *const *)w.names, NULL, w.offsets);
+    return added(dataset, status, EXAMPLES);
+}
+
+static bert_status add_long_target(void)
+{
+    bert_dataset *dataset = empty();
+    const float target = 1;
+    return added(dataset, bert_dataset_add_target(dataset, w.long_text, LONG_TEXT, NULL, 0, &target, 1), 1);
+}
+
+static bert_status add_targets(void)
+{
+    bert_dataset *dataset = empty();
+    memset(w.numbers, 0, EXAMPLES * sizeof(float));
+    bert_status status =
+        bert_dataset_add_targets(dataset, EXAMPLES, (const char *const *)w.texts, NULL, NULL, NULL, w.numbers, 1);
+    return added(dataset, status, EXAMPLES);
 }
 
 static bert_status read_file(const char *path)
@@ -363,6 +396,9 @@ typedef struct {
 static const call calls[] = {
     {"add_long", add_long},
     {"add_many", add_many},
+    {"add_lists", add_lists},
+    {"add_long_target", add_long_target},
+    {"add_targets", add_targets},
     {"read_tsv", read_tsv},
     {"read_csv", read_csv},
     {"read_jsonl", read_jsonl},

@@ -83,6 +83,12 @@
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define NUL BERT_NUL_TERMINATED
 
+/* `a / b`, or 0 where `b` is 0. */
+static inline double quotient(double a, double b)
+{
+    return b == 0 ? 0 : a / b;
+}
+
 /* The built-in data. */
 static inline bert_dataset *toy(int32_t part)
 {
@@ -129,6 +135,29 @@ static inline bert_model *create(const bert_model_options *options, const bert_d
     return model;
 }
 
+static inline bert_model *load_model(const char *path)
+{
+    bert_model *model = NULL;
+    CHECK_OK(bert_load(path, NULL, &model));
+    return model;
+}
+
+static inline bert_info info_of(const bert_model *model)
+{
+    bert_info info;
+    CHECK_OK(bert_info_init(&info, sizeof(info)));
+    CHECK_OK(bert_get_info(model, &info));
+    return info;
+}
+
+/* How many parameters were new when the model was loaded. */
+static inline size_t initialised(const bert_model *model)
+{
+    size_t count = 99;
+    CHECK_OK(bert_parameter_name(model, BERT_PARAMETERS_INITIALISED, 0, NULL, &count));
+    return count;
+}
+
 /* A small model of the built-in data. */
 static inline bert_model *small_model(void)
 {
@@ -144,6 +173,13 @@ static inline bert_train_options train_options(void)
     bert_train_options options;
     CHECK_OK(bert_train_options_init(&options, sizeof(options)));
     return options;
+}
+
+static inline bert_train_report report_init(void)
+{
+    bert_train_report report;
+    CHECK_OK(bert_train_report_init(&report, sizeof(report)));
+    return report;
 }
 
 static inline bert_trainer *trainer_of(const bert_model *model, const bert_dataset *train,
@@ -260,6 +296,15 @@ static inline char *read_bytes(const char *path, size_t *length)
         *length = (size_t)size;
     }
     return bytes;
+}
+
+/* This process's memory in pages: all that is mapped, and what is resident. */
+static inline void memory_now(long *mapped, long *resident)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file != NULL);
+    CHECK(fscanf(file, "%ld %ld", mapped, resident) == 2);
+    CHECK(fclose(file) == 0);
 }
 
 #endif

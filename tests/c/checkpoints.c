@@ -51,13 +51,6 @@ static void end(run done)
     bert_free(done.model);
 }
 
-static bert_train_report report_init(void)
-{
-    bert_train_report report;
-    CHECK_OK(bert_train_report_init(&report, sizeof(report)));
-    return report;
-}
-
 static bert_resume_report resume_init(void)
 {
     bert_resume_report report;

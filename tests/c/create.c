@@ -2,14 +2,6 @@
 
 #include "check.h"
 
-static bert_info info_of(const bert_model *model)
-{
-    bert_info info;
-    CHECK_OK(bert_info_init(&info, sizeof(info)));
-    CHECK_OK(bert_get_info(model, &info));
-    return info;
-}
-
 /* The numbers in a BERT's parameters, counted by hand from its layers. */
 static int64_t parameters(const bert_info *info)
 {

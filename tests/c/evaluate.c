@@ -12,11 +12,6 @@ static void make(int i, char text[32], int *label)
     snprintf(text, 32, "word%d thing%d", i % 11, (i * i) % 13);
 }
 
-static double quotient(double a, double b)
-{
-    return b == 0 ? 0 : a / b;
-}
-
 static void metrics_are_those_of_the_predictions(const bert_model *model, const bert_dataset *dataset)
 {
     char texts[EXAMPLES][32];

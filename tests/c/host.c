@@ -134,12 +134,9 @@ static void no_threads(void)
 
 static rlim_t mapped_now(void)
 {
-    unsigned long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(file != NULL);
-    CHECK(fscanf(file, "%lu", &pages) == 1);
-    CHECK(fclose(file) == 0);
-    return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+    long mapped, resident;
+    memory_now(&mapped, &resident);
+    return (rlim_t)mapped * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
 /* Little address space: what can't fit is refused before it is asked for. */

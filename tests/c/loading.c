@@ -111,15 +111,6 @@ static long threads_now(void)
     return count;
 }
 
-/* Memory in pages: all that is mapped, and what is resident. */
-static void memory_now(long *mapped, long *resident)
-{
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(file != NULL);
-    CHECK(fscanf(file, "%ld %ld", mapped, resident) == 2);
-    CHECK(fclose(file) == 0);
-}
-
 enum { ROUNDS = 200, FIRST = 50 };
 
 static void again_and_again(const char *path)

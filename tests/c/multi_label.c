@@ -98,11 +98,6 @@ static void answers_are_those_of_the_logits(const bert_model *model, double thre
     }
 }
 
-static double quotient(double a, double b)
-{
-    return b == 0 ? 0 : a / b;
-}
-
 static void metrics_are_those_of_the_answers(const bert_model *model, const bert_dataset *dataset, double threshold)
 {
     answers a = predict(model, threshold);
@@ -218,22 +213,6 @@ static void every_example_weighs_the_same(const bert_dataset *dataset)
     CHECK_EQUAL(reports[1].examples, 6);
     CHECK_NEAR(reports[0].loss, reports[1].loss, 1e-7);
     CHECK_NEAR(reports[0].grad_norm, reports[1].grad_norm, 1e-6);
-}
-
-static bert_info info_of(const bert_model *model)
-{
-    bert_info info;
-    CHECK_OK(bert_info_init(&info, sizeof(info)));
-    CHECK_OK(bert_get_info(model, &info));
-    return info;
-}
-
-/* How many parameters were new when the model was loaded. */
-static size_t initialised(const bert_model *model)
-{
-    size_t count = 99;
-    CHECK_OK(bert_parameter_name(model, BERT_PARAMETERS_INITIALISED, 0, NULL, &count));
-    return count;
 }
 
 static bert_model *load_as(const bert_load_options *options)

@@ -163,21 +163,6 @@ static void a_model_learns_the_numbers(const bert_model *model, const bert_datas
     free(history);
 }
 
-static bert_info info_of(const bert_model *model)
-{
-    bert_info info;
-    CHECK_OK(bert_info_init(&info, sizeof(info)));
-    CHECK_OK(bert_get_info(model, &info));
-    return info;
-}
-
-static size_t initialised(const bert_model *model)
-{
-    size_t count = 99;
-    CHECK_OK(bert_parameter_name(model, BERT_PARAMETERS_INITIALISED, 0, NULL, &count));
-    return count;
-}
-
 static void saved_and_loaded(const bert_model *model, const bert_dataset *dataset, size_t width)
 {
     CHECK_OK(bert_save(model, "numbers"));

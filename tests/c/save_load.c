@@ -10,13 +10,6 @@
 
 #include "check.h"
 
-static bert_model *load(const char *path)
-{
-    bert_model *model = NULL;
-    CHECK_OK(bert_load(path, NULL, &model));
-    return model;
-}
-
 static int exists(const char *path)
 {
     struct stat status;
@@ -66,7 +59,7 @@ static void models_come_back(void)
         char path[32];
         snprintf(path, sizeof(path), "kind%d", (int)kind);
         CHECK_OK(bert_save(model, path));
-        bert_model *loaded = load(path);
+        bert_model *loaded = load_model(path);
         check_same_answers(model, loaded);
         CHECK(are_equal(model, loaded));
         bert_info a, b;
@@ -112,7 +105,7 @@ static void a_model_of_ours_is_replaced(const bert_model *old, const bert_model 
     write_text("replaced/notes.txt", "mine");
     write_text("replaced/.hidden", "mine too");
     CHECK_OK(bert_save(new, "replaced"));
-    bert_model *loaded = load("replaced");
+    bert_model *loaded = load_model("replaced");
     CHECK(are_equal(loaded, new));
     bert_free(loaded);
     char *notes = read_bytes("replaced/notes.txt", NULL), *hidden = read_bytes("replaced/.hidden", NULL);
@@ -127,7 +120,7 @@ static void a_model_of_ours_is_replaced(const bert_model *old, const bert_model 
     CHECK(mkdir("replaced/inside", 0777) == 0);
     CHECK_STATUS(bert_save(old, "replaced"), BERT_ERR_IO);
     CHECK_MESSAGE("inside");
-    loaded = load("replaced");
+    loaded = load_model("replaced");
     CHECK(are_equal(loaded, new));
     bert_free(loaded);
     CHECK_EQUAL(entries("replaced"), 9);
@@ -144,7 +137,7 @@ static void an_empty_directory_is_filled(const bert_model *model)
     CHECK_OK(bert_save(model, "./empty/../dots"));
     CHECK_EQUAL(entries("dots"), 6);
     CHECK_OK(bert_save(model, "\xff name with spaces"));
-    bert_free(load("\xff name with spaces"));
+    bert_free(load_model("\xff name with spaces"));
 }
 
 static void what_is_not_ours_is_refused(const bert_model *model)
@@ -188,10 +181,10 @@ static void a_link_is_followed(const bert_model *old, const bert_model *new)
     struct stat status;
     CHECK(lstat("link", &status) == 0 && S_ISLNK(status.st_mode));
     CHECK(lstat("real", &status) == 0 && S_ISDIR(status.st_mode));
-    bert_model *loaded = load("real");
+    bert_model *loaded = load_model("real");
     CHECK(are_equal(loaded, new));
     bert_free(loaded);
-    loaded = load("link");
+    loaded = load_model("link");
     CHECK(are_equal(loaded, new));
     bert_free(loaded);
 }
@@ -215,7 +208,7 @@ static void a_save_that_fails_leaves_the_older_model(const bert_model *old, cons
     CHECK_STATUS(fresh, BERT_ERR_IO);
     CHECK(!exists("never"));
     CHECK_EQUAL(entries("."), before);
-    bert_model *loaded = load("kept");
+    bert_model *loaded = load_model("kept");
     CHECK(are_equal(loaded, old));
     bert_free(loaded);
 }
@@ -231,7 +224,7 @@ static void the_working_directory_is_refused(const bert_model *model)
     CHECK_OK(bert_save(model, "model"));
     CHECK_EQUAL(entries("."), 1);
     CHECK(chdir("..") == 0);
-    bert_model *loaded = load("here/model");
+    bert_model *loaded = load_model("here/model");
     bert_free(loaded);
 }
 
@@ -350,7 +343,7 @@ static void damaged_directories_are_refused(const bert_model *model)
     bert_dataset_free(tiny_data);
 
     /* With every file back in its place it loads. */
-    bert_model *loaded = load("damaged");
+    bert_model *loaded = load_model("damaged");
     CHECK(are_equal(loaded, model));
     bert_free(loaded);
 }
@@ -396,7 +389,7 @@ static void flipped_bits_are_told(void)
         write_bytes(path, bytes, length);
         free(bytes);
     }
-    bert_model *loaded = load("flipped");
+    bert_model *loaded = load_model("flipped");
     CHECK(are_equal(loaded, model));
     bert_free(loaded);
 
@@ -429,11 +422,11 @@ static void flipped_bits_are_told(void)
     CHECK_MESSAGE("remove 'flipped/libbert.json'");
     CHECK(none == NULL);
     CHECK(remove("flipped/libbert.json") == 0);
-    loaded = load("flipped");
+    loaded = load_model("flipped");
     CHECK_OK(bert_save(loaded, "flipped"));
     CHECK(exists("flipped/libbert.json"));
     bert_free(loaded);
-    loaded = load("flipped");
+    loaded = load_model("flipped");
     CHECK_EQUAL(entries("flipped"), 7);
     bert_free(loaded);
     bert_free(model);

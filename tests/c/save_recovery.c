@@ -35,8 +35,7 @@ static void holds(const char *path, const char *text)
 
 static void is(const char *path, const bert_model *expected)
 {
-    bert_model *loaded = NULL;
-    CHECK_OK(bert_load(path, NULL, &loaded));
+    bert_model *loaded = load_model(path);
     CHECK(are_equal(loaded, expected));
     bert_free(loaded);
 }

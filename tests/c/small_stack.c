@@ -478,14 +478,44 @@ static void does_nothing(void)
 {
 }
 
-/* The text of this file and of what it shares with others: a function that the header declares must be called there. */
-static char *source, *shared;
+/* The text of this file: a function that the header declares must be called in it, */
+static char *source;
+
+/* or one of check.h that calls it. */
+static const struct {
+    const char *name, *by;
+} through_others[] = {
+    {"bert_buffer_free", "release"},
+    {"bert_dataset_add_classes", "named"},
+    {"bert_dataset_count", "count_of"},
+    {"bert_dataset_toy", "toy"},
+    {"bert_model_options_init", "small_options"},
+    {"bert_save_to_buffer", "save"},
+    {"bert_train_options_init", "train_options"},
+    {"bert_trainer_create", "trainer_of"},
+};
+
+static int calls(const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = source; (at = strstr(at, name)) != NULL; at++) {
+        int begins = !isalnum((unsigned char)at[-1]) && at[-1] != '_';
+        if (begins && at[length] == '(') {
+            return 1;
+        }
+    }
+    return 0;
+}
 
 static void is_called(const char *name)
 {
-    char call[100];
-    snprintf(call, sizeof(call), "%s(", name);
-    if (strstr(source, call) == NULL && strstr(shared, call) == NULL) {
+    const char *by = name;
+    for (size_t i = 0; i < COUNT_OF(through_others); i++) {
+        if (strcmp(through_others[i].name, name) == 0) {
+            by = through_others[i].by;
+        }
+    }
+    if (!calls(name) && !calls(by)) {
         fprintf(stderr, "%s is not called on a small stack\n", name);
         exit(1);
     }
@@ -494,10 +524,8 @@ static void is_called(const char *name)
 static void every_function_is_called(void)
 {
     source = project_file("tests/c/small_stack.c");
-    shared = project_file("tests/c/check.h");
     each_function(is_called);
     free(source);
-    free(shared);
 }
 
 int main(int argc, char **argv)

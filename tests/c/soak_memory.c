@@ -8,14 +8,10 @@
 
 #include "check.h"
 
-/* Bytes of memory that are in use, from the second number of /proc/self/statm. */
 static double resident_bytes(void)
 {
-    unsigned long all = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(file != NULL);
-    CHECK(fscanf(file, "%lu %lu", &all, &resident) == 2);
-    CHECK(fclose(file) == 0);
+    long mapped, resident;
+    memory_now(&mapped, &resident);
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 

@@ -53,13 +53,6 @@ static double loss_on(const bert_model *model, const bert_dataset *dataset)
     return evaluation.loss;
 }
 
-static bert_train_report report_init(void)
-{
-    bert_train_report report;
-    CHECK_OK(bert_train_report_init(&report, sizeof(report)));
-    return report;
-}
-
 /* Data that can be learned, and validation data that says the contrary: its loss is best at the start. */
 static bert_dataset *contrary(void)
 {

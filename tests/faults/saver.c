@@ -34,9 +34,7 @@ static bert_model *load(const char *directory, const char *name)
 {
     char path[4200];
     snprintf(path, sizeof(path), "%s/%s", directory, name);
-    bert_model *model = NULL;
-    CHECK_OK(bert_load(path, NULL, &model));
-    return model;
+    return load_model(path);
 }
 
 static int exists(const char *path)

@@ -150,7 +150,7 @@ fn number(item: &Scalar) -> Option<f32> {
 /// The class that a value names.
 fn class(value: &Scalar, key: &str, ids: bool) -> std::result::Result<Label, String> {
     match value {
-        Scalar::Text(text) => class_from(text.trim(), ids),
+        Scalar::Text(text) => class_from(text, ids),
         Scalar::Integer(digits) => class_from(digits, ids),
         Scalar::Bool(value) if !ids => Ok(Label::Name(value.to_string())),
         other if ids => Err(format!(
