@@ -9,6 +9,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 use crate::ops::float_state::FloatState;
+use crate::ops::isa;
 
 /// More worker threads than this is a slip of the caller's.
 pub const MAX_THREADS: usize = 1024;
@@ -87,6 +88,8 @@ static POOL: OnceCell<RwLock<Arc<ThreadPool>>> = OnceCell::new();
 
 /// Runs `work` on the library's pool and waits for it. The pool starts with the first call.
 pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
+    // The choice of instructions may have something to tell, which it does on the caller's thread.
+    isa::level();
     Ok(current()?.install(work))
 }
 

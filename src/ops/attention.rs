@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use gemm::Parallelism;
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::isa;
 use super::math::{dot, exp, highest, sum};
 use super::matmul::{Accumulate, Strided, product};
 use crate::data::Batch;
@@ -193,7 +193,7 @@ pub fn forward(
                 Parallelism::None,
             );
         }
-        Arch::new().dispatch(|| {
+        isa::arch().dispatch(|| {
             for row in scores.chunks_exact_mut(n) {
                 softmax(row);
             }
@@ -299,7 +299,7 @@ pub fn backward(
             *derivative *= factor;
         }
         let scale = shape.scale();
-        Arch::new().dispatch(|| {
+        isa::arch().dispatch(|| {
             for (row, probabilities) in scores
                 .chunks_exact_mut(n)
                 .zip(probabilities.chunks_exact(n))

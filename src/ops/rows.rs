@@ -1,8 +1,8 @@
 //! What goes row by row: biases, their gradients, dropout.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::isa;
 use crate::random::DropoutMask;
 
 /// Numbers of one task, about: enough to pay for handing it out.
@@ -33,7 +33,7 @@ pub fn add_bias_gradient(gradient: &mut [f32], dy: &[f32]) {
         .par_chunks(BLOCK_ROWS * width)
         .map(|rows| {
             let mut sums = vec![0f32; width];
-            Arch::new().dispatch(|| {
+            isa::arch().dispatch(|| {
                 for row in rows.chunks(width) {
                     for (sum, &value) in sums.iter_mut().zip(row) {
                         *sum += value;

@@ -1,12 +1,12 @@
 //! AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), as `torch.optim.AdamW` computes it,
 //! with clipping by the global norm (`torch.nn.utils.clip_grad_norm_`).
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::memory;
 use crate::model::{Gradients, ParameterTable, Values};
+use crate::ops::isa;
 
 /// Numbers that one task works on: sums go by these blocks, so that they don't depend on the number of threads.
 const BLOCK: usize = 16_384;
@@ -149,7 +149,7 @@ impl AdamW {
                 .zip(self.first_moments[index].par_chunks_mut(BLOCK))
                 .zip(self.second_moments[index].par_chunks_mut(BLOCK))
                 .for_each(|((((values, updated), gradient), first), second)| {
-                    Arch::new().dispatch(|| {
+                    isa::arch().dispatch(|| {
                         for ((((p, new), &g), m), v) in values
                             .iter()
                             .zip(updated.iter_mut())
