@@ -9,6 +9,7 @@ pub mod activation;
 pub mod attention;
 mod buffers;
 pub mod float_state;
+pub mod gemm;
 pub mod isa;
 pub mod layer_norm;
 mod math;
@@ -16,5 +17,5 @@ mod matmul;
 mod rows;
 
 pub use buffers::Buffers;
-pub use matmul::{Accumulate, matmul, matmul_nt, matmul_tn_add};
-pub use rows::{add_bias_gradient, apply_dropout_rows, fill_rows};
+pub use gemm::{Accumulate, Precision};
+pub use rows::{add_bias_gradient, apply_dropout_rows};

@@ -16,16 +16,6 @@ pub(super) fn rows_per_task(width: usize) -> usize {
 /// Rows whose sums are added up first in a gradient over all rows: fixed, so that the number of threads doesn't matter.
 pub(super) const BLOCK_ROWS: usize = 64;
 
-/// Every row becomes `row`.
-pub fn fill_rows(out: &mut [f32], row: &[f32]) {
-    out.par_chunks_mut(rows_per_task(row.len()) * row.len())
-        .for_each(|rows| {
-            for out in rows.chunks_mut(row.len()) {
-                out.copy_from_slice(row);
-            }
-        });
-}
-
 /// A bias's gradient: `gradient` += Σ over the rows of `dy`.
 pub fn add_bias_gradient(gradient: &mut [f32], dy: &[f32]) {
     let width = gradient.len();

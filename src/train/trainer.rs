@@ -591,6 +591,8 @@ impl Trainer {
                         batch: &batch,
                         dropout: Some(dropout),
                         frozen: options.frozen,
+                        precision: options.precision,
+                        gradient_checkpointing: options.gradient_checkpointing,
                     },
                     |logits| {
                         let loss = objective.of(examples, logits, 1.0 / weight);
