@@ -18,4 +18,4 @@ mod rows;
 
 pub use buffers::Buffers;
 pub use gemm::{Accumulate, Precision};
-pub use rows::{add_bias_gradient, apply_dropout_rows};
+pub use rows::{add_bias_gradient, apply_dropout_rows, copy_dropout_rows};
