@@ -13,7 +13,6 @@ pub mod gemm;
 pub mod isa;
 pub mod layer_norm;
 mod math;
-mod matmul;
 mod rows;
 
 pub use buffers::Buffers;
