@@ -32,9 +32,9 @@ def print_rows(results):
     for row in results["rows"].values():
         if "targets" not in row:
             continue
-        title = row["title"]
+        title = row["title"] + disturbed(row)
         first = row["sides"].get(row["first"])
-        keys = ["bytes"] if first is None and not row["sides"] or "bytes" in next(iter(row["sides"].values())) else ["seconds"]
+        keys = ["bytes"] if any("bytes" in side for side in row["sides"].values()) else ["seconds"]
         if keys == ["seconds"] and row["from_texts"]:
             keys.append("seconds_text")
         unit = "MB" if keys == ["bytes"] else "ms" if row["calls"] else "tokens/s"
@@ -60,6 +60,12 @@ def print_rows(results):
             title = ""
 
 
+def disturbed(row):
+    """A remark where other processes had so much of the machine that the row should be measured again."""
+    others = row.get("others", 0)
+    return f" (disturbed: others had {others:.0%} of the machine)" if others > 0.03 else ""
+
+
 def print_sweeps(results):
     for row in results["rows"].values():
         if "points" not in row:
@@ -67,7 +73,7 @@ def print_sweeps(results):
         labels = list(row["points"][0]["microseconds"])
         what = {"batch": "batch size, 32 tokens each", "length": "length in tokens, batch 8"}[row["by"]]
         work = {"train": "Training", "predict": "Prediction"}[row["work"]]
-        print(f"\n{work}, float32, µs per token, minimum / median / maximum:\n")
+        print(f"\n{work}, float32, µs per token, minimum / median / maximum{disturbed(row)}:\n")
         print(f"| {what} | {' | '.join(labels)} |")
         print("|---" * (1 + len(labels)) + "|")
         for point in row["points"]:

@@ -11,6 +11,7 @@ import sys
 import time
 
 import report
+from disturbance import Disturbance
 from inputs import Inputs
 from rows import OURS, QUICK, ROWS, SWEEPS, Context, Contender, minilm, sweep_points
 from side import Side, Unavailable
@@ -60,8 +61,10 @@ def compile_ours(root, folder):
     bfloat16 = re.search(r"\bBERT_COMPUTE_BF(LOAT)?16\b", header)
     if bfloat16:
         command.append(f"-DBENCH_BFLOAT16={bfloat16.group()}")
-    if re.search(r"\bbert_quantize\(", header):
-        command.append("-DBENCH_QUANTIZE")
+    quantize = re.search(r"\bbert_quantize\(([^)]*)\)", header)
+    if quantize:
+        options = "NULL, " if "options" in quantize.group(1) else ""
+        command.append(f"-DBENCH_QUANTIZE(model,quantized)=bert_quantize(model, {options}quantized)")
     command += ["-o", target, "-L" + library, "-lbert", "-lpthread", "-Wl,-rpath," + library]
     subprocess.run(command, check=True)
     with open(os.path.join(library, "libbert.so"), "rb") as file:
@@ -174,13 +177,16 @@ class Bench:
         samples = {contender.label: [] for contender, _ in sides}
         for contender, side in sides:
             side(*contender.sample)  # Memory is there, caches are warm, clocks are up.
+        disturbance = Disturbance(side.process.pid for _, side in sides)
         for _ in range(self.options.repeats):
             for contender, side in sides:
                 time.sleep(PAUSE)
                 samples[contender.label].append(side(*contender.sample))
+        others = disturbance.share()
         for _, side in sides:
             side.close()
         return {
+            "others": others,
             "title": row.title,
             "calls": row.calls,
             "from_texts": row.from_texts,
@@ -221,6 +227,7 @@ class Bench:
         contenders = self.wanted([Contender(label, kind, minilm(self.context, kind), ()) for label, kind in kinds])
         sides, unavailable = self.start_all(contenders)
         points = []
+        disturbance = Disturbance(side.process.pid for _, side in sides)
         for value, setup, sample in sweep_points(self.context, work, by):
             for _, side in sides:
                 for step in setup:
@@ -233,9 +240,10 @@ class Bench:
                     answer = side(*sample)
                     microseconds[contender.label].append(1e6 * answer["seconds"] / answer["tokens"])
             points.append({"value": value, "microseconds": microseconds})
+        others = disturbance.share()
         for _, side in sides:
             side.close()
-        return {"work": work, "by": by, "points": points, "unavailable": unavailable}
+        return {"work": work, "by": by, "points": points, "unavailable": unavailable, "others": others}
 
     def check(self, _name):
         """Whether all sides compute the same: logits of 64 sentences, against PyTorch's."""
@@ -314,7 +322,6 @@ def main():
                 "threads": options.threads,
                 "versions": dict(bench.versions),
                 "commit": commit(options.root),
-                "load": os.getloadavg()[0],
             }
             results["rows"][name] = row
             results["machine"] = machine()
@@ -331,4 +338,5 @@ def main():
         report.plot(results, options.output)
 
 
-main()
+if __name__ == "__main__":
+    main()
