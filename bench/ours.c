@@ -7,7 +7,8 @@
  *     create EXAMPLES PATH                   saves a new compact model with a word-level tokenizer of those texts in PATH
  *     quantize M FROM                        model M is model FROM in int8
  *     data D EXAMPLES M                      examples D, whose token ids must be those that model M's tokenizer gives
- *     trainer T M D BATCH GROUP COMPUTE      GROUP 1: batches of similar length; COMPUTE: f32, bf16
+ *     trainer T M D BATCH GROUP COMPUTE      GROUP 1: batches of similar length; COMPUTE: f32 or bf16,
+ *                                            with "-checkpointing" after it: gradient checkpointing
  *     train T PASSES                         so often through the trainer's examples
  *     predict M D BATCH PASSES COMPUTE       so often through the examples, BATCH of them a call
  *     together M D CALLERS PASSES            the examples one a call, from so many threads at once
@@ -162,6 +163,7 @@ struct training {
 static struct training make_training(const bert_model *model, const struct examples *examples, int batch, int group,
                                      const char *compute, const char **unavailable) {
     struct training training = {.model = model, .examples = examples};
+    *unavailable = NULL;
     bert_train_options *options = &training.options;
     check(bert_train_options_init(options, sizeof *options), "bert_train_options_init");
     options->epochs = 100000;
@@ -172,11 +174,19 @@ static struct training make_training(const bert_model *model, const struct examp
     options->max_grad_norm = 1;
     options->schedule = BERT_SCHEDULE_CONSTANT;
     options->warmup_ratio = 0;
-    if (strcmp(compute, "bf16") == 0) {
-#ifdef BENCH_BFLOAT16
-        options->compute_type = BENCH_BFLOAT16;
+    if (strstr(compute, "bf16") != NULL) {
+#ifdef BERT_PRECISION_BFLOAT16
+        options->precision = BERT_PRECISION_BFLOAT16;
 #else
-        *unavailable = "bert_train_options has no compute_type";
+        *unavailable = "the library trains in float32 alone";
+        return training;
+#endif
+    }
+    if (strstr(compute, "checkpointing") != NULL) {
+#ifdef BENCH_GRADIENT_CHECKPOINTING
+        options->gradient_checkpointing = 1;
+#else
+        *unavailable = "the library has no gradient checkpointing";
         return training;
 #endif
     }
@@ -361,7 +371,7 @@ static struct examples examples[SLOTS];
 static struct training trainings[SLOTS];
 
 int main(void) {
-    char line[4096], path[2048], path2[2048], compute[16];
+    char line[4096], path[2048], path2[2048], compute[32];
     int a, b, c, d, e;
     while (fgets(line, sizeof line, stdin) != NULL) {
         const char *unavailable = NULL;
@@ -388,7 +398,7 @@ int main(void) {
             examples[a] = read_examples(path);
             check_ids(&examples[a], models[b]);
             printf("{\"tokens\": %zu}\n", examples[a].tokens);
-        } else if (sscanf(line, "trainer %d %d %d %d %d %15s", &a, &b, &c, &d, &e, compute) == 6 && a >= 0 && a < SLOTS &&
+        } else if (sscanf(line, "trainer %d %d %d %d %d %31s", &a, &b, &c, &d, &e, compute) == 6 && a >= 0 && a < SLOTS &&
                    b >= 0 && b < SLOTS && c >= 0 && c < SLOTS) {
             bert_trainer_free(trainings[a].trainer);
             trainings[a] = make_training(models[b], &examples[c], d, e, compute, &unavailable);
@@ -397,7 +407,7 @@ int main(void) {
             }
         } else if (sscanf(line, "train %d %d", &a, &b) == 2 && a >= 0 && a < SLOTS) {
             train(&trainings[a], b);
-        } else if (sscanf(line, "predict %d %d %d %d %15s", &a, &b, &c, &d, compute) == 5 && a >= 0 && a < SLOTS &&
+        } else if (sscanf(line, "predict %d %d %d %d %31s", &a, &b, &c, &d, compute) == 5 && a >= 0 && a < SLOTS &&
                    b >= 0 && b < SLOTS && c > 0) {
             predict(models[a], &examples[b], (size_t)c, d);
         } else if (sscanf(line, "together %d %d %d %d", &a, &b, &c, &d) == 4 && a >= 0 && a < SLOTS && b >= 0 &&

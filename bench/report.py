@@ -24,8 +24,15 @@ def ratios(first, other, key):
     return [speed(first, i) / speed(other, i) for i in range(len(first[key]))]
 
 
+def best(side, key):
+    """Tokens per second of the fastest sample: what is left of a comparison on a machine that others use too."""
+    return max(tokens / seconds for tokens, seconds in zip(side["tokens"], side[key]))
+
+
 def print_rows(results):
     """The table: a line for each side of each row."""
+    if not any("targets" in row for row in results["rows"].values()):
+        return
     print()
     print("| work | side | min / median / max | with tokenization | ratio, median (min to max) | with tokenization | asked |")
     print("|---|---|---|---|---|---|---|")
@@ -52,7 +59,10 @@ def print_rows(results):
                     cells.append("")
                     continue
                 pairs = ratios(first, side, key)
-                cells.append(f"**{median(pairs):.2f}** ({min(pairs):.2f} to {max(pairs):.2f})")
+                cell = f"**{median(pairs):.2f}** ({min(pairs):.2f} to {max(pairs):.2f})"
+                if key != "bytes":
+                    cell += f", best to best {best(first, key) / best(side, key):.2f}"
+                cells.append(cell)
             cells += [""] * (4 - len(cells))
             target = row["targets"].get(label)
             asked = "" if target is None else f"at most {target}" if unit == "MB" else f"at least {target}"
@@ -91,6 +101,12 @@ def print_check(results):
             print(f"| {label} | {side['largest_difference']:.1e} | {side['same_label']} |")
 
 
+def print_tables(results):
+    print_rows(results)
+    print_sweeps(results)
+    print_check(results)
+
+
 def print_all(results):
     if not results["rows"]:
         print("Nothing has been measured yet.")
@@ -108,9 +124,7 @@ def print_all(results):
     commits = list(dict.fromkeys(row["commit"] for row in rows))
     print(f"Threads: {', '.join(map(str, threads))} on each side. Commit {', '.join(commits)}. "
           f"Measured {min(r['when'] for r in rows)} to {max(r['when'] for r in rows)}.")  # fmt: skip
-    print_rows(results)
-    print_sweeps(results)
-    print_check(results)
+    print_tables(results)
 
 
 def plot(results, folder):

@@ -31,6 +31,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", help="with this text in their names: the sides that run beside ours ('none': ours alone)")
     parser.add_argument("--root", default=ROOT, help="the checkout of libbert that is measured: its include/, target/release/")
+    parser.add_argument("--library", help="the folder of its libbert.so; default target/release in it")
     parser.add_argument("--versus", help="another checkout, as one more side")
     parser.add_argument("--model", default=os.environ.get("BERT_TEST_MODEL"), help="MiniLM's directory (BERT_TEST_MODEL)")
     parser.add_argument("--data", default=os.path.join(ROOT, "..", "shared", "data"), help="the folder with sst2/")
@@ -51,16 +52,15 @@ def arguments():
 # ---- Sides ----------------------------------------------------------------------------------------------------------
 
 
-def compile_ours(root, folder):
+def compile_ours(root, folder, library=None):
     """Compiles ours.c against a checkout's header and library, with what its header has."""
     with open(os.path.join(root, "include", "bert.h"), encoding="utf-8") as file:
         header = file.read()
-    target = os.path.join(folder, "ours-" + re.sub(r"\W+", "-", os.path.abspath(root)).strip("-"))
-    library = os.path.join(os.path.abspath(root), "target", "release")
+    library = os.path.abspath(library or os.path.join(root, "target", "release"))
+    target = os.path.join(folder, "ours-" + re.sub(r"\W+", "-", library).strip("-"))
     command = ["cc", "-O2", "-Wall", "-Wextra", "-I" + os.path.join(root, "include"), os.path.join(BENCH, "ours.c")]
-    bfloat16 = re.search(r"\bBERT_COMPUTE_BF(LOAT)?16\b", header)
-    if bfloat16:
-        command.append(f"-DBENCH_BFLOAT16={bfloat16.group()}")
+    if re.search(r"\bgradient_checkpointing;", header):
+        command.append("-DBENCH_GRADIENT_CHECKPOINTING")
     quantize = re.search(r"\bbert_quantize\(([^)]*)\)", header)
     if quantize:
         options = "NULL, " if "options" in quantize.group(1) else ""
@@ -78,7 +78,7 @@ class Bench:
         self.work = os.path.join(BENCH, "out", "work")
         os.makedirs(self.work, exist_ok=True)
         os.makedirs(options.output, exist_ok=True)
-        self.programs = {"ours": compile_ours(options.root, self.work)}
+        self.programs = {"ours": compile_ours(options.root, self.work, options.library)}
         if options.versus:
             self.programs["versus"] = compile_ours(options.versus, self.work)
         self.versions = {}
@@ -128,16 +128,17 @@ class Bench:
 
     def prepare_models(self):
         folder = os.path.join(self.work, "minilm")
-        if not os.path.exists(os.path.join(folder, "complete")):
+        complete = os.path.join(folder, "complete")
+        source = os.path.abspath(self.options.model)
+        if not os.path.exists(complete) or open(complete).read() != source:
             print("Exporting the model for ONNX Runtime ...", file=sys.stderr)
-            subprocess.run(
-                [sys.executable, os.path.join(BENCH, "onnx_models.py"), self.options.model, folder],
-                check=True,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=self.environment("torch"),
-            )
-            open(os.path.join(folder, "complete"), "w").close()
+            log = os.path.join(self.work, "onnx_models.log")
+            with open(log, "w") as output:
+                command = [sys.executable, os.path.join(BENCH, "onnx_models.py"), source, folder]
+                if subprocess.run(command, stdout=output, stderr=output, env=self.environment("torch")).returncode != 0:
+                    sys.exit(f"The model could not be exported: {log} says why.")
+            with open(complete, "w") as file:
+                file.write(source)
         return folder
 
     def prepare_compact(self):
@@ -201,20 +202,36 @@ class Bench:
     def memory(self, _name):
         """The most memory that a process of its own has for fine-tuning: what the operating system counts."""
         path = self.context.inputs.sorted_batches(4, 32)
-        setup = minilm(self.context, "torch") + [("data", 0, path, 0), ("trainer", 0, 0, 0, 32, 1, "f32")]
-        contenders = [Contender(label, kind, setup, ("train", 0, 1)) for label, kind in ((OURS, "ours"), ("PyTorch float32", "torch"))]
-        sides = {contender.label: {"bytes": []} for contender in contenders}
+
+        def contender(label, kind, compute):
+            setup = minilm(self.context, kind) + [("data", 0, path, 0), ("trainer", 0, 0, 0, 32, 1, compute)]
+            return Contender(label, kind, setup, ("train", 0, 1))
+
+        contenders = [
+            contender(OURS, "ours", "f32"),
+            contender("PyTorch float32", "torch", "f32"),
+            contender("PyTorch bfloat16", "torch", "bf16"),
+            contender(f"{OURS} bfloat16", "ours", "bf16"),
+            contender(f"{OURS} with gradient checkpointing", "ours", "f32-checkpointing"),
+        ]
+        sides, unavailable = {}, {}
         for _ in range(self.options.repeats):
-            for contender in contenders:
-                side = self.start(contender)
+            for contender in self.wanted(contenders):
+                if contender.label in unavailable:
+                    continue
+                try:
+                    side = self.start(contender)
+                except Unavailable as reason:
+                    unavailable[contender.label] = str(reason)
+                    continue
                 side(*contender.sample)
-                sides[contender.label]["bytes"].append(side("memory")["bytes"])
+                sides.setdefault(contender.label, {"bytes": []})["bytes"].append(side("memory")["bytes"])
                 side.close()
         return {
             "title": "peak memory of the process, fine-tuning MiniLM, batch 32, float32",
             "first": OURS,
             "targets": {"PyTorch float32": 0.5},
-            "unavailable": {},
+            "unavailable": unavailable,
             "sides": sides,
         }
 
@@ -330,7 +347,7 @@ def main():
                 json.dump(results, new, indent=1)
             os.replace(file + ".new", file)
             if options.quick:
-                report.print_rows({"rows": {name: row}})
+                report.print_tables({"rows": {name: row}})
         for scratch in glob.glob(os.path.join(bench.work, "*x*.tsv")):
             os.remove(scratch)
     if not options.quick or options.report:
