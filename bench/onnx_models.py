@@ -69,6 +69,8 @@ def main(source, folder):
     model = AutoModelForSequenceClassification.from_pretrained(
         source, num_labels=2, attn_implementation="eager", dtype=torch.float32
     ).eval()
+    # The classes' names that ours.c asks for: libbert keeps a classifier whose classes are the ones it is loaded for.
+    model.config.id2label, model.config.label2id = {0: "0", 1: "1"}, {"0": 0, "1": 1}
     model.save_pretrained(directory)
     AutoTokenizer.from_pretrained(source).save_pretrained(directory)
     shutil.copy(os.path.join(directory, "tokenizer.json"), folder)

@@ -132,8 +132,11 @@ def plot(results, folder):
     sweeps = {name: row for name, row in results["rows"].items() if "points" in row}
     if not sweeps:
         return
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError:
+        print("\nThere is no plot: matplotlib isn't installed in this Python.")
+        return
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

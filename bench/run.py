@@ -350,6 +350,9 @@ def main():
                 report.print_tables({"rows": {name: row}})
         for scratch in glob.glob(os.path.join(bench.work, "*x*.tsv")):
             os.remove(scratch)
+    # As --help lists them, in whichever order they were measured.
+    names = [*ROWS, "memory", *SWEEPS, "check"]
+    results["rows"] = {name: results["rows"][name] for name in names if name in results["rows"]}
     if not options.quick or options.report:
         report.print_all(results)
         report.plot(results, options.output)
