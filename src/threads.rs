@@ -9,6 +9,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 use crate::ops::float_state::FloatState;
+use crate::ops::isa;
 use crate::sync::{CallsInside, Published};
 
 /// More worker threads than this is a slip of the caller's.
@@ -74,6 +75,8 @@ static POOL: OnceCell<Published<ThreadPool>> = OnceCell::new();
 
 /// Runs `work` on the library's pool and waits for it. The pool starts with the first call.
 pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
+    // The choice of instructions may have something to tell, which it does on the caller's thread.
+    isa::level();
     Ok(current()?.install(work))
 }
 
