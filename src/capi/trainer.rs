@@ -480,7 +480,7 @@ sized_struct!(bert_evaluation, || bert_evaluation {
     spearman: 0.0,
 });
 
-/// Sets the defaults. `struct_size` is sizeof(bert_train_options).
+/// Sets the defaults. `struct_size` is sizeof(bert_train_options). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -495,7 +495,7 @@ pub unsafe extern "C" fn bert_train_options_init(
     call(|| unsafe { sized::initialise(options, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_train_step. `struct_size` is sizeof(bert_step_report).
+/// Prepares the struct for bert_train_step. `struct_size` is sizeof(bert_step_report). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -510,7 +510,7 @@ pub unsafe extern "C" fn bert_step_report_init(
     call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_train_epoch. `struct_size` is sizeof(bert_epoch_report).
+/// Prepares the struct for bert_train_epoch. `struct_size` is sizeof(bert_epoch_report). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -525,7 +525,7 @@ pub unsafe extern "C" fn bert_epoch_report_init(
     call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_train. `struct_size` is sizeof(bert_train_report).
+/// Prepares the struct for bert_train. `struct_size` is sizeof(bert_train_report). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -540,7 +540,7 @@ pub unsafe extern "C" fn bert_train_report_init(
     call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_trainer_resume. `struct_size` is sizeof(bert_resume_report).
+/// Prepares the struct for bert_trainer_resume. `struct_size` is sizeof(bert_resume_report). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -555,7 +555,7 @@ pub unsafe extern "C" fn bert_resume_report_init(
     call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation).
+/// Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -797,8 +797,8 @@ pub extern "C" fn bert_trainer_free(trainer: *mut bert_trainer) {
 /// One thread at a time trains a model.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_FINISHED (all planned epochs are done),
-/// BERT_ERR_CANCELLED, BERT_ERR_NOT_FINITE (the batches are skipped if you go on), BERT_ERR_BUSY, BERT_ERR_IO
-/// (history_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// BERT_ERR_CANCELLED, BERT_ERR_NOT_FINITE (the batches are skipped if you go on), BERT_ERR_BUSY, BERT_ERR_IO (history_path: the
+/// step is made, and its line is written with the next one if you go on), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `report` is NULL or set by bert_step_report_init.
@@ -891,8 +891,8 @@ pub unsafe extern "C" fn bert_train_epoch(
 /// One thread at a time trains a model.
 ///
 /// Returns as bert_train_step, but BERT_OK where all planned epochs were done before, with the model left as it is; and
-/// BERT_ERR_IO for best_model_path and checkpoint_path too; BERT_ERR_INVALID_ARGUMENT where checkpoint_path holds another
-/// run's checkpoints.
+/// BERT_ERR_IO for best_model_path (the evaluation is made again if you go on) and checkpoint_path too;
+/// BERT_ERR_INVALID_ARGUMENT where checkpoint_path holds another run's checkpoints.
 ///
 /// # Safety
 /// `report` is NULL or set by bert_train_report_init.
