@@ -306,6 +306,25 @@ fn tokenizers() -> Vec<(&'static str, Make)> {
         is("Whitespace"),
     );
     from("bpe odd order", odd_bpe, Value::Null, no_regex.clone());
+    from("bpe fused unknown", fused_bpe, Value::Null, Value::Null);
+    from(
+        "bpe without unknown",
+        unknown_less_bpe,
+        is("NFC"),
+        Value::Null,
+    );
+    from(
+        "wl five steps",
+        word_level,
+        sequence(json!([
+            is("NFKC"),
+            is("Lowercase"),
+            is("NFD"),
+            is("StripAccents"),
+            is("NFC")
+        ])),
+        words.clone(),
+    );
     from("wp whitespace", word_piece, Value::Null, is("Whitespace"));
     from(
         "wp whitespace nfkc",
@@ -338,7 +357,8 @@ fn tokenizers() -> Vec<(&'static str, Make)> {
             is("BertPreTokenizer")
         ])),
     );
-    all.push(("wp added", Box::new(with_added_tokens)));
+    all.push(("wp added", Box::new(|| with_added_tokens("BertNormalizer"))));
+    all.push(("wp added nfkc", Box::new(|| with_added_tokens("NFKC"))));
     all
 }
 
@@ -440,6 +460,20 @@ fn character_bpe() -> Value {
     bpe(letters(), &merges)
 }
 
+/// Few letters are known; those that aren't are one token together.
+fn fused_bpe() -> Value {
+    let mut model = bpe("ab".chars(), &[["a", "b"]]);
+    model["fuse_unk"] = true.into();
+    model
+}
+
+/// Letters that aren't known are passed over.
+fn unknown_less_bpe() -> Value {
+    let mut model = bpe("ab".chars(), &[["a", "b"]]);
+    model["unk_token"] = Value::Null;
+    model
+}
+
 /// A token's parts are merged later than it, and so it is made in other ways too.
 fn odd_bpe() -> Value {
     let merges = [
@@ -461,7 +495,7 @@ fn of_parts(model: Value, normalizer: Value, pre_tokenizer: Value) -> Tokenizer 
 }
 
 /// Tokens that are looked for in the text once normalised, and that take the whitespace around.
-fn with_added_tokens() -> Tokenizer {
+fn with_added_tokens(normalizer: &str) -> Tokenizer {
     let size = word_piece()["vocab"]
         .as_object()
         .expect("a vocabulary")
@@ -478,7 +512,7 @@ fn with_added_tokens() -> Tokenizer {
             "rstrip": true, "single_word": place == 1}),
         );
     }
-    let file = json!({"version": "1.0", "model": word_piece(), "normalizer": {"type": "BertNormalizer"},
+    let file = json!({"version": "1.0", "model": word_piece(), "normalizer": {"type": normalizer},
         "pre_tokenizer": {"type": "BertPreTokenizer"}, "added_tokens": added});
     Tokenizer::from_json(file.to_string().as_bytes()).expect("a sound tokenizer")
 }
@@ -583,6 +617,7 @@ const TEXTS: &[Text] = &[
             ],
         )
     }),
+    ("all characters", all_characters),
     ("special", |size| repeated("[MASK]", size)),
     ("half special", |size| repeated("[MAS", size)),
     ("brackets", |size| "[".repeat(size)),
@@ -590,6 +625,22 @@ const TEXTS: &[Text] = &[
 
 fn repeated(part: &str, size: usize) -> String {
     part.repeat(size / part.len())
+}
+
+/// Every character, in an order in which neighbours are far apart.
+fn all_characters(size: usize) -> String {
+    let mut text = String::with_capacity(size);
+    let mut at = 0u32;
+    loop {
+        at = (at + 0x1_3c6f) % 0x11_0000;
+        let Some(c) = char::from_u32(at) else {
+            continue;
+        };
+        if text.len() + c.len_utf8() > size {
+            return text;
+        }
+        text.push(c);
+    }
 }
 
 fn random(size: usize, characters: &[char]) -> String {

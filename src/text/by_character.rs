@@ -392,11 +392,22 @@ impl ByCharacter {
             let page = table.page(symbol);
             let entry = page.entries[symbol as usize % PAGE];
             let start = out.len();
-            if entry <= END {
+            if entry < END {
                 out.push(entry);
+            } else if entry == END {
+                // Whitespace often stands together, and one mark is enough.
+                if out.last() != Some(&END) {
+                    out.push(END);
+                }
             } else if entry < NOTHING {
                 let from = (entry & !SEVERAL) as usize >> 8;
-                out.extend_from_slice(&page.several[from..from + (entry & 0xff) as usize]);
+                let mut made = &page.several[from..from + (entry & 0xff) as usize];
+                if let [END, rest @ ..] = made
+                    && out.last() == Some(&END)
+                {
+                    made = rest;
+                }
+                out.extend_from_slice(made);
             } else if entry == DEPENDS {
                 break;
             } else {

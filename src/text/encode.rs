@@ -13,6 +13,9 @@ const MIN_MAX_LENGTH: usize = 4;
 /// How many texts one thread encodes at least, so that handing them out costs little beside.
 const TEXTS_A_TASK: usize = 16;
 
+/// The texts of a pair that are shorter than this, in bytes, are read by one thread.
+const BYTES_A_THREAD: usize = if cfg!(test) { 64 } else { 1 << 16 };
+
 impl Tokenizer {
     /// `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` with token types 0 and 1; an empty second text is still a
     /// pair. At most `max_length` ids: the text is cut at its end, of a pair the longer one first, and the closing
@@ -31,13 +34,18 @@ impl Tokenizer {
         let room = room(pair.is_some(), max_length);
         let enough = room.saturating_add(1);
         let mut first = pipeline.ids(text);
-        let first_is_long = first.until(enough)?;
         let Some(pair) = pair else {
+            let first_is_long = first.until(enough)?;
             let kept = first.ids.len().min(room);
             return Ok(self.assemble(&first.ids[..kept], None, first_is_long));
         };
         let mut second = pipeline.ids(pair);
-        let second_is_long = second.until(enough)?;
+        let (first_is_long, second_is_long) = if text.len().min(pair.len()) < BYTES_A_THREAD {
+            (first.until(enough)?, second.until(enough)?)
+        } else {
+            let (first, second) = rayon::join(|| first.until(enough), || second.until(enough));
+            (first?, second?)
+        };
         let mut lengths = (first.ids.len(), second.ids.len());
         if first_is_long && second_is_long && room % 2 == 1 {
             lengths = compare_lengths(&mut first, &mut second, room)?;
