@@ -9,12 +9,14 @@
 #
 # What a run works on lies in work/ and isn't committed: work/corpus/TARGET grows, work/findings/TARGET holds inputs that
 # broke something, work/logs/TARGET.log tells how it went. FUZZ_JOBS sets how many targets run at once, FUZZ_PROGRAM
-# names another build of the program.
+# names another build of the program, FUZZ_TIMEOUT how many seconds of wall clock one input may wait (60; more where the
+# process is paused from outside).
 set -euo pipefail
 cd "$(dirname "$0")"
 
 program=${FUZZ_PROGRAM:-target/release/libbert-fuzz}
 jobs=${FUZZ_JOBS:-2}
+timeout=${FUZZ_TIMEOUT:-60}
 
 build() {
     # In a directory of its own: the library's files have the same names in both builds, and the instrumented ones would
@@ -50,7 +52,7 @@ libfuzzer() {
     scratch=$(mktemp -d "$parent/libbert-fuzz.XXXXXX")
     # A hang is told by processor time in the program itself; -timeout is for waiting that never ends.
     LIBBERT_FUZZ=$target LIBBERT_FUZZ_SCRATCH=$scratch "$program" \
-        -timeout=60 -rss_limit_mb=1024 -max_len="$(longest "$target")" \
+        -timeout="$timeout" -rss_limit_mb=1024 -max_len="$(longest "$target")" \
         -artifact_prefix="work/findings/$target/" "$@" || status=$?
     rm -rf "$scratch"
     return "$status"

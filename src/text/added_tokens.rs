@@ -7,6 +7,7 @@ use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder, MatchKind
 use tokenizers::AddedToken;
 
 use super::characters::{WORD, class};
+use super::overlong::{Overlong, Passing};
 use super::symbols::{ADDED, BLOCK, END, Source, Step, character};
 use crate::error::Result;
 
@@ -263,14 +264,21 @@ pub(super) struct TextSource<'a> {
     window: usize,
     size: usize,
     progress: Progress,
+    /// Where words may be too long.
+    passing: Option<Passing<'a>>,
     ended: bool,
 }
 
 impl<'a> TextSource<'a> {
-    pub(super) fn new(text: &'a str, tokens: Option<&'a AddedTokens>) -> TextSource<'a> {
+    pub(super) fn new(
+        text: &'a str,
+        tokens: Option<&'a AddedTokens>,
+        overlong: Option<&'a Overlong>,
+    ) -> TextSource<'a> {
         TextSource {
             text,
             tokens,
+            passing: overlong.map(Passing::new),
             window: 0,
             size: WINDOW,
             progress: Progress {
@@ -302,10 +310,21 @@ impl<'a> TextSource<'a> {
 impl Source for TextSource<'_> {
     fn fill(&mut self, out: &mut Vec<u32>) -> bool {
         while !self.ended {
+            if let Some(passing) = &mut self.passing {
+                let Progress { given, clear, .. } = self.progress;
+                self.progress.given = passing.pass(self.text, given, clear);
+            }
+            let before = self.progress.given;
             if self.progress.give_text(self.text, out) {
+                if let Some(passing) = &mut self.passing {
+                    passing.gave(&self.text[before..self.progress.given]);
+                }
                 return true;
             }
             if self.progress.give_token(out) {
+                if let Some(passing) = &mut self.passing {
+                    passing.gave_token();
+                }
                 if out.len() >= BLOCK {
                     return true;
                 }

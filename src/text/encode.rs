@@ -13,6 +13,9 @@ const MIN_MAX_LENGTH: usize = 4;
 /// How many texts one thread encodes at least, so that handing them out costs little beside.
 const TEXTS_A_TASK: usize = 16;
 
+/// The texts of a pair that are shorter than this, in bytes, are read by one thread.
+const BYTES_A_THREAD: usize = if cfg!(test) { 64 } else { 1 << 16 };
+
 impl Tokenizer {
     /// `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` with token types 0 and 1; an empty second text is still a
     /// pair. At most `max_length` ids: the text is cut at its end, of a pair the longer one first, and the closing
@@ -20,7 +23,8 @@ impl Tokenizer {
     /// Face's tokenizers do.
     ///
     /// Of a long text only as much is looked at as `max_length` needs. Of a pair of two that are both longer than what
-    /// there is room for, where that is odd, the odd token belongs to the longer one: both are read until one ends.
+    /// there is room for, where that is odd, the odd token belongs to the longer one: both are read until one ends, on
+    /// two threads of rayon's current pool.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where `max_length` is under 4.
@@ -30,13 +34,18 @@ impl Tokenizer {
         let room = room(pair.is_some(), max_length);
         let enough = room.saturating_add(1);
         let mut first = pipeline.ids(text);
-        let first_is_long = first.until(enough)?;
         let Some(pair) = pair else {
+            let first_is_long = first.until(enough)?;
             let kept = first.ids.len().min(room);
             return Ok(self.assemble(&first.ids[..kept], None, first_is_long));
         };
         let mut second = pipeline.ids(pair);
-        let second_is_long = second.until(enough)?;
+        let (first_is_long, second_is_long) = if text.len().min(pair.len()) < BYTES_A_THREAD {
+            (first.until(enough)?, second.until(enough)?)
+        } else {
+            let (first, second) = rayon::join(|| first.until(enough), || second.until(enough));
+            (first?, second?)
+        };
         let mut lengths = (first.ids.len(), second.ids.len());
         if first_is_long && second_is_long && room % 2 == 1 {
             lengths = compare_lengths(&mut first, &mut second, room)?;
@@ -177,8 +186,11 @@ fn room(pair: bool, max_length: usize) -> usize {
     max_length - if pair { 3 } else { 2 }
 }
 
-/// Reads two texts that both have more than `room` ids until it shows which one has more; lengths that compare as theirs
-/// do. At least `room` ids stay.
+/// Of two texts it is looked again which one has more ids when each has so many more.
+const IDS_A_TURN: usize = if cfg!(test) { 3 } else { 1 << 16 };
+
+/// Reads two texts that both have more than `room` ids until it shows which one has more, both at once on rayon's current
+/// pool; lengths that compare as theirs do. At least `room` ids stay.
 fn compare_lengths<'a>(
     first: &mut Ids<'a>,
     second: &mut Ids<'a>,
@@ -188,15 +200,21 @@ fn compare_lengths<'a>(
     let mut open = (true, true);
     // One that has ended and isn't longer never will be.
     while (open.0 && lengths.0 <= lengths.1) || (open.1 && lengths.1 <= lengths.0) {
-        let (ids, length, open) = if open.0 && (lengths.0 <= lengths.1 || !open.1) {
-            (&mut *first, &mut lengths.0, &mut open.0)
-        } else {
-            (&mut *second, &mut lengths.1, &mut open.1)
+        let target = lengths.0.max(lengths.1).saturating_add(IDS_A_TURN);
+        let read = |ids: &mut Ids<'a>, length: &mut usize, open: &mut bool| -> Result<()> {
+            while *open && *length < target {
+                let before = ids.ids.len();
+                *open = ids.more()?;
+                *length += ids.ids.len() - before;
+                ids.ids.truncate(room);
+            }
+            Ok(())
         };
-        let before = ids.ids.len();
-        *open = ids.more()?;
-        *length += ids.ids.len() - before;
-        ids.ids.truncate(room);
+        let (in_first, in_second) = rayon::join(
+            || read(first, &mut lengths.0, &mut open.0),
+            || read(second, &mut lengths.1, &mut open.1),
+        );
+        in_first.and(in_second)?;
     }
     Ok(lengths)
 }

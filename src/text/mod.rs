@@ -7,7 +7,8 @@
 //! - `truncation`: how much of each text of a pair stays.
 //! - `pipeline`: normalizer, pre-tokenizer, added tokens and model as one.
 //! - `symbols`: text as a stream in blocks; `added_tokens`, `normalization`, `splitting`: its steps;
-//!   `characters`: what they ask about a character.
+//!   `by_character`: several of them at once by a table; `characters`: what they ask about a character.
+//! - `overlong`: the inside of a word that is too long to be a token isn't looked at closely.
 //! - `words`: from a word to ids; `long_words`: BPE of a word of any length; `trie`: tokens by their beginnings.
 //! - `word_counts`: the words of the training texts, cut as encoding cuts them.
 //! - `word_level`, `wordpiece_trainer`, `byte_level_bpe`: a vocabulary learned from word counts, one kind a file.
@@ -15,11 +16,13 @@
 //! - `tokenizer_json`, `vocab_txt`: files from outside, checked before anything is built from them.
 
 mod added_tokens;
+mod by_character;
 mod byte_level_bpe;
 mod characters;
 mod encode;
 mod long_words;
 mod normalization;
+mod overlong;
 mod pair_merges;
 mod pipeline;
 mod splitting;

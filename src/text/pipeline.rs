@@ -15,7 +15,9 @@ use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer};
 
 use super::BertNormalization;
 use super::added_tokens::{AddedTokens, FindAdded, TextSource};
+use super::by_character::{ByCharacter, InWords, Part, Table};
 use super::normalization::Normalization;
+use super::overlong::Overlong;
 use super::splitting::Splitting;
 use super::symbols::{Step, Stream, character};
 use super::words::{Vocabulary, Words};
@@ -62,12 +64,87 @@ pub(super) fn unexpected<E: Display>(what: &'static str) -> impl FnOnce(E) -> Er
 pub(super) struct Pipeline {
     tokenizer: tokenizers::Tokenizer,
     vocabulary: Vocabulary,
-    normalization: Vec<Normalization>,
-    splitting: Vec<Splitting>,
+    links: Vec<Link>,
     /// Looked for in the text as it comes.
     added: Option<AddedTokens>,
-    /// Looked for in the text once normalised.
-    added_normalized: Option<Arc<AddedTokens>>,
+    /// What is passed over, where something is.
+    overlong: Option<Overlong>,
+}
+
+/// A step of the stream.
+enum Link {
+    /// Several at once.
+    Table(Arc<Table>),
+    Part(Part),
+    /// Looks for added tokens in the text once normalised.
+    Added(Arc<AddedTokens>),
+}
+
+impl Link {
+    fn step(&self) -> Box<dyn Step> {
+        match self {
+            Link::Table(table) => Box::new(ByCharacter::new(Arc::clone(table))),
+            Link::Part(part) => part.step(),
+            Link::Added(tokens) => Box::new(FindAdded::new(Arc::clone(tokens))),
+        }
+    }
+}
+
+/// The steps, those together that can be.
+fn links(
+    normalization: &[Normalization],
+    added: Option<AddedTokens>,
+    splitting: &[Splitting],
+) -> Vec<Link> {
+    let normalization = normalization.iter().copied().map(Part::Normalization);
+    let splitting = splitting.iter().copied().map(Part::Splitting);
+    let all: Vec<Option<Part>> = match &added {
+        Some(_) => normalization
+            .map(Some)
+            .chain([None])
+            .chain(splitting.map(Some))
+            .collect(),
+        None => normalization.chain(splitting).map(Some).collect(),
+    };
+    let mut added = added;
+    let mut links = Vec::new();
+    for together in all.chunk_by(|a, b| {
+        [a, b]
+            .into_iter()
+            .all(|part| part.is_some_and(Part::goes_by_character))
+    }) {
+        match *together {
+            [None] => links.extend(added.take().map(|tokens| Link::Added(Arc::new(tokens)))),
+            [Some(part)] if !part.goes_by_character() => links.push(Link::Part(part)),
+            _ => {
+                let parts = together.iter().copied().flatten().collect();
+                links.push(Link::Table(Arc::new(Table::new(parts, InWords::ANY))));
+            }
+        }
+    }
+    links
+}
+
+/// What is passed over of a text's words, where that can be told.
+fn overlong(
+    vocabulary: &Vocabulary,
+    normalization: &[Normalization],
+    splitting: &[Splitting],
+) -> Option<Overlong> {
+    let most = vocabulary.most_characters()?;
+    let in_words = InWords::of(splitting)?;
+    let mut parts = Vec::new();
+    for &normalization in normalization {
+        match normalization {
+            // What letters are in bytes may end a word where the letters don't.
+            Normalization::Bytes => return None,
+            // It does nothing within a word.
+            Normalization::Strip { .. } if in_words.excludes_space() => {}
+            Normalization::Strip { .. } => return None,
+            other => parts.push(Part::Normalization(other)),
+        }
+    }
+    Some(Overlong::new(Arc::new(Table::new(parts, in_words)), most))
 }
 
 /// A model with the merges of BPE, which the crate doesn't tell.
@@ -146,12 +223,16 @@ impl Pipeline {
                 as_they_are.push((token.content.clone(), *id, token));
             }
         }
+        let added_normalized = AddedTokens::new(once_normalized)?;
+        let overlong = match &added_normalized {
+            Some(_) => None,
+            None => overlong(&vocabulary, &normalization, &splitting),
+        };
         Ok(Pipeline {
+            overlong,
             vocabulary,
-            normalization,
-            splitting,
+            links: links(&normalization, added_normalized, &splitting),
             added: AddedTokens::new(as_they_are)?,
-            added_normalized: AddedTokens::new(once_normalized)?.map(Arc::new),
             tokenizer,
         })
     }
@@ -169,7 +250,7 @@ impl Pipeline {
     /// The ids of `text`, without special tokens around it.
     pub(super) fn ids<'a>(&'a self, text: &'a str) -> Ids<'a> {
         Ids {
-            stream: self.stream(text),
+            stream: self.stream(text, self.overlong.as_ref()),
             words: Words::new(self.tokenizer.get_model(), &self.vocabulary),
             block: Vec::new(),
             ids: Vec::new(),
@@ -185,7 +266,7 @@ impl Pipeline {
         longest: usize,
         mut take: impl FnMut(&str) -> Result<()>,
     ) -> Result<()> {
-        let mut stream = self.stream(text);
+        let mut stream = self.stream(text, None);
         let (mut word, mut characters) = (String::new(), 0);
         let mut block = Vec::new();
         while stream.next(&mut block) {
@@ -210,15 +291,14 @@ impl Pipeline {
         Ok(())
     }
 
-    fn stream<'a>(&'a self, text: &'a str) -> Stream<TextSource<'a>> {
-        let normalization = self.normalization.iter().map(|n| n.step());
-        let added = self.added_normalized.iter();
-        let added =
-            added.map(|tokens| -> Box<dyn Step> { Box::new(FindAdded::new(Arc::clone(tokens))) });
-        let splitting = self.splitting.iter().map(|s| s.step());
+    fn stream<'a>(
+        &'a self,
+        text: &'a str,
+        overlong: Option<&'a Overlong>,
+    ) -> Stream<TextSource<'a>> {
         Stream::new(
-            TextSource::new(text, self.added.as_ref()),
-            normalization.chain(added).chain(splitting),
+            TextSource::new(text, self.added.as_ref(), overlong),
+            self.links.iter().map(Link::step),
         )
     }
 }

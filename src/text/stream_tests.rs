@@ -416,6 +416,50 @@ fn random_pipelines_give_the_ids_of_the_whole_text() {
     }
 }
 
+/// What stands in long words, and what ends them depending on what stands beside it.
+const WORDY: &[&str] = &[
+    "a", "b", "é", "e\u{301}", "\u{301}", "\u{323}", "\u{338}", "\u{345}", "\u{3099}", "か", "が",
+    "ᄀ", "\u{1161}", "\u{11a8}", "각", "ж", "Ж", "İ", "ﬁ", "日", "\u{1}", "\u{200d}", "1",
+];
+
+#[test]
+fn the_inside_of_overlong_words_is_passed_over_without_a_trace() {
+    let mut numbers = Numbers(77);
+    let mut tried = 0;
+    while tried < 1500 {
+        let Some((tokenizer, about)) = tokenizer(&mut numbers) else {
+            continue;
+        };
+        if tokenizer.kind() == super::TokenizerKind::ByteLevelBpe {
+            continue;
+        }
+        tried += 1;
+        for _ in 0..8 {
+            let few: Vec<&str> = (0..1 + numbers.below(6))
+                .map(|_| *numbers.of(WORDY))
+                .collect();
+            let rare = 5 + numbers.below(60);
+            let text: String = (0..200 + numbers.below(200))
+                .map(|_| match numbers.below(rare) {
+                    0 => numbers.part(),
+                    1 => *numbers.of(&[
+                        "<",
+                        ">\u{338}",
+                        " ",
+                        "\u{338}",
+                        "!",
+                        "[MASK]",
+                        "=\u{301}\u{338}",
+                    ]),
+                    _ => *numbers.of(&few),
+                })
+                .collect();
+            assert_same(&tokenizer, &text, usize::MAX, &about);
+            assert_same(&tokenizer, &text, 4 + numbers.below(4), &about);
+        }
+    }
+}
+
 #[test]
 fn every_character_is_treated_as_by_the_crate() {
     let pipelines = [

@@ -70,7 +70,11 @@ impl<S: Source> Stream<S> {
         }
     }
 
-    /// The next symbols in place of what is in `out`; false at the end.
+    pub(super) fn source(&mut self) -> &mut S {
+        &mut self.source
+    }
+
+    /// The next symbols in place of what is in `out`; false at the end, or while the source has none.
     pub(super) fn next(&mut self, out: &mut Vec<u32>) -> bool {
         next(&mut self.source, &mut self.steps, out)
     }

@@ -1047,6 +1047,13 @@ fn what_isnt_done_here_is_named() {
             "1001",
             "tokenizer.json has max_input_chars_per_word 1001; at most 1000",
         ),
+        (
+            WordLevel,
+            "/normalizer",
+            "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"ByteLevel\"}, {\"type\": \"ByteLevel\"}, \
+             {\"type\": \"ByteLevel\"}]}",
+            "tokenizer.json has 3 steps of type 'ByteLevel'",
+        ),
     ] {
         let result = Tokenizer::from_json(&changed(kind, pointer, value));
         let Err(Error::Unsupported(message)) = result else {

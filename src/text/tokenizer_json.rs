@@ -41,6 +41,10 @@ const MAX_CHARS_A_WORD: usize = 1000;
 /// The most steps that a normalizer or pre-tokenizer is made of.
 const MAX_STEPS: usize = 64;
 
+/// The most steps that write each byte as a character, which makes two and more of one: several times in a row there is
+/// no end of it.
+const MAX_BYTE_LEVEL_STEPS: usize = 2;
+
 /// The most added tokens, and their bytes together.
 const MAX_ADDED_TOKENS: usize = 100_000;
 const MAX_ADDED_BYTES: usize = 8 << 20;
@@ -84,6 +88,17 @@ pub(super) fn read(json: &[u8]) -> Result<Pipeline> {
              and 1; here that way is used."
                 .into()
         });
+    }
+    let byte_level = [&file.normalizer, &file.pre_tokenizer]
+        .into_iter()
+        .flatten()
+        .map(Steps::count_byte_level)
+        .sum::<usize>();
+    if byte_level > MAX_BYTE_LEVEL_STEPS {
+        return Err(Error::Unsupported(format!(
+            "tokenizer.json has {byte_level} steps of type 'ByteLevel' in its normalizer and pre-tokenizer; at most \
+             {MAX_BYTE_LEVEL_STEPS} are supported."
+        )));
     }
     let normalizer = file.normalizer.map(Steps::into_normalizer).transpose()?;
     let pre_tokenizer = file
@@ -306,6 +321,13 @@ impl<L> StepFile<L> {
 }
 
 impl Steps {
+    fn count_byte_level(&self) -> usize {
+        let inner = [&self.normalizers, &self.pretokenizers];
+        let inner = inner.into_iter().flatten().flat_map(|steps| &steps.0);
+        usize::from(self.kind == "ByteLevel")
+            + inner.filter(|step| step.kind == "ByteLevel").count()
+    }
+
     fn into_normalizer(self) -> Result<NormalizerWrapper> {
         if self.kind != "Sequence" {
             return self.to_normalizer();

@@ -3,8 +3,10 @@
 /// A map from pairs of numbers to numbers that is quick to ask: open addressing, at most half full.
 #[derive(Default)]
 pub(super) struct PairMap {
-    /// Key and value; the key [`FREE`] is no entry.
+    /// Key and value; the key [`FREE`] is no entry. Their number is a power of two.
     entries: Vec<(u64, u32)>,
+    /// 64 less the number of bits of a place.
+    shift: u32,
     count: usize,
 }
 
@@ -13,10 +15,9 @@ const FREE: u64 = u64::MAX;
 
 impl PairMap {
     fn place(&self, key: u64) -> usize {
-        let mixed = (key ^ (key >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mask = self.entries.len() - 1;
-        let mut place = (mixed >> 32) as usize & mask;
+        // The upper bits depend on all of the key's.
+        let mut place = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
         while self.entries[place].0 != key && self.entries[place].0 != FREE {
             place = (place + 1) & mask;
         }
@@ -36,6 +37,7 @@ impl PairMap {
     pub(super) fn insert(&mut self, left: u32, right: u32, value: u32) {
         if self.entries.len() < 2 * (self.count + 1) {
             let size = (2 * self.entries.len()).max(16);
+            self.shift = 64 - size.trailing_zeros();
             let old = std::mem::replace(&mut self.entries, vec![(FREE, 0); size]);
             for entry in old.into_iter().filter(|entry| entry.0 != FREE) {
                 let place = self.place(entry.0);
@@ -49,8 +51,13 @@ impl PairMap {
     }
 }
 
+/// Labels under this, in which most texts' words begin, are looked up at once at the root.
+const BEGINNINGS: usize = 0x700;
+
 /// See the module's head. A sequence's value is any number but `u32::MAX`.
 pub(super) struct Trie {
+    /// By label, where that is small: the root's children, 0 where there is none.
+    beginnings: Vec<u32>,
     edges: PairMap,
     /// By node; `u32::MAX` where no sequence ends.
     values: Vec<u32>,
@@ -62,6 +69,7 @@ impl Trie {
 
     pub(super) fn new() -> Trie {
         Trie {
+            beginnings: vec![0; BEGINNINGS],
             edges: PairMap::default(),
             values: vec![u32::MAX],
         }
@@ -70,12 +78,15 @@ impl Trie {
     pub(super) fn insert(&mut self, sequence: impl Iterator<Item = u32>, value: u32) {
         let mut node = Self::ROOT;
         for label in sequence {
-            node = match self.edges.get(node, label) {
+            node = match self.next(node, label) {
                 Some(next) => next,
                 None => {
                     let next = self.values.len() as u32;
                     self.values.push(u32::MAX);
-                    self.edges.insert(node, label, next);
+                    match self.beginnings.get_mut(label as usize) {
+                        Some(child) if node == Self::ROOT => *child = next,
+                        _ => self.edges.insert(node, label, next),
+                    }
                     next
                 }
             };
@@ -86,7 +97,10 @@ impl Trie {
     /// The node one label further.
     #[inline]
     pub(super) fn next(&self, node: u32, label: u32) -> Option<u32> {
-        self.edges.get(node, label)
+        match self.beginnings.get(label as usize) {
+            Some(&child) if node == Self::ROOT => (child != 0).then_some(child),
+            _ => self.edges.get(node, label),
+        }
     }
 
     /// The value of the sequence that ends at a node.

@@ -96,6 +96,17 @@ impl Vocabulary {
     }
 }
 
+impl Vocabulary {
+    /// Words of more characters are unknown; `None` where there are no such.
+    pub(super) fn most_characters(&self) -> Option<usize> {
+        match self {
+            Vocabulary::WordLevel { longest, .. } => Some(*longest),
+            Vocabulary::WordPiece(pieces) => Some(pieces.max_characters),
+            Vocabulary::Bpe(_) => None,
+        }
+    }
+}
+
 /// What became of words that came lately: a text says most of its words again, and merging is slow beside.
 #[derive(Default)]
 struct Recent {
@@ -105,7 +116,7 @@ struct Recent {
 }
 
 /// A word and its ids.
-type Known = (Box<[char]>, Box<[u32]>);
+type Known = (Box<[u32]>, Box<[u32]>);
 
 impl Recent {
     const ENTRIES: usize = if cfg!(test) { 8 } else { 4096 };
@@ -114,7 +125,7 @@ impl Recent {
     /// How many words come before any is kept.
     const AFTER: usize = if cfg!(test) { 2 } else { 128 };
 
-    fn place(word: &[char]) -> usize {
+    fn place(word: &[u32]) -> usize {
         let hash = word.iter().fold(0u64, |hash, &c| {
             (hash ^ u64::from(c))
                 .wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -123,12 +134,12 @@ impl Recent {
         (hash >> 32) as usize % Self::ENTRIES
     }
 
-    fn get(&self, word: &[char]) -> Option<&[u32]> {
+    fn get(&self, word: &[u32]) -> Option<&[u32]> {
         let (kept, ids) = self.entries.get(Self::place(word))?.as_ref()?;
         (**kept == *word).then_some(ids)
     }
 
-    fn keep(&mut self, word: &[char], ids: &[u32]) {
+    fn keep(&mut self, word: &[u32], ids: &[u32]) {
         self.words += 1;
         if self.words < Self::AFTER || word.len() > Self::LONGEST {
             return;
@@ -145,7 +156,7 @@ pub(super) struct Words<'a> {
     model: &'a ModelWrapper,
     vocabulary: &'a Vocabulary,
     /// The word's characters so far, at most one more than the model needs to see of it.
-    word: Vec<char>,
+    word: Vec<u32>,
     text: String,
     recent: Recent,
     /// A BPE word that is too long for that.
@@ -170,35 +181,37 @@ impl<'a> Words<'a> {
         while !rest.is_empty() {
             let end = rest.iter().position(|&symbol| symbol >= END);
             let (characters, behind) = rest.split_at(end.unwrap_or(rest.len()));
-            self.characters(characters, ids)?;
             rest = behind;
-            if let Some((&mark, behind)) = rest.split_first() {
+            let Some((&mark, behind)) = rest.split_first() else {
+                self.characters(characters, ids)?;
+                break;
+            };
+            if self.word.is_empty() && self.long.is_none() && characters.len() < LONG {
+                // Most words stand in one block.
+                self.whole(characters, ids)?;
+            } else {
+                self.characters(characters, ids)?;
                 self.end(ids)?;
-                if mark >= ADDED {
-                    ids.push(mark - ADDED);
-                }
-                rest = behind;
             }
+            if mark >= ADDED {
+                ids.push(mark - ADDED);
+            }
+            rest = behind;
         }
         Ok(())
     }
 
     fn characters(&mut self, characters: &[u32], ids: &mut Vec<u32>) -> Result<()> {
-        let most = match self.vocabulary {
-            Vocabulary::WordLevel { longest, .. } => *longest,
-            Vocabulary::WordPiece(pieces) => pieces.max_characters,
-            Vocabulary::Bpe(pairs) => {
-                if let ModelWrapper::BPE(bpe) = self.model
-                    && (self.long.is_some() || self.word.len() + characters.len() > pairs.long)
-                {
-                    return self.long_characters(bpe, pairs, characters, ids);
-                }
-                usize::MAX
-            }
-        };
+        if let Vocabulary::Bpe(pairs) = self.vocabulary
+            && let ModelWrapper::BPE(bpe) = self.model
+            && (self.long.is_some() || self.word.len() + characters.len() > pairs.long)
+        {
+            return self.long_characters(bpe, pairs, characters, ids);
+        }
+        let most = self.vocabulary.most_characters().unwrap_or(usize::MAX);
         let room = most.saturating_add(1).saturating_sub(self.word.len());
         self.word
-            .extend(characters.iter().take(room).filter_map(|&s| character(s)));
+            .extend_from_slice(&characters[..room.min(characters.len())]);
         Ok(())
     }
 
@@ -217,8 +230,7 @@ impl<'a> Words<'a> {
                      text."
                 )));
             }
-            self.word
-                .extend(characters.iter().filter_map(|&s| character(s)));
+            self.word.extend_from_slice(characters);
             return Ok(());
         };
         let long = self.long.get_or_insert_with(|| Long {
@@ -231,10 +243,8 @@ impl<'a> Words<'a> {
             unknown: None,
             text: String::new(),
         });
-        for c in self.word.drain(..) {
-            long.character(c, ids);
-        }
-        for c in characters.iter().filter_map(|&symbol| character(symbol)) {
+        let word = self.word.drain(..).chain(characters.iter().copied());
+        for c in word.filter_map(character) {
             long.character(c, ids);
         }
         Ok(())
@@ -245,15 +255,24 @@ impl<'a> Words<'a> {
             long.end(ids);
             return Ok(());
         }
-        if self.word.is_empty() {
+        let mut word = std::mem::take(&mut self.word);
+        self.whole(&word, ids)?;
+        word.clear();
+        self.word = word;
+        Ok(())
+    }
+
+    /// Appends the ids of a word; of one that is too long for the model only its beginning need be there.
+    fn whole(&mut self, word: &[u32], ids: &mut Vec<u32>) -> Result<()> {
+        if word.is_empty() {
             return Ok(());
         }
-        let word = std::mem::take(&mut self.word);
         self.text.clear();
+        let characters = word.iter().filter_map(|&symbol| character(symbol));
         match self.vocabulary {
             Vocabulary::WordLevel { unk, longest } => {
                 let known = (word.len() <= *longest).then(|| {
-                    self.text.extend(&word);
+                    self.text.extend(characters);
                     self.model.token_to_id(&self.text)
                 });
                 ids.push(match known.flatten() {
@@ -261,25 +280,23 @@ impl<'a> Words<'a> {
                     None => unknown(*unk)?,
                 });
             }
-            Vocabulary::WordPiece(pieces) => pieces.tokens(self.model, &word, ids)?,
-            Vocabulary::Bpe(_) => match self.recent.get(&word) {
+            Vocabulary::WordPiece(pieces) => pieces.tokens(self.model, word, ids)?,
+            Vocabulary::Bpe(_) => match self.recent.get(word) {
                 Some(known) => ids.extend_from_slice(known),
                 None => {
-                    self.text.extend(&word);
+                    self.text.extend(characters);
                     let before = ids.len();
                     by_the_crate(self.model, &self.text, ids)?;
-                    self.recent.keep(&word, &ids[before..]);
+                    self.recent.keep(word, &ids[before..]);
                 }
             },
         }
-        self.word = word;
-        self.word.clear();
         Ok(())
     }
 }
 
 impl WordPieces {
-    fn tokens(&self, model: &ModelWrapper, word: &[char], ids: &mut Vec<u32>) -> Result<()> {
+    fn tokens(&self, model: &ModelWrapper, word: &[u32], ids: &mut Vec<u32>) -> Result<()> {
         if word.len() > self.max_characters {
             ids.push(unknown(self.unk)?);
             return Ok(());
@@ -289,7 +306,7 @@ impl WordPieces {
             _ => None,
         });
         let Some((starting, continuing)) = tries else {
-            let text: String = word.iter().collect();
+            let text: String = word.iter().filter_map(|&c| character(c)).collect();
             return by_the_crate(model, &text, ids);
         };
         let before = ids.len();
@@ -299,7 +316,7 @@ impl WordPieces {
             let mut node = Trie::ROOT;
             let mut longest = None;
             for (place, &c) in word.iter().enumerate().skip(start) {
-                let Some(next) = trie.next(node, c as u32) else {
+                let Some(next) = trie.next(node, c) else {
                     break;
                 };
                 node = next;

@@ -38,6 +38,7 @@ pub const TARGET: Target = Target {
         b"\"StripAccents\"",
         b"\"Strip\"",
         b"\"ByteLevel\"",
+        b"{\"type\":\"ByteLevel\"},",
         b"\"Sequence\"",
         b"\"normalizers\"",
         b"\"pretokenizers\"",
