@@ -203,7 +203,7 @@ impl Classifier {
             ));
         }
         let model = Model::new(self.model.config.clone(), self.model.device.clone())?;
-        let mut parameters = Parameters::Host(self.model.merged_values(&self.parameters())?);
+        let mut parameters = Parameters::Host(self.model.merged_values(&self.parameters())?.into());
         if !model.device.is_cpu() {
             let tensors = parameters.tensors(&model.table, &model.device)?;
             parameters = Parameters::Device(tensors.into_owned());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::config::BertConfig;
-use super::parameters::{
+use super::parameters::{refuse_int8, 
     AdapterIndex, LayerIndex, LinearIndex, ParameterTable, Parameters, Values, initial_values,
 };
 use super::plain::Pass;
@@ -272,6 +272,7 @@ impl Parameters {
                 }
                 Ok(Parameters::Device(all))
             }
+            Parameters::Int8(_) => Err(refuse_int8("an adapter")),
         }
     }
 }

@@ -1,39 +1,165 @@
-//! softmax(Q Kᵀ / √d) V for one head of one sequence, for inference: a few query rows at a time, whose scores stay in the
+//! softmax(Q Kᵀ / √d) V for each sequence and head, for inference: a few query rows at a time, whose scores stay in the
 //! cache, so that memory grows with the length and not with its square.
 
+use super::aligned::Aligned;
 use super::gemm::tile::{self, Kernel, Left, Place, Start};
 use super::isa;
 use super::linear::with_kernel;
 use super::math::{exp, highest, sum};
+use super::team::Team;
+use crate::error::Result;
+
+/// The attention of a group of sequences.
+#[derive(Clone, Copy)]
+pub struct Attention<'a> {
+    /// Where each sequence begins, and the end of the last; the group's first token stands in the first row.
+    pub offsets: &'a [usize],
+    /// Heads.
+    pub heads: usize,
+    /// Width of one head; a row of each part is `heads` times as wide.
+    pub head_size: usize,
+    /// The query rows: every token's, or each sequence's first.
+    pub query: Part<'a>,
+    /// Whether they are the sequences' first alone.
+    pub first_only: bool,
+    /// Every token's keys.
+    pub key: Part<'a>,
+    /// Every token's values.
+    pub value: Part<'a>,
+}
+
+/// Rows that stand in a larger matrix.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    /// From the first row's first number.
+    pub states: &'a [f32],
+    /// Numbers from one row to the next.
+    pub stride: usize,
+}
+
+impl Part<'_> {
+    fn assert_rows(&self, rows: usize, width: usize) {
+        assert!(rows == 0 || self.states.len() >= (rows - 1) * self.stride + width);
+    }
+}
+
+/// Memory that pieces of work write to, each its own part.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: it is an address; whoever writes through it says why no one else touches the same elements.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn at(&self, place: usize) -> *mut f32 {
+        self.0.wrapping_add(place)
+    }
+}
+
+/// Writes the heads' outputs side by side: `context`[query rows, heads · head_size].
+///
+/// # Errors
+/// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory) where `scratch` can't grow as needed.
+pub fn attention(
+    team: &Team<'_>,
+    attention: Attention<'_>,
+    scratch: &mut Aligned,
+    context: &mut [f32],
+) -> Result<()> {
+    let Attention {
+        offsets,
+        heads,
+        head_size,
+        query,
+        first_only,
+        key,
+        value,
+    } = attention;
+    let (sequences, width) = (offsets.len() - 1, heads * head_size);
+    assert!(offsets.is_sorted());
+    let range = |number: usize| offsets[number] - offsets[0]..offsets[number + 1] - offsets[0];
+    let tokens = offsets[sequences] - offsets[0];
+    let rows = if first_only { sequences } else { tokens };
+    query.assert_rows(rows, width);
+    key.assert_rows(tokens, width);
+    value.assert_rows(tokens, width);
+    assert_eq!(context.len(), rows * width);
+    let longest = (0..sequences).map(|number| range(number).len()).max();
+    let pieces = sequences * heads;
+    // One after another they use the same memory, which stays in the cache.
+    let slot = scratch_len(longest.unwrap_or(0), head_size);
+    let slots = if team.members() == 1 { 1 } else { pieces };
+    let scratch = Shared(scratch.room::<f32>(slots * slot)?.as_mut_ptr());
+    let context = Shared(context.as_mut_ptr());
+    team.run(pieces, |piece| {
+        let (number, head) = (piece / heads, piece % heads);
+        let range = range(number);
+        if range.is_empty() {
+            return;
+        }
+        let (first, queries) = if first_only {
+            (number, 1)
+        } else {
+            (range.start, range.len())
+        };
+        let column = head * head_size;
+        let head = Head {
+            query: &query.states[first * query.stride + column..],
+            query_stride: query.stride,
+            queries,
+            key: &key.states[range.start * key.stride + column..],
+            key_stride: key.stride,
+            value: &value.states[range.start * value.stride + column..],
+            value_stride: value.stride,
+            tokens: range.len(),
+            size: head_size,
+        };
+        let context = Context {
+            start: context.at(first * width + column),
+            stride: width,
+        };
+        // SAFETY: the context has these rows and columns (just checked), which are this piece's alone, as is its slot of
+        // the working memory: with one slot there is one thread.
+        unsafe {
+            let scratch = std::slice::from_raw_parts_mut(scratch.at(piece % slots * slot), slot);
+            attend(head, context, scratch);
+        }
+    });
+    Ok(())
+}
 
 /// One head of one sequence.
 #[derive(Clone, Copy)]
-pub struct Head<'a> {
+struct Head<'a> {
     /// From the head's first number of the first query row.
-    pub query: &'a [f32],
+    query: &'a [f32],
     /// Numbers from one query row to the next.
-    pub query_stride: usize,
+    query_stride: usize,
     /// Query rows.
-    pub queries: usize,
+    queries: usize,
     /// From the head's first number of the sequence's first key row.
-    pub key: &'a [f32],
+    key: &'a [f32],
     /// From the head's first number of the sequence's first value row.
-    pub value: &'a [f32],
-    /// Numbers from one row of keys, and of values, to the next.
-    pub stride: usize,
+    value: &'a [f32],
+    /// Numbers from one row of keys to the next.
+    key_stride: usize,
+    /// Numbers from one row of values to the next.
+    value_stride: usize,
     /// Rows of keys and values.
-    pub tokens: usize,
+    tokens: usize,
     /// Numbers of the head in each row.
-    pub size: usize,
+    size: usize,
 }
 
 /// Where the head's part of the context goes.
 #[derive(Clone, Copy)]
-pub struct Context {
+struct Context {
     /// Its first number in the first row.
-    pub start: *mut f32,
+    start: *mut f32,
     /// Numbers from one row to the next.
-    pub stride: usize,
+    stride: usize,
 }
 
 /// The widest panel and the highest tile of all kernels.
@@ -41,7 +167,7 @@ const COLUMNS: usize = 32;
 const ROWS: usize = 12;
 
 /// Numbers of working memory for heads of this size over so many tokens.
-pub fn scratch_len(tokens: usize, size: usize) -> usize {
+fn scratch_len(tokens: usize, size: usize) -> usize {
     let keys = tokens.next_multiple_of(COLUMNS);
     keys * size + size.next_multiple_of(COLUMNS) * tokens + ROWS * keys
 }
@@ -50,7 +176,7 @@ pub fn scratch_len(tokens: usize, size: usize) -> usize {
 ///
 /// # Safety
 /// `context` begins `queries` rows of `size` numbers that no one else touches. `scratch` has [`scratch_len`] numbers.
-pub unsafe fn attend(head: Head<'_>, context: Context, scratch: &mut [f32]) {
+unsafe fn attend(head: Head<'_>, context: Context, scratch: &mut [f32]) {
     // SAFETY: by this function's contract.
     unsafe { with_kernel!(attend_with::<K>(head, context, scratch)) }
 }
@@ -66,8 +192,9 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
         query_stride,
         queries,
         key,
+        key_stride,
         value,
-        stride,
+        value_stride,
         tokens,
         size,
     } = head;
@@ -76,15 +203,15 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
     let (values, rest) = rest.split_at_mut(size.next_multiple_of(K::COLUMNS) * tokens);
     let scores = &mut rest[..K::ROWS * width];
     assert!(
-        key.len() >= (tokens - 1) * stride + size
-            && value.len() >= (tokens - 1) * stride + size
+        key.len() >= (tokens - 1) * key_stride + size
+            && value.len() >= (tokens - 1) * value_stride + size
             && query.len() >= (queries - 1) * query_stride + size
     );
     isa::arch().dispatch(
         #[inline(always)]
         || {
-            pack_keys::<K>(key, stride, tokens, size, keys);
-            pack_values::<K>(value, stride, tokens, size, values);
+            pack_keys::<K>(key, key_stride, tokens, size, keys);
+            pack_values::<K>(value, value_stride, tokens, size, values);
         },
     );
     let scale = 1.0 / (size as f32).sqrt();
@@ -204,7 +331,8 @@ mod tests {
                         queries,
                         key: from(1),
                         value: from(2),
-                        stride: 3 * width,
+                        key_stride: 3 * width,
+                        value_stride: 3 * width,
                         tokens,
                         size,
                     };

@@ -240,7 +240,7 @@ mod tests {
             let mut updated = fill(f32::NAN);
             updated[table.embeddings.word].clear();
             optimizer.update(&values, &mut updated, &fill(gradient as f32), 0.01, 0.5);
-            let next = Parameters::Host(values)
+            let next = Parameters::Host(values.into())
                 .with_updated(updated, &table)
                 .unwrap();
             values = next.host().unwrap().into_owned();

@@ -634,7 +634,7 @@ impl Trainer {
         let before = self.classifier.publish(Arc::new(updated));
         drop(parameters);
         if let Ok(Parameters::Host(values)) = Arc::try_unwrap(before) {
-            state.spare = unshared(values, &state.gradients);
+            state.spare = unshared(values.into_values(), &state.gradients);
         }
         state.position.step += 1;
         let report = StepReport {

@@ -42,6 +42,10 @@ impl Float32Weights {
         with_kernel!(pack::<K>(weights, inputs))
     }
 
+    pub(super) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
     pub(super) fn layout(&self) -> Layout {
         self.layout
     }

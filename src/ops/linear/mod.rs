@@ -15,6 +15,7 @@ pub use int8::{Int8Rows, Int8Weights, quantize};
 
 use super::activation::{gelu, gelu_tanh, relu};
 use super::isa;
+use super::math::tanh;
 use super::team::Team;
 use crate::model::HiddenAct;
 
@@ -50,12 +51,21 @@ impl Layout {
     }
 }
 
+/// What is made of a layer's sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// A feed-forward block's.
+    Hidden(HiddenAct),
+    /// The pooler's.
+    Tanh,
+}
+
 /// What is computed of a layer: for which rows, and where it goes.
 struct Target<'a> {
     /// Sections whose columns are computed; they stand side by side in a row of the result.
     sections: Range<usize>,
     /// After the bias.
-    act: Option<HiddenAct>,
+    act: Option<Act>,
     /// [rows, columns of the sections].
     out: &'a mut [f32],
 }
@@ -116,7 +126,7 @@ fn tiles(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> 
 /// # Safety
 /// `out` begins `rows` rows of `columns` numbers, `stride` apart, that no one else touches.
 unsafe fn activate(
-    act: Option<HiddenAct>,
+    act: Option<Act>,
     out: *mut f32,
     rows: usize,
     stride: usize,
@@ -129,9 +139,10 @@ unsafe fn activate(
         // SAFETY: by this function's contract.
         let row = unsafe { std::slice::from_raw_parts_mut(out.add(row * stride), columns) };
         match act {
-            HiddenAct::Gelu => isa::arch().dispatch(|| apply(row, gelu)),
-            HiddenAct::GeluTanh => isa::arch().dispatch(|| apply(row, gelu_tanh)),
-            HiddenAct::Relu => isa::arch().dispatch(|| apply(row, relu)),
+            Act::Hidden(HiddenAct::Gelu) => isa::arch().dispatch(|| apply(row, gelu)),
+            Act::Hidden(HiddenAct::GeluTanh) => isa::arch().dispatch(|| apply(row, gelu_tanh)),
+            Act::Hidden(HiddenAct::Relu) => isa::arch().dispatch(|| apply(row, relu)),
+            Act::Tanh => isa::arch().dispatch(|| apply(row, tanh)),
         }
     }
 }
@@ -171,6 +182,14 @@ pub enum States<'a> {
 }
 
 impl Linear {
+    /// Numbers of a row that it reads.
+    pub fn inputs(&self) -> usize {
+        match &self.weights {
+            Weights::Float32(weights) => weights.inputs(),
+            Weights::Int8(weights) => weights.inputs(),
+        }
+    }
+
     /// Outputs of one section.
     pub fn outputs(&self) -> usize {
         self.layout().width
@@ -209,7 +228,7 @@ impl Linear {
         team: &Team<'_>,
         states: States<'_>,
         sections: Range<usize>,
-        act: Option<HiddenAct>,
+        act: Option<Act>,
         out: &mut [f32],
     ) {
         let target = Target { sections, act, out };
@@ -245,21 +264,23 @@ mod tests {
         (3, 1536, 384),
     ];
 
-    fn act(number: usize) -> Option<HiddenAct> {
+    fn act(number: usize) -> Option<Act> {
         [
             None,
-            Some(HiddenAct::Gelu),
-            Some(HiddenAct::GeluTanh),
-            Some(HiddenAct::Relu),
-        ][number % 4]
+            Some(Act::Hidden(HiddenAct::Gelu)),
+            Some(Act::Hidden(HiddenAct::GeluTanh)),
+            Some(Act::Hidden(HiddenAct::Relu)),
+            Some(Act::Tanh),
+        ][number % 5]
     }
 
-    fn apply_act(act: Option<HiddenAct>, x: f32) -> f32 {
+    fn apply_act(act: Option<Act>, x: f32) -> f32 {
         match act {
             None => x,
-            Some(HiddenAct::Gelu) => gelu(x),
-            Some(HiddenAct::GeluTanh) => gelu_tanh(x),
-            Some(HiddenAct::Relu) => relu(x),
+            Some(Act::Hidden(HiddenAct::Gelu)) => gelu(x),
+            Some(Act::Hidden(HiddenAct::GeluTanh)) => gelu_tanh(x),
+            Some(Act::Hidden(HiddenAct::Relu)) => relu(x),
+            Some(Act::Tanh) => tanh(x),
         }
     }
 
@@ -326,7 +347,7 @@ mod tests {
         weights: &[(&[i8], &[f32])],
         bias: &[f32],
         inputs: usize,
-        act: Option<HiddenAct>,
+        act: Option<Act>,
     ) -> Vec<f32> {
         let weights = int8::pack::<K>(weights, inputs).unwrap();
         let mut rows = Int8Rows::default();
@@ -347,7 +368,7 @@ mod tests {
         weights: &[(&[i8], &[f32])],
         bias: &[f32],
         inputs: usize,
-        act: Option<HiddenAct>,
+        act: Option<Act>,
     ) -> Vec<(&'static str, Vec<f32>)> {
         let mut paths = vec![(
             "baseline",
