@@ -14,6 +14,7 @@ use crate::ops::attention::{self, ProbabilityDropout, Shape};
 use crate::ops::layer_norm::{self, Before, Norm};
 use crate::ops::{
     Accumulate, Buffers, Precision, activation, add_bias_gradient, apply_dropout_rows,
+    copy_dropout_rows,
 };
 use crate::random::{Dropout, DropoutMask};
 
@@ -58,7 +59,7 @@ struct LayerTape {
 /// What is kept of a block.
 enum LayerRecord {
     /// All that its backward pass needs.
-    Whole(LayerTape),
+    Whole(Box<LayerTape>),
     /// Its input, from which that is computed again.
     Input(Vec<f32>),
 }
@@ -315,7 +316,7 @@ impl Packed<'_> {
                     tape.give(buffers);
                     layers.push(LayerRecord::Input(input));
                 }
-                None if number >= first_kept => layers.push(LayerRecord::Whole(tape)),
+                None if number >= first_kept => layers.push(LayerRecord::Whole(Box::new(tape))),
                 None => tape.give(buffers),
             }
         }
@@ -491,10 +492,8 @@ impl Packed<'_> {
         let hidden = self.hidden();
         let (first, pooled) = self.pool(buffers, states, self.config.pooling)?;
         let mut dropped = buffers.take(pooled.len())?;
-        dropped.copy_from_slice(&pooled);
-        if let Some(mask) = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout()) {
-            apply_dropout_rows(&mut dropped, hidden, &mask);
-        }
+        let mask = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout());
+        copy_dropout_rows(&mut dropped, &pooled, hidden, mask.as_ref());
         let logits = self.linear(
             buffers,
             Precision::Float32,
@@ -594,7 +593,7 @@ impl Packed<'_> {
         let embeddings_are_trained = !gradients[self.table.embeddings.word].is_empty();
         for ((number, layer), record) in kept.zip(layers).rev() {
             let tape = match record {
-                LayerRecord::Whole(tape) => tape,
+                LayerRecord::Whole(tape) => *tape,
                 LayerRecord::Input(input) => {
                     let (output, tape) = self.layer(buffers, number, layer, input)?;
                     buffers.give(output);
@@ -882,10 +881,7 @@ impl Packed<'_> {
     /// A copy of `dy` behind the dropout of that number.
     fn through_dropout(&self, buffers: &mut Buffers, dy: &[f32], site: u32) -> Result<Vec<f32>> {
         let mut dx = buffers.take(dy.len())?;
-        dx.copy_from_slice(dy);
-        if let Some(mask) = self.hidden_mask(site) {
-            apply_dropout_rows(&mut dx, self.hidden(), &mask);
-        }
+        copy_dropout_rows(&mut dx, dy, self.hidden(), self.hidden_mask(site).as_ref());
         Ok(dx)
     }
 

@@ -5,7 +5,7 @@ use super::lora::{LoraConfig, Projection, dropout_site};
 use super::packed::Packed;
 use super::parameters::AdapterIndex;
 use crate::error::Result;
-use crate::ops::{Accumulate, Buffers, Precision, apply_dropout_rows};
+use crate::ops::{Accumulate, Buffers, Precision, apply_dropout_rows, copy_dropout_rows};
 use crate::random::DropoutMask;
 
 /// One projection's adapter in one pass.
@@ -157,8 +157,7 @@ impl Adapter<'_> {
             return Ok(None);
         };
         let mut dropped = buffers.take(x.len())?;
-        dropped.copy_from_slice(x);
-        apply_dropout_rows(&mut dropped, self.inputs, mask);
+        copy_dropout_rows(&mut dropped, x, self.inputs, Some(mask));
         Ok(Some(dropped))
     }
 }

@@ -61,6 +61,26 @@ pub fn apply_dropout_rows(x: &mut [f32], width: usize, mask: &DropoutMask) {
         });
 }
 
+/// `out` gets the rows of `x`, multiplied with the factors of `mask` where there is one.
+pub fn copy_dropout_rows(out: &mut [f32], x: &[f32], width: usize, mask: Option<&DropoutMask>) {
+    let step = rows_per_task(width);
+    out.par_chunks_mut(step * width)
+        .zip(x.par_chunks(step * width))
+        .enumerate()
+        .for_each(|(task, (out, x))| {
+            let Some(mask) = mask else {
+                out.copy_from_slice(x);
+                return;
+            };
+            for (index, (out, x)) in out.chunks_mut(width).zip(x.chunks(width)).enumerate() {
+                mask.fill_row(task * step + index, out);
+                for (out, value) in out.iter_mut().zip(x) {
+                    *out *= value;
+                }
+            }
+        });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +122,12 @@ mod tests {
             mask.fill_row(row, &mut factors);
             assert_eq!(values, factors);
         }
+        let x: Vec<f32> = (0..rows * width).map(|i| i as f32).collect();
+        let (mut in_place, mut copied) = (x.clone(), vec![f32::NAN; x.len()]);
+        apply_dropout_rows(&mut in_place, width, &mask);
+        copy_dropout_rows(&mut copied, &x, width, Some(&mask));
+        assert_eq!(copied, in_place);
+        copy_dropout_rows(&mut copied, &x, width, None);
+        assert_eq!(copied, x);
     }
 }

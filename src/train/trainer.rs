@@ -17,6 +17,7 @@ use super::options::TrainOptions;
 use super::plan::epoch_batches;
 use super::resume::Saver;
 use super::schedule::Schedule;
+use super::touched::TouchedRows;
 use crate::classifier::Classifier;
 use crate::data::{Dataset, Targets};
 use crate::error::{Error, Result};
@@ -175,6 +176,8 @@ pub struct Trainer {
 pub(super) struct State {
     pub(super) optimizer: AdamW,
     pub(super) gradients: Gradients,
+    /// The rows of the word embeddings in which `gradients` may be other than zero.
+    pub(super) touched: TouchedRows,
     /// Memory of the passes.
     pub(super) buffers: Buffers,
     /// Memory for the next values of what isn't frozen; empty where there is none.
@@ -288,6 +291,7 @@ impl Trainer {
             state: Mutex::new(State {
                 optimizer: AdamW::new(options.adamw, &model.table, groups)?,
                 gradients: model.zero_gradients(options.frozen)?,
+                touched: TouchedRows::new(&model.table)?,
                 buffers: Buffers::default(),
                 spare: Vec::new(),
                 position: Position::default(),
@@ -573,13 +577,18 @@ impl Trainer {
         let State {
             optimizer,
             gradients,
+            touched,
             buffers,
             ..
         } = state;
         let (sums, grad_norm, updated) = threads::run(|| -> Result<_> {
-            for gradient in gradients.iter_mut() {
-                gradient.fill(0.0);
-            }
+            touched.clear(gradients);
+            let sequences = &self.data.sequences;
+            let ranges = window
+                .iter()
+                .flatten()
+                .map(|&example| sequences.range(example));
+            touched.set(ranges.flat_map(|range| sequences.input_ids[range].iter().copied()));
             let mut sums = Totals::default();
             for (number, examples) in window.iter().enumerate() {
                 let batch = self.data.sequences.select(examples);
@@ -606,7 +615,7 @@ impl Trainer {
                 sums.examples += batch.len();
                 sums.tokens += batch.tokens();
             }
-            let norm = global_norm(gradients);
+            let norm = global_norm(gradients, Some(touched));
             if !sums.loss.is_finite() || !norm.is_finite() {
                 return Ok((sums, norm, None));
             }
@@ -614,7 +623,7 @@ impl Trainer {
             optimizer.update(
                 &parameters.host()?,
                 &mut updated,
-                gradients,
+                (gradients, Some(touched)),
                 learning_rate,
                 scale,
             );

@@ -42,7 +42,7 @@ pub enum Accumulate<'a> {
 pub(super) const INNER: usize = 384;
 
 /// Columns of the right side whose panels are packed at once: they fit the second-level cache.
-const COLUMNS: usize = 256;
+const COLUMNS: usize = pack::WIDEST;
 
 /// Multiplications below which a product stays on its thread: about as many as handing it out costs.
 const ALONE: usize = 1 << 19;
@@ -145,6 +145,8 @@ impl Shared {
 enum LeftSide<'a, U> {
     /// Rows, so many units apart.
     Rows(&'a [U], usize),
+    /// Columns, so many units from one place of the inner dimension to the next.
+    Columns(&'a [U], usize),
     /// Panels of a kernel's rows: block after block of the inner dimension, and in each panel after panel.
     Panels(&'a [U]),
 }
@@ -232,14 +234,14 @@ impl Product<'_> {
     ) -> LeftSide<'s, K::Unit> {
         let (m, _, k) = self.sizes;
         let deep = K::Unit::DEPTH;
+        if let (false, Some(values)) = (K::ROUNDS, K::Unit::unchanged(self.left.values)) {
+            return match self.left.lines {
+                Lines::Inner => LeftSide::Rows(values, self.left.stride),
+                Lines::Outer => LeftSide::Columns(values, self.left.stride),
+            };
+        }
         match self.left.lines {
             Lines::Inner => {
-                match K::Unit::unchanged(self.left.values) {
-                    Some(values) if !K::ROUNDS => {
-                        return LeftSide::Rows(values, self.left.stride);
-                    }
-                    _ => {}
-                }
                 let units = k.div_ceil(deep);
                 let out = scratch.take::<K::Unit>(m * units);
                 let fill = |(index, out): (usize, &mut [K::Unit])| {
@@ -332,7 +334,9 @@ impl<U: Unit> Task<'_, U> {
             for tile in 0..tiles {
                 // Panels of the left side are cut already.
                 let row = |tile: usize| match self.left {
-                    LeftSide::Rows(..) => self.rows.start + self.rows.len() * tile / tiles,
+                    LeftSide::Rows(..) | LeftSide::Columns(..) => {
+                        self.rows.start + self.rows.len() * tile / tiles
+                    }
                     LeftSide::Panels(_) => (self.rows.start + tile * K::ROWS).min(self.rows.end),
                 };
                 let (row, rows) = (row(tile), row(tile + 1) - row(tile));
@@ -365,9 +369,17 @@ impl<U: Unit> Task<'_, U> {
                             let block = m.next_multiple_of(K::ROWS) * (inner / deep);
                             let left = Left {
                                 start: values[block + row * units..].as_ptr(),
-                                stride: 0,
+                                stride: K::ROWS,
                             };
                             // SAFETY: as above; bands begin at a tile's first row.
+                            unsafe { K::tile::<true>(rows, units, left, right, place, start) }
+                        }
+                        LeftSide::Columns(values, stride) => {
+                            let left = Left {
+                                start: values[inner * stride + row..].as_ptr(),
+                                stride,
+                            };
+                            // SAFETY: as above.
                             unsafe { K::tile::<true>(rows, units, left, right, place, start) }
                         }
                     }

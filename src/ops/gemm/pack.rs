@@ -1,7 +1,5 @@
 //! Operands in the order in which tiles read them, rounded where their format is narrower.
 
-use std::ops::Range;
-
 use super::scratch::Plain;
 use super::tile::Kernel;
 
@@ -28,12 +26,15 @@ pub(super) enum Lines {
 /// Lines and units of a square that is turned at once.
 pub(super) const SQUARE: usize = 16;
 
+/// Rows or columns that are packed at once, at most.
+pub(super) const WIDEST: usize = 256;
+
 /// What is packed: these places of the outer and of the inner dimension.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
     /// The first row of the left side, or column of the right one.
     pub outer: usize,
-    /// How many.
+    /// How many: at most [`WIDEST`].
     pub width: usize,
     /// The first place of the inner dimension; a multiple of the unit's depth.
     pub inner: usize,
@@ -118,21 +119,19 @@ pub(super) fn panels<K: Kernel>(
         // Line by line through all panels: what is read lies together.
         Lines::Outer => {
             let line = |k: usize| &matrix.values[k * matrix.stride + block.outer..][..block.width];
+            let mut row = [K::Unit::default(); WIDEST];
+            let row = &mut row[..block.width];
             for unit in 0..units {
                 let k = block.inner + unit * deep;
-                let first = line(k);
                 let second = if deep == 2 && unit * deep + 1 < block.depth {
                     line(k + 1)
                 } else {
                     &[]
                 };
+                interleave::<K>(line(k), second, row);
                 let places = out.chunks_exact_mut(units * width);
-                for (index, panel) in places.enumerate() {
-                    let out = &mut panel[unit * width..][..width];
-                    let part = |line: &'_ [f32]| -> Range<usize> {
-                        (index * width).min(line.len())..((index + 1) * width).min(line.len())
-                    };
-                    interleave::<K>(&first[part(first)], &second[part(second)], out);
+                for (panel, row) in places.zip(row.chunks(width)) {
+                    panel[unit * width..][..row.len()].copy_from_slice(row);
                 }
             }
         }
@@ -155,10 +154,24 @@ fn interleave<K: Kernel>(first: &[f32], second: &[f32], out: &mut [K::Unit]) {
         for (out, &first) in out.iter_mut().zip(first) {
             *out = of(first, 0.0);
         }
-    } else {
-        for ((out, &first), &second) in out.iter_mut().zip(first).zip(second) {
-            *out = of(first, second);
+        return;
+    }
+    let count = first.len().min(second.len()).min(out.len());
+    let mut done = 0;
+    if K::NARROWS > 0 {
+        while done + K::NARROWS <= count {
+            let (first, second) = (first[done..].as_ptr(), second[done..].as_ptr());
+            // SAFETY: the kernel has this, and so many numbers and units are left in all three.
+            unsafe { K::interleave(first, second, out[done..].as_mut_ptr()) }
+            done += K::NARROWS;
         }
+    }
+    for ((out, &first), &second) in out[done..]
+        .iter_mut()
+        .zip(&first[done..])
+        .zip(&second[done..])
+    {
+        *out = of(first, second);
     }
 }
 
@@ -209,6 +222,15 @@ fn transpose<K: Kernel>(
 #[inline(always)]
 pub(super) fn row<K: Kernel>(values: &[f32], out: &mut [K::Unit]) {
     let deep = K::Unit::DEPTH;
+    let mut done = 0;
+    if K::NARROWS > 0 {
+        while 2 * (done + K::NARROWS) <= values.len() {
+            // SAFETY: the kernel has this, and so many numbers and units are left in both.
+            unsafe { K::narrow(values[2 * done..].as_ptr(), out[done..].as_mut_ptr()) }
+            done += K::NARROWS;
+        }
+    }
+    let (values, out) = (&values[deep * done..], &mut out[done..]);
     let mut chunks = values.chunks_exact(deep);
     for (numbers, out) in (&mut chunks).zip(&mut *out) {
         *out = K::Unit::of(numbers[0], numbers[deep - 1], K::ROUNDS);

@@ -22,7 +22,7 @@ pub(in crate::ops) enum Start {
 pub(in crate::ops) struct Left<U> {
     /// Its first unit.
     pub start: *const U,
-    /// Units from one row to the next, where each row is in one piece.
+    /// Units from one row to the next, or where the left side is a panel, from one place of the inner dimension to the next.
     pub stride: usize,
 }
 
@@ -58,6 +58,25 @@ pub(in crate::ops) trait Kernel: Copy + Send + Sync + 'static {
     /// The instruction set is there, the lines are readable and the rows writable.
     unsafe fn square(_values: *const f32, _stride: usize, _out: *mut Self::Unit, _width: usize) {
         unreachable!("asked for only where HAS_SQUARES says so")
+    }
+
+    /// Numbers that [`Kernel::narrow`] and [`Kernel::interleave`] make units of at once; 0 where they aren't there.
+    const NARROWS: usize = 0;
+
+    /// Writes the units of two times [`Kernel::NARROWS`] numbers that follow one another.
+    ///
+    /// # Safety
+    /// The instruction set is there, the numbers are readable and their units writable.
+    unsafe fn narrow(_values: *const f32, _out: *mut Self::Unit) {
+        unreachable!("asked for only where NARROWS says so")
+    }
+
+    /// Writes the units of [`Kernel::NARROWS`] numbers each of two lines that follow one another.
+    ///
+    /// # Safety
+    /// As for [`Kernel::narrow`].
+    unsafe fn interleave(_first: *const f32, _second: *const f32, _out: *mut Self::Unit) {
+        unreachable!("asked for only where NARROWS says so")
     }
 
     /// `place` = `start` + the product of `rows` rows of `left` and a panel of `depth` times [`Kernel::COLUMNS`] units.
@@ -124,7 +143,7 @@ unsafe fn baseline<const ROWS: usize, const PANEL: bool>(
         let b = unsafe { &*right.add(k * COLUMNS).cast::<[f32; COLUMNS]>() };
         for (row, sums) in sums.iter_mut().enumerate() {
             let at = if PANEL {
-                k * Baseline::<false>::ROWS + row
+                k * left.stride + row
             } else {
                 row * left.stride + k
             };
@@ -210,7 +229,7 @@ mod x86 {
                     sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
                 }
                 b = b.add(16);
-                a = a.add(if PANEL { Avx2::<false>::ROWS } else { 1 });
+                a = a.wrapping_add(if PANEL { left.stride } else { 1 });
             }
             for (row, sums) in sums.iter().enumerate() {
                 let out = place.start.add(row * place.stride);
@@ -314,6 +333,20 @@ mod x86 {
             // SAFETY: this function's contract.
             unsafe { square_of_pairs(values, stride, out, width) }
         }
+
+        const NARROWS: usize = 16;
+
+        #[inline]
+        unsafe fn narrow(values: *const f32, out: *mut Pair) {
+            // SAFETY: this function's contract.
+            unsafe { narrow(values, out) }
+        }
+
+        #[inline]
+        unsafe fn interleave(first: *const f32, second: *const f32, out: *mut Pair) {
+            // SAFETY: this function's contract.
+            unsafe { interleave(first, second, out) }
+        }
     }
 
     #[target_feature(enable = "avx512f")]
@@ -327,18 +360,66 @@ mod x86 {
         unsafe { turn(lines, out, width) }
     }
 
+    /// 16 numbers of each place, rounded, one after another.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn rounded(first: *const f32, second: *const f32) -> __m512i {
+        // SAFETY: its caller's: the numbers are readable; both types are the same 64 bytes.
+        unsafe {
+            std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(
+                _mm512_loadu_ps(second),
+                _mm512_loadu_ps(first),
+            ))
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn narrow(values: *const f32, out: *mut Pair) {
+        // SAFETY: by the contract of `Kernel::narrow`.
+        unsafe { _mm512_storeu_si512(out.cast(), rounded(values, values.add(16))) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn interleave(first: *const f32, second: *const f32, out: *mut Pair) {
+        // Places 0, 16, 1, 17, … of halves of 32 bits.
+        let order = _mm512_add_epi32(
+            _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+            _mm512_set_epi32(
+                31 << 16,
+                30 << 16,
+                29 << 16,
+                28 << 16,
+                27 << 16,
+                26 << 16,
+                25 << 16,
+                24 << 16,
+                23 << 16,
+                22 << 16,
+                21 << 16,
+                20 << 16,
+                19 << 16,
+                18 << 16,
+                17 << 16,
+                16 << 16,
+            ),
+        );
+        // SAFETY: by the contract of `Kernel::interleave`.
+        unsafe {
+            let halves = rounded(first, second);
+            _mm512_storeu_si512(out.cast(), _mm512_permutexvar_epi16(order, halves));
+        }
+    }
+
     #[target_feature(enable = "avx512f,avx512bf16")]
     unsafe fn square_of_pairs(values: *const f32, stride: usize, out: *mut u32, width: usize) {
         let mut lines = [_mm512_setzero_si512(); SQUARE];
         for (line, units) in lines.iter_mut().enumerate() {
-            // SAFETY: by the contract of `Kernel::square`, 32 numbers of each line are readable; both types are the same
-            // 64 bytes.
+            // SAFETY: by the contract of `Kernel::square`, 32 numbers of each line are readable.
             *units = unsafe {
                 let values = values.add(line * stride);
-                std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(
-                    _mm512_loadu_ps(values.add(16)),
-                    _mm512_loadu_ps(values),
-                ))
+                rounded(values, values.add(16))
             };
         }
         // SAFETY: as above.
@@ -477,7 +558,7 @@ mod x86 {
                         }
                         b = b.add(32);
                         for pointer in &mut pointers {
-                            *pointer = pointer.wrapping_add(if PANEL { 12 } else { 1 });
+                            *pointer = pointer.wrapping_add(if PANEL { left.stride } else { 1 });
                         }
                     }
                     finish(sums, place, start);
