@@ -22,7 +22,7 @@ use crate::classifier::Classifier;
 use crate::data::{Dataset, Targets};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model::{Gradients, Parameters, TrainingPass, Values};
+use crate::model::{Gradients, Parameters, TrainingPass, Values, refuse_int8};
 use crate::ops::Buffers;
 use crate::problem::ProblemType;
 use crate::random::Dropout;
@@ -236,6 +236,9 @@ impl Trainer {
         validation: Option<&Dataset>,
         options: TrainOptions,
     ) -> Result<Trainer> {
+        if classifier.is_int8() {
+            return Err(refuse_int8("training"));
+        }
         options.validate()?;
         options.validate_for(&classifier.model().config)?;
         let data = EncodedDataset::new(&classifier, train, options.max_length)?;
