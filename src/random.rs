@@ -173,12 +173,13 @@ impl DropoutMask {
     #[inline(always)]
     fn factors<const N: usize>(&self, first: u64) -> [[f32; 4]; N] {
         let Stream { key, step, site } = self.stream;
-        let mut counters = [[0; N], [0; N], [step.into(); N], [site.into(); N]];
-        for lane in 0..N {
-            let index = first + lane as u64;
-            counters[0][lane] = index;
-            counters[1][lane] = index >> 32;
-        }
+        let index = std::array::from_fn(|lane| first + lane as u64);
+        let counters = [
+            index,
+            index.map(|index| index >> 32),
+            [step.into(); N],
+            [site.into(); N],
+        ];
         let random = philox4x32_10(counters, key);
         let mut factors = [[0f32; 4]; N];
         for lane in 0..N {

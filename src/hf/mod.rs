@@ -14,6 +14,8 @@ mod files;
 mod json;
 mod manifest;
 mod pickle;
+#[cfg(test)]
+mod published_tests;
 mod save;
 mod staging;
 mod tensors;

@@ -16,7 +16,6 @@ pub mod isa;
 pub mod layer_norm;
 pub mod linear;
 mod math;
-mod matmul;
 pub mod norm;
 mod rows;
 pub mod team;

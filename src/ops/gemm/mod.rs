@@ -12,7 +12,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use self::pack::{Block, Lines, Matrix, Unit};
+use self::pack::{Block, Unit};
+pub(super) use self::pack::{Lines, Matrix};
 use self::scratch::Scratch;
 use self::tile::{Kernel, Left, Place, Start};
 use super::isa;
@@ -116,6 +117,65 @@ fn lines(values: &[f32], stride: usize, lines: Lines) -> Matrix<'_> {
     }
 }
 
+/// Evaluates an expression with `$kernel` as the kernel of this machine and a precision.
+macro_rules! with_kernel {
+    ($precision:expr, $kernel:ident => $body:expr) => {{
+        macro_rules! on {
+            ($of:ty) => {{
+                type $kernel = $of;
+                $body
+            }};
+        }
+        match ($precision, isa::level()) {
+            #[cfg(target_arch = "x86_64")]
+            (Precision::BFloat16, isa::Level::Avx512) if isa::has_bf16() => on!(tile::Avx512Bf16),
+            #[cfg(target_arch = "x86_64")]
+            (Precision::BFloat16, isa::Level::Avx512) => on!(tile::Avx512<true>),
+            #[cfg(target_arch = "x86_64")]
+            (Precision::BFloat16, isa::Level::Avx2) => on!(tile::Avx2<true>),
+            (Precision::BFloat16, _) => on!(tile::Baseline<true>),
+            #[cfg(target_arch = "x86_64")]
+            (Precision::Float32, isa::Level::Avx512) => on!(tile::Avx512<false>),
+            #[cfg(target_arch = "x86_64")]
+            (Precision::Float32, isa::Level::Avx2) => on!(tile::Avx2<false>),
+            (Precision::Float32, _) => on!(tile::Baseline<false>),
+        }
+    }};
+}
+
+/// A small float32 product, `result`[m, n] = left[m, k] · right[k, n], on the thread that asks. The result's rows are
+/// `stride` apart.
+///
+/// # Safety
+/// The result's elements are inside memory that is writable, by this call alone.
+pub(super) unsafe fn small_product(
+    (m, n, k): (usize, usize, usize),
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    result: *mut f32,
+    stride: usize,
+) {
+    let product = Product {
+        sizes: (m, n, k),
+        left,
+        right,
+    };
+    with_kernel!(Precision::Float32, K => {
+        let mut scratch = Scratch::default();
+        let left = product.left_side::<K>(&mut scratch, 1);
+        for start in (0..n).step_by(COLUMNS) {
+            let task = Task {
+                product,
+                left,
+                rows: 0..m,
+                columns: start..n.min(start + COLUMNS),
+            };
+            // SAFETY: by this function's contract.
+            unsafe { task.run::<K>(result, stride, Accumulate::Replace) }
+        }
+    });
+}
+
 /// result[m, n] (+)= left[m, k] · right[k, n].
 #[derive(Clone, Copy)]
 struct Product<'a> {
@@ -153,29 +213,7 @@ enum LeftSide<'a, U> {
 
 impl Product<'_> {
     fn compute(self, precision: Precision, result: &mut [f32], accumulate: Accumulate<'_>) {
-        #[cfg(target_arch = "x86_64")]
-        match (isa::level(), precision) {
-            (isa::Level::Avx512, Precision::BFloat16) if isa::has_bf16() => {
-                return self.on::<tile::Avx512Bf16>(result, accumulate);
-            }
-            (isa::Level::Avx512, Precision::Float32) => {
-                return self.on::<tile::Avx512<false>>(result, accumulate);
-            }
-            (isa::Level::Avx512, Precision::BFloat16) => {
-                return self.on::<tile::Avx512<true>>(result, accumulate);
-            }
-            (isa::Level::Avx2, Precision::Float32) => {
-                return self.on::<tile::Avx2<false>>(result, accumulate);
-            }
-            (isa::Level::Avx2, Precision::BFloat16) => {
-                return self.on::<tile::Avx2<true>>(result, accumulate);
-            }
-            (isa::Level::Baseline, _) => {}
-        }
-        match precision {
-            Precision::Float32 => self.on::<tile::Baseline<false>>(result, accumulate),
-            Precision::BFloat16 => self.on::<tile::Baseline<true>>(result, accumulate),
-        }
+        with_kernel!(precision, K => self.on::<K>(result, accumulate));
     }
 
     fn on<K: Kernel>(self, result: &mut [f32], accumulate: Accumulate<'_>) {
@@ -215,7 +253,7 @@ impl Product<'_> {
             };
             if !task.rows.is_empty() {
                 // SAFETY: the result is m × n (just checked), and each task has rows and columns of its own.
-                unsafe { task.run::<K>(shared.get(), accumulate) }
+                unsafe { task.run::<K>(shared.get(), n, accumulate) }
             }
         };
         let tasks = n.div_ceil(columns) * bands;
@@ -308,9 +346,14 @@ struct Task<'a, U> {
 
 impl<U: Unit> Task<'_, U> {
     /// # Safety
-    /// `result` is the whole product's, and no one else touches this task's elements of it.
-    unsafe fn run<K: Kernel<Unit = U>>(&self, result: *mut f32, accumulate: Accumulate<'_>) {
-        let (m, n, k) = self.product.sizes;
+    /// `result` is the whole product's, its rows `result_stride` apart, and no one else touches this task's elements of it.
+    unsafe fn run<K: Kernel<Unit = U>>(
+        &self,
+        result: *mut f32,
+        result_stride: usize,
+        accumulate: Accumulate<'_>,
+    ) {
+        let (m, _, k) = self.product.sizes;
         let deep = U::DEPTH;
         let panels = self.columns.len().div_ceil(K::COLUMNS);
         let mut scratch = Scratch::default();
@@ -349,9 +392,9 @@ impl<U: Unit> Task<'_, U> {
                         Accumulate::Bias(bias) => Start::Bias(bias[column..].as_ptr()),
                     };
                     let place = Place {
-                        // SAFETY: inside the result, which is m × n.
-                        start: unsafe { result.add(row * n + column) },
-                        stride: n,
+                        // SAFETY: inside the result.
+                        start: unsafe { result.add(row * result_stride + column) },
+                        stride: result_stride,
                         columns: K::COLUMNS.min(self.columns.end - column),
                     };
                     let right = right.as_ptr();

@@ -5,7 +5,7 @@ use super::tile::Kernel;
 
 /// A matrix as it lies in memory.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+pub(in crate::ops) struct Matrix<'a> {
     /// Its numbers.
     pub values: &'a [f32],
     /// Numbers from one of its lines to the next.
@@ -16,7 +16,7 @@ pub(super) struct Matrix<'a> {
 
 /// Along what the numbers of a line stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lines {
+pub(in crate::ops) enum Lines {
     /// The inner dimension: a line is one row of the left side, or one column of the right side.
     Inner,
     /// The outer one: a line is one place of the inner dimension.
@@ -131,7 +131,12 @@ pub(super) fn panels<K: Kernel>(
                 interleave::<K>(line(k), second, row);
                 let places = out.chunks_exact_mut(units * width);
                 for (panel, row) in places.zip(row.chunks(width)) {
-                    panel[unit * width..][..row.len()].copy_from_slice(row);
+                    let out = &mut panel[unit * width..][..width];
+                    // A copy whose length the compiler knows is no call.
+                    match row.len() == width {
+                        true => out.copy_from_slice(&row[..width]),
+                        false => out[..row.len()].copy_from_slice(row),
+                    }
                 }
             }
         }
