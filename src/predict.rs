@@ -166,8 +166,7 @@ impl Classifier {
             let block = self.run(&parameters, texts, || match options.long_text {
                 LongText::Truncate => {
                     let encodings = self.tokenizer().encode_batch(texts, max_length)?;
-                    self.model()
-                        .logits(&parameters, &Batch::of(&encodings)?)
+                    self.model().logits(&parameters, &Batch::of(&encodings)?)
                 }
                 LongText::Windows { stride, combine } => {
                     self.windowed(&parameters, texts, max_length, stride, combine)
@@ -187,7 +186,8 @@ impl Classifier {
         work: impl FnOnce() -> Result<T> + Send,
     ) -> Result<T> {
         let bytes = |text: &(&str, Option<&str>)| text.0.len() + text.1.map_or(0, str::len);
-        if texts.iter().map(bytes).sum::<usize>() > MAX_SMALL_BYTES || !self.model().device.is_cpu() {
+        if texts.iter().map(bytes).sum::<usize>() > MAX_SMALL_BYTES || !self.model().device.is_cpu()
+        {
             return threads::run(work)?;
         }
         if !parameters.is_prepared() {
@@ -218,10 +218,7 @@ impl Classifier {
         let mut logits = Vec::new();
         let mut count = 0;
         let mut compute = |waiting: &mut Vec<Encoding>| -> Result<()> {
-            logits.extend(
-                self.model()
-                    .logits(parameters, &Batch::of(waiting)?)?,
-            );
+            logits.extend(self.model().logits(parameters, &Batch::of(waiting)?)?);
             waiting.clear();
             Ok(())
         };

@@ -158,7 +158,8 @@ impl<'a> Checkpoint<'a> {
         }
         let Some(TensorFile::Safetensors(weights)) = self.files.first_mut() else {
             return Err(Error::Format(
-                "The weights of an int8 model are in model.safetensors; this directory has others.".into(),
+                "The weights of an int8 model are in model.safetensors; this directory has others."
+                    .into(),
             ));
         };
         let mut read = |(index, spec): (usize, &ParameterSpec)| {

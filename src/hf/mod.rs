@@ -137,7 +137,9 @@ fn assemble(
     let model = Model::new(config, device)?;
     let (parameters, origins) = if is_int8 {
         if !keep_classifier {
-            return Err(refuse_int8("a classifier for other labels or another problem"));
+            return Err(refuse_int8(
+                "a classifier for other labels or another problem",
+            ));
         }
         checkpoint.int8_parameters(&model)?
     } else {

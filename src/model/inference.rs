@@ -15,8 +15,8 @@ use super::prepared::{Prepared, PreparedLayer, PreparedNorm};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::ops::aligned::Aligned;
 use crate::ops::Buffers;
+use crate::ops::aligned::Aligned;
 use crate::ops::attend::{Attention, Part, attention};
 use crate::ops::linear::{Act, Int8Rows, Linear};
 use crate::ops::norm::add_and_norm;
@@ -232,10 +232,7 @@ impl Pass<'_> {
     /// The mean of each sequence's states.
     fn mean(&mut self, states: &[f32]) -> Result<Vec<f32>> {
         let hidden = self.hidden();
-        let mut means = self
-            .workspace
-            .buffers
-            .take(self.sequences.len() * hidden)?;
+        let mut means = self.workspace.buffers.take(self.sequences.len() * hidden)?;
         for (number, out) in means.chunks_exact_mut(hidden).enumerate() {
             let range = self.range(number);
             let share = 1.0 / range.len() as f32;
@@ -357,7 +354,12 @@ impl Pass<'_> {
         context: Vec<f32>,
         input: Vec<f32>,
     ) -> Result<Vec<f32>> {
-        let middle = self.block(&layer.attention_output, &context, &input, &layer.attention_norm)?;
+        let middle = self.block(
+            &layer.attention_output,
+            &context,
+            &input,
+            &layer.attention_norm,
+        )?;
         self.workspace.buffers.give(context);
         self.workspace.buffers.give(input);
         let act = Some(Act::Hidden(self.config.hidden_act));
@@ -406,5 +408,203 @@ impl Pass<'_> {
         };
         attention(self.team, what, heads, &mut context)?;
         Ok(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::lora::LoraConfig;
+    use crate::model::quantized::quantized;
+    use candle_core::Device;
+
+    const LENGTHS: [usize; 9] = [5, 1, 33, 64, 2, 12, 31, 7, 50];
+
+    fn batch(lengths: &[usize]) -> Batch {
+        let ids: Vec<Vec<u32>> = lengths
+            .iter()
+            .enumerate()
+            .map(|(row, &length)| {
+                (0..length)
+                    .map(|i| ((i * 7 + row * 13) % 60) as u32)
+                    .collect()
+            })
+            .collect();
+        let types: Vec<Vec<u32>> = lengths
+            .iter()
+            .map(|&length| (0..length).map(|i| u32::from(i > length / 2)).collect())
+            .collect();
+        Batch::pack(
+            ids.iter()
+                .zip(&types)
+                .map(|(ids, types)| (ids.as_slice(), types.as_slice())),
+        )
+    }
+
+    fn config(pooling: Pooling, final_layer_norm: bool) -> BertConfig {
+        BertConfig {
+            vocab_size: 60,
+            // No multiple of any panel's columns, and heads of an odd size.
+            hidden_size: 42,
+            num_hidden_layers: 2,
+            num_attention_heads: 6,
+            intermediate_size: 70,
+            max_position_embeddings: 64,
+            initializer_range: 0.2,
+            num_labels: 3,
+            pooling,
+            final_layer_norm,
+            ..BertConfig::default()
+        }
+    }
+
+    fn models() -> Vec<(Model, Parameters)> {
+        let of = |model: Model| {
+            let (config, table) = (&model.config, &model.table);
+            let initial = Parameters::initialise(config, table, 5, &Device::Cpu).unwrap();
+            // Nothing is zero, so that nothing can be left out unseen.
+            let values = initial
+                .host()
+                .unwrap()
+                .iter()
+                .enumerate()
+                .map(|(index, values)| {
+                    let shift = |(i, x): (usize, &f32)| x + 0.1 * ((i + index) as f32).sin();
+                    values.iter().enumerate().map(shift).collect()
+                });
+            let values = Parameters::from_host(values.collect(), table, &Device::Cpu).unwrap();
+            (model, values)
+        };
+        let mut models: Vec<(Model, Parameters)> = Vec::new();
+        for pooling in [Pooling::Pooler, Pooling::Cls, Pooling::Mean] {
+            for final_layer_norm in [false, true] {
+                models.push(of(Model::new(
+                    config(pooling, final_layer_norm),
+                    Device::Cpu,
+                )
+                .unwrap()));
+            }
+        }
+        models.push(of(Model::with_lora(
+            config(Pooling::Pooler, false),
+            LoraConfig::default(),
+            Device::Cpu,
+        )
+        .unwrap()));
+        models
+    }
+
+    fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(work)
+    }
+
+    #[test]
+    fn answers_are_those_of_the_plain_definition() {
+        let batch = batch(&LENGTHS);
+        for (model, parameters) in models() {
+            let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
+            let plain = model.plain_logits(&tensors, &batch).unwrap();
+            let logits = model.logits(&parameters, &batch).unwrap();
+            let on_device = Parameters::Device(tensors.to_vec());
+            let mut all = vec![(logits, plain)];
+            for pooling in [Pooling::Pooler, Pooling::Cls, Pooling::Mean] {
+                if pooling != Pooling::Pooler || model.table.pooler.is_some() {
+                    let pooled = |of: &Parameters| model.pooled(of, &batch, pooling).unwrap();
+                    all.push((pooled(&parameters), pooled(&on_device)));
+                }
+            }
+            for (got, want) in all {
+                assert_eq!(got.len(), want.len());
+                for (got, want) in got.iter().zip(&want) {
+                    assert!(
+                        (got - want).abs() < 2e-5 * want.abs().max(1.0),
+                        "{got} {want}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn neither_threads_nor_company_change_a_bit() {
+        let sequences = batch(&LENGTHS);
+        for (model, parameters) in models() {
+            let values = model.merged_values(&parameters).unwrap();
+            let plain = Model::new(model.config.clone(), Device::Cpu).unwrap();
+            let int8 = Parameters::Int8(quantized(&plain.table, &values).unwrap().into());
+            for (model, parameters) in [(&model, &parameters), (&plain, &int8)] {
+                let one = with_threads(1, || model.logits(parameters, &sequences).unwrap());
+                for threads in [2, 3, 16] {
+                    let many =
+                        with_threads(threads, || model.logits(parameters, &sequences).unwrap());
+                    assert_eq!(one, many);
+                }
+                for (index, row) in one.chunks(model.config.num_labels).enumerate() {
+                    let alone = sequences.select(&[index]);
+                    for threads in [1, 4] {
+                        let alone = with_threads(threads, || model.logits(parameters, &alone));
+                        assert_eq!(alone.unwrap(), row);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn int8_is_close_to_what_it_was_quantized_from() {
+        let sequences = batch(&LENGTHS);
+        for (model, parameters) in models() {
+            let values = model.merged_values(&parameters).unwrap();
+            let plain = Model::new(model.config.clone(), Device::Cpu).unwrap();
+            let int8 = Parameters::Int8(quantized(&plain.table, &values).unwrap().into());
+            let pooled = |model: &Model, of: &Parameters| {
+                model.pooled(of, &sequences, Pooling::Mean).unwrap()
+            };
+            let (a, b) = (pooled(&model, &parameters), pooled(&plain, &int8));
+            for (a, b) in a.chunks(42).zip(b.chunks(42)) {
+                let dot =
+                    |x: &[f32], y: &[f32]| -> f32 { x.iter().zip(y).map(|(x, y)| x * y).sum() };
+                let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+                assert!(cosine > 0.99, "{cosine}");
+            }
+        }
+    }
+
+    #[test]
+    fn groups_hold_every_sequence_once_in_order() {
+        for lengths in [vec![3], vec![64; 7], LENGTHS.repeat(20), vec![1; 1000]] {
+            let batch = batch(&lengths);
+            for threads in [1, 2, 3, 8, 64] {
+                let groups = cut(&batch, threads).unwrap();
+                assert_eq!(groups.first().map(|group| group.start), Some(0));
+                assert_eq!(groups.last().map(|group| group.end), Some(lengths.len()));
+                for pair in groups.windows(2) {
+                    assert_eq!(pair[0].end, pair[1].start);
+                }
+                assert!(groups.iter().all(|group| !group.is_empty()));
+                if batch.tokens() >= threads * 2 * GROUP_TOKENS && lengths.len() > 100 {
+                    let tokens = |group: &Range<usize>| -> usize {
+                        group.clone().map(|index| lengths[index]).sum()
+                    };
+                    let largest = groups.iter().map(tokens).max().unwrap();
+                    assert!(largest <= GROUP_TOKENS + 64, "{largest}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_sequences_have_no_answers() {
+        let (model, parameters) = models().remove(0);
+        assert!(
+            model
+                .logits(&parameters, &Batch::pack([]))
+                .unwrap()
+                .is_empty()
+        );
     }
 }

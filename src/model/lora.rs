@@ -7,8 +7,9 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::config::BertConfig;
-use super::parameters::{refuse_int8, 
+use super::parameters::{
     AdapterIndex, LayerIndex, LinearIndex, ParameterTable, Parameters, Values, initial_values,
+    refuse_int8,
 };
 use super::plain::Pass;
 use crate::error::{Error, Result, check_range};

@@ -117,11 +117,9 @@ impl Model {
             Parameters::Host(_) | Parameters::Int8(_) => {
                 inference::answers(self, parameters, sequences, Answer::Logits)
             }
-            Parameters::Device(tensors) => {
-                in_batches(sequences, self.config.num_labels, |batch| {
-                    self.plain_logits(tensors, batch)
-                })
-            }
+            Parameters::Device(tensors) => in_batches(sequences, self.config.num_labels, |batch| {
+                self.plain_logits(tensors, batch)
+            }),
         }
     }
 

@@ -86,8 +86,12 @@ mod tests {
         let parameters = Parameters::initialise(&config, &table, 3, &Device::Cpu).unwrap();
         let values = parameters.host().unwrap();
         let quantized = quantized(&table, &values).unwrap();
-        for (((spec, values), quantized), index) in
-            table.specs.iter().zip(values.iter()).zip(&quantized).zip(0..)
+        for (((spec, values), quantized), index) in table
+            .specs
+            .iter()
+            .zip(values.iter())
+            .zip(&quantized)
+            .zip(0..)
         {
             let back = quantized.float32().unwrap();
             let QuantizedValues::Int8 { numbers, scales } = quantized else {
@@ -100,12 +104,20 @@ mod tests {
             for (row, scale) in scales.iter().enumerate() {
                 assert!(*scale > 0.0);
                 for place in row * spec.shape[1]..(row + 1) * spec.shape[1] {
-                    assert!((back[place] - values[place]).abs() <= scale * 0.501, "{}", spec.name);
+                    assert!(
+                        (back[place] - values[place]).abs() <= scale * 0.501,
+                        "{}",
+                        spec.name
+                    );
                 }
             }
         }
         let float32 = |name: &str| {
-            let index = table.specs.iter().position(|spec| spec.name == name).unwrap();
+            let index = table
+                .specs
+                .iter()
+                .position(|spec| spec.name == name)
+                .unwrap();
             matches!(quantized[index], QuantizedValues::Float32(_))
         };
         assert!(float32("classifier.weight") && float32("bert.embeddings.LayerNorm.weight"));

@@ -125,13 +125,7 @@ fn tiles(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> 
 ///
 /// # Safety
 /// `out` begins `rows` rows of `columns` numbers, `stride` apart, that no one else touches.
-unsafe fn activate(
-    act: Option<Act>,
-    out: *mut f32,
-    rows: usize,
-    stride: usize,
-    columns: usize,
-) {
+unsafe fn activate(act: Option<Act>, out: *mut f32, rows: usize, stride: usize, columns: usize) {
     let Some(act) = act else {
         return;
     };
