@@ -171,7 +171,7 @@ impl Classifier {
                 LongText::Windows { stride, combine } => {
                     self.windowed(&parameters, texts, max_length, stride, combine)
                 }
-            })??;
+            })?;
             logits.extend(block);
         }
         Predictions::new(num_labels, problem_type, logits)

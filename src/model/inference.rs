@@ -463,15 +463,11 @@ mod tests {
             let (config, table) = (&model.config, &model.table);
             let initial = Parameters::initialise(config, table, 5, &Device::Cpu).unwrap();
             // Nothing is zero, so that nothing can be left out unseen.
-            let values = initial
-                .host()
-                .unwrap()
-                .iter()
-                .enumerate()
-                .map(|(index, values)| {
-                    let shift = |(i, x): (usize, &f32)| x + 0.1 * ((i + index) as f32).sin();
-                    values.iter().enumerate().map(shift).collect()
-                });
+            let host = initial.host().unwrap();
+            let values = host.iter().enumerate().map(|(index, values)| {
+                let shift = |(i, x): (usize, &f32)| x + 0.1 * ((i + index) as f32).sin();
+                values.iter().enumerate().map(shift).collect()
+            });
             let values = Parameters::from_host(values.collect(), table, &Device::Cpu).unwrap();
             (model, values)
         };

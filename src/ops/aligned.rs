@@ -6,7 +6,7 @@ use crate::memory;
 /// A line of the cache.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Line([u8; LINE]);
+struct Line(#[expect(dead_code, reason = "read as numbers, by address")] [u8; LINE]);
 
 const LINE: usize = 64;
 
