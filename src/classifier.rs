@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::data::{Dataset, Labels};
 use crate::error::{Error, Result};
 use crate::hf::{LoadOptions, Origins};
-use crate::model::{BertConfig, LoraConfig, Model, Parameters, Preset};
+use crate::model::quantized::quantized;
+use crate::model::{BertConfig, LoraConfig, Model, Parameters, Preset, refuse_int8};
 use crate::problem::ProblemType;
 use crate::sync::{Exclusive, Published, Right};
 use crate::text::{Tokenizer, TokenizerOptions};
@@ -163,6 +164,37 @@ impl Classifier {
         hf::save_directory(self, path)
     }
 
+    /// An int8 classifier that predicts nearly as this one does: weights are rounded once, states as they come. LoRA
+    /// adapters are merged first.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where it is int8 already; [`Error::Unsupported`] where it isn't computed on the CPU;
+    /// [`Error::OutOfMemory`].
+    pub fn quantize(&self) -> Result<Classifier> {
+        if self.is_int8() {
+            return Err(Error::InvalidArgument("This model is int8 already.".into()));
+        }
+        if !self.model.device.is_cpu() {
+            return Err(Error::Unsupported(format!(
+                "Int8 models are computed on the CPU, and this one is on {}; load it on the CPU first.",
+                device::name(&self.model.device)
+            )));
+        }
+        let model = Model::new(self.model.config.clone(), self.model.device.clone())?;
+        let values = self.model.merged_values(&self.parameters())?;
+        let parameters = Parameters::Int8(quantized(&model.table, &values)?.into());
+        drop(values);
+        // Now, so that a model that int8 can't be computed of is refused here.
+        threads::run(|| model.prepare(&parameters))??;
+        let origins = self.origins.only_of(&model);
+        Ok(self.with_model(model, self.labels.clone(), parameters, origins))
+    }
+
+    /// Whether it was quantized.
+    pub fn is_int8(&self) -> bool {
+        self.parameters().is_int8()
+    }
+
     /// A classifier of this one's parameters with adapters of initial values behind them: it computes the same until it
     /// is trained. What the adapters leave as it is is shared.
     pub fn add_lora(&self, lora: LoraConfig, seed: u64) -> Result<Classifier> {
@@ -170,6 +202,9 @@ impl Classifier {
             return Err(Error::InvalidArgument(
                 "This model has LoRA adapters already; merge them first.".into(),
             ));
+        }
+        if self.is_int8() {
+            return Err(refuse_int8("an adapter"));
         }
         let model = Model::with_lora(self.model.config.clone(), lora, self.model.device.clone())?;
         hf::check_pooler(self, &lora)?;
@@ -193,15 +228,12 @@ impl Classifier {
             ));
         }
         let model = Model::new(self.model.config.clone(), self.model.device.clone())?;
-        let mut parameters = Parameters::Host(self.model.merged_values(&self.parameters())?);
+        let mut parameters = Parameters::Host(self.model.merged_values(&self.parameters())?.into());
         if !model.device.is_cpu() {
             let tensors = parameters.tensors(&model.table, &model.device)?;
             parameters = Parameters::Device(tensors.into_owned());
         }
-        let mut origins = self.origins.clone();
-        let is_own = |name: &String| model.table.specs.iter().any(|spec| spec.name == *name);
-        origins.loaded.retain(is_own);
-        origins.initialised.retain(is_own);
+        let origins = self.origins.only_of(&model);
         Ok(self.with_model(model, self.labels.clone(), parameters, origins))
     }
 

@@ -13,6 +13,9 @@ use crate::train::loss::{argmax, probability, reaches, softmax};
 /// Texts that are tokenized and held at once, so that a call of any size runs in bounded memory.
 pub(crate) const TEXTS_AT_ONCE: usize = 1024;
 
+/// Texts of so many bytes are little work: not worth waiting for another thread's turn on a pool of one.
+const MAX_SMALL_BYTES: usize = 4096;
+
 /// Windows of long texts that are held at once.
 const WINDOWS_AT_ONCE: usize = 512;
 
@@ -160,19 +163,37 @@ impl Classifier {
         let parameters = self.parameters();
         let mut logits = memory::room(texts.len().saturating_mul(num_labels))?;
         for texts in texts.chunks(TEXTS_AT_ONCE) {
-            let block = threads::run(|| match options.long_text {
+            let block = self.run(&parameters, texts, || match options.long_text {
                 LongText::Truncate => {
                     let encodings = self.tokenizer().encode_batch(texts, max_length)?;
-                    self.model()
-                        .logits_of_all(&parameters, &Batch::of(&encodings)?)
+                    self.model().logits(&parameters, &Batch::of(&encodings)?)
                 }
                 LongText::Windows { stride, combine } => {
                     self.windowed(&parameters, texts, max_length, stride, combine)
                 }
-            })??;
+            })?;
             logits.extend(block);
         }
         Predictions::new(num_labels, problem_type, logits)
+    }
+
+    /// Runs the work on these texts on the library's pool, or on this thread where it is little and the pool is a single
+    /// thread.
+    fn run<T: Send>(
+        &self,
+        parameters: &Parameters,
+        texts: &[(&str, Option<&str>)],
+        work: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<T> {
+        let bytes = |text: &(&str, Option<&str>)| text.0.len() + text.1.map_or(0, str::len);
+        if texts.iter().map(bytes).sum::<usize>() > MAX_SMALL_BYTES || !self.model().device.is_cpu()
+        {
+            return threads::run(work)?;
+        }
+        if !parameters.is_prepared() {
+            threads::run(|| self.model().prepare(parameters))??;
+        }
+        threads::run_small(work)?
     }
 
     /// What the model's scores are: how many a text, and of what.
@@ -197,10 +218,7 @@ impl Classifier {
         let mut logits = Vec::new();
         let mut count = 0;
         let mut compute = |waiting: &mut Vec<Encoding>| -> Result<()> {
-            logits.extend(
-                self.model()
-                    .logits_of_all(parameters, &Batch::of(waiting)?)?,
-            );
+            logits.extend(self.model().logits(parameters, &Batch::of(waiting)?)?);
             waiting.clear();
             Ok(())
         };
@@ -246,10 +264,10 @@ impl Classifier {
         let mut vectors =
             memory::room(texts.len().saturating_mul(self.model().config.hidden_size))?;
         for texts in texts.chunks(TEXTS_AT_ONCE) {
-            vectors.extend(threads::run(|| -> Result<Vec<f32>> {
+            vectors.extend(self.run(&parameters, texts, || -> Result<Vec<f32>> {
                 let sequences = Batch::of(&self.tokenizer().encode_batch(texts, max_length)?)?;
-                self.model().pooled_of_all(&parameters, &sequences, pooling)
-            })??);
+                self.model().pooled(&parameters, &sequences, pooling)
+            })?);
         }
         check_finite(&vectors)?;
         if normalise {
@@ -292,7 +310,7 @@ impl Classifier {
             )));
         }
         let parameters = self.parameters();
-        let logits = threads::run(|| self.model().logits_of_all(&parameters, sequences))??;
+        let logits = threads::run(|| self.model().logits(&parameters, sequences))??;
         Predictions::new(config.num_labels, config.problem_type, logits)
     }
 }

@@ -1,5 +1,6 @@
 //! The library's own worker threads. The host's rayon pool is never used.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -78,6 +79,47 @@ pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
     // The choice of instructions may have something to tell, which it does on the caller's thread.
     isa::level();
     Ok(current()?.install(work))
+}
+
+/// Runs work that is too little to be shared out, and that doesn't touch rayon: on the pool as [`run`], or on the thread
+/// that asks where the pool is a single one. So threads of the host's that each ask for little have a core each.
+pub fn run_small<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
+    isa::level();
+    let pool = current()?;
+    if pool.current_num_threads() > 1 {
+        return Ok(pool.install(work));
+    }
+    let _here = Here::enter();
+    Ok(work())
+}
+
+thread_local! {
+    /// How many times this thread is inside of work that it does itself in place of the pool.
+    static HERE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// While it lives, this thread does the pool's work itself.
+struct Here;
+
+impl Here {
+    fn enter() -> Here {
+        let _ = HERE.try_with(|count| count.set(count.get() + 1));
+        Here
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        let _ = HERE.try_with(|count| count.set(count.get() - 1));
+    }
+}
+
+/// Threads that work may be shared out to from here.
+pub fn current_num_threads() -> usize {
+    if HERE.try_with(Cell::get).is_ok_and(|count| count > 0) {
+        return 1;
+    }
+    rayon::current_num_threads()
 }
 
 /// Worker threads in use.

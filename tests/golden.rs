@@ -306,7 +306,7 @@ fn six_adamw_steps(path: &Path) {
     let steps = training["adamw"]["steps"].as_array().unwrap();
     assert_eq!(steps.len(), 6);
     for (number, want) in steps.iter().enumerate() {
-        let set = Parameters::Host(parameters);
+        let set = Parameters::Host(parameters.into());
         let (loss, gradients) = loss_and_gradients(model, &set, &batches[number % 2]);
         let rate = 5e-4 * schedule.factor(number as u64);
         let norm = global_norm(&gradients, None);
@@ -324,7 +324,7 @@ fn six_adamw_steps(path: &Path) {
         let updated = set.with_updated(updated, &model.table).unwrap();
         parameters = updated.host().unwrap().into_owned();
     }
-    let set = Parameters::Host(parameters);
+    let set = Parameters::Host(parameters.into());
     let (loss, _) = loss_and_gradients(model, &set, &batches[0]);
     let want = training["adamw"]["final_loss"].as_f64().unwrap();
     assert!((loss - want).abs() < 1e-6, "{loss} {want}");

@@ -114,8 +114,8 @@ fn lora_config(options: &bert_lora_options) -> Result<LoraConfig> {
 /// either model don't reach the other. Free the new model with bert_free. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range, a model that has adapters
-/// already, train_pooler 0 where the model's pooler is new), BERT_ERR_STRUCT_SIZE, BERT_ERR_OUT_OF_MEMORY,
-/// BERT_ERR_FORKED.
+/// already, train_pooler 0 where the model's pooler is new), BERT_ERR_UNSUPPORTED (an int8 model), BERT_ERR_STRUCT_SIZE,
+/// BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety
 /// `options` is NULL or set by bert_lora_options_init; `lora_model` is writable.
@@ -193,7 +193,7 @@ pub unsafe extern "C" fn bert_save_adapter(
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model that has adapters already), BERT_ERR_IO (a file is
 /// missing or can't be read), BERT_ERR_FORMAT (a file is damaged, the adapters don't fit the model, or need a pooler that
-/// neither has), BERT_ERR_VERSION, BERT_ERR_UNSUPPORTED (a kind of adapter that this library doesn't run),
+/// neither has), BERT_ERR_VERSION, BERT_ERR_UNSUPPORTED (a kind of adapter that this library doesn't run, an int8 model),
 /// BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
 ///
 /// # Safety

@@ -222,6 +222,11 @@ sized_struct!(bert_load_options, || bert_load_options {
     problem_type: BERT_PROBLEM_AUTO,
 });
 
+/// The model's weights are float32.
+pub const BERT_WEIGHTS_FLOAT32: i32 = 0;
+/// The model's weights are int8, for prediction alone.
+pub const BERT_WEIGHTS_INT8: i32 = 1;
+
 /// What a model is, as bert_get_info writes it. Call bert_info_init first.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -262,6 +267,8 @@ pub struct bert_info {
     pub lora_parameter_count: i64,
     /// BERT_PROBLEM_SINGLE_LABEL, _MULTI_LABEL or _REGRESSION.
     pub problem_type: i32,
+    /// BERT_WEIGHTS_FLOAT32, or BERT_WEIGHTS_INT8 of a model that bert_quantize made.
+    pub weights: i32,
 }
 
 sized_struct!(bert_info, || bert_info {
@@ -283,6 +290,7 @@ sized_struct!(bert_info, || bert_info {
     lora_rank: 0,
     lora_parameter_count: 0,
     problem_type: 0,
+    weights: BERT_WEIGHTS_FLOAT32,
 });
 
 /// Sets every option from a preset. `struct_size` is sizeof(bert_model_options); `preset` is one of BERT_PRESET_….
@@ -490,7 +498,7 @@ pub unsafe extern "C" fn bert_create(
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO (a file is missing or can't be read),
 /// BERT_ERR_FORMAT (a file is damaged, isn't as it was saved, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
-/// BERT_ERR_UNSUPPORTED (not a BERT that this library runs), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
+/// BERT_ERR_UNSUPPORTED (not a BERT that this library runs; of an int8 model other classes or a device other than the CPU), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
 /// BERT_ERR_HANDLE and BERT_ERR_DATA (labels_from), BERT_ERR_FORKED.
 ///
 /// # Safety
@@ -620,6 +628,32 @@ pub unsafe extern "C" fn bert_buffer_free(bytes: *mut u8, length: usize) {
     });
 }
 
+/// Makes an int8 model of `model`: a quarter of its size, faster, and nearly the same in what it predicts. Weights are
+/// rounded to 8 bits with a scale for each output, embeddings with one for each token, and what a layer reads with one
+/// for each token as it comes; sums are exact integers, the same on every processor. Biases, layer norms and the classifier
+/// stay float32; LoRA adapters are merged first. The new model predicts, embeds, evaluates, saves and loads as every other,
+/// on the CPU; training it, or adding an adapter, answers BERT_ERR_UNSUPPORTED. What bert_save writes of it only this
+/// library reads. `model` stays as it is. Free the new model with bert_free. Any thread.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, a model that is int8 already), BERT_ERR_UNSUPPORTED (a
+/// model that isn't on the CPU, or with layers of more than 131072 inputs), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+///
+/// # Safety
+/// `quantized` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_quantize(
+    model: *const bert_model,
+    quantized: *mut *mut bert_model,
+) -> bert_status {
+    call(|| {
+        // SAFETY: by this function's contract.
+        let out = unsafe { result(quantized, "quantized") }?;
+        let model = handles::model(model)?;
+        give(out, model.classifier.quantize()?);
+        Ok(())
+    })
+}
+
 /// Frees a model; NULL is allowed. Trainers of it go on working, as do calls that are inside. Any thread, once.
 #[unsafe(no_mangle)]
 pub extern "C" fn bert_free(model: *mut bert_model) {
@@ -658,6 +692,11 @@ pub unsafe extern "C" fn bert_get_info(
             lora_rank: model.table.lora.map_or(0, |lora| lora.rank as i32),
             lora_parameter_count: model.table.adapter_parameter_count() as i64,
             problem_type: problem::number_of(config.problem_type),
+            weights: if handle.classifier.is_int8() {
+                BERT_WEIGHTS_INT8
+            } else {
+                BERT_WEIGHTS_FLOAT32
+            },
             ..bert_info::default()
         };
         let name = device::name(&model.device);

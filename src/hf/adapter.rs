@@ -17,7 +17,9 @@ use super::weights::{Source, Weights, check_finite, header, write_values};
 use crate::classifier::Classifier;
 use crate::data::Labels;
 use crate::error::{Error, Result};
-use crate::model::{BertConfig, LoraConfig, Model, ParameterSpec, Projection, Projections, Values};
+use crate::model::{
+    BertConfig, LoraConfig, Model, ParameterSpec, Projection, Projections, Values, refuse_int8,
+};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -173,6 +175,9 @@ pub fn load_adapter(base: &Classifier, path: &Path) -> Result<Classifier> {
             "This model has LoRA adapters already; load the adapters onto the model without them, or merge them first."
                 .into(),
         ));
+    }
+    if base.is_int8() {
+        return Err(refuse_int8("an adapter"));
     }
     read_directory(path, |directory| load_open_adapter(base, directory))
 }

@@ -5,12 +5,12 @@ use serde_json::json;
 
 use super::checkpoint::{Checkpoint, TensorFile};
 use super::manifest::{Checksum, DIGITS};
-use super::weights::{Source, Weights, header, write_values};
+use super::tensors::Saved;
+use super::weights::{Source, Weights, header_of, write_numbers};
 use super::{LoadOptions, assemble, config, config_json};
 use crate::classifier::Classifier;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::model::ParameterSpec;
 use crate::text::Tokenizer;
 
 /// The keys of the metadata.
@@ -69,16 +69,17 @@ pub fn save_buffer(classifier: &Classifier) -> Result<Vec<u8>> {
     let max_length = classifier.max_length(0)?.to_string();
     metadata.insert(MAX_LENGTH_KEY.into(), json!(max_length));
     metadata.insert(CHECKED_KEY.into(), json!("1"));
-    let specs = classifier.model().table.base_specs();
-    let mut bytes = header(specs, metadata);
-    let numbers = 4 * specs.iter().map(ParameterSpec::len).sum::<usize>();
+    let parameters = classifier.parameters();
+    let saved = Saved::new(classifier.model(), &parameters)?;
+    let tensors = saved.tensors()?;
+    let mut bytes = header_of(&tensors, metadata);
+    let numbers = tensors.iter().map(|tensor| tensor.numbers.bytes()).sum();
     bytes.try_reserve_exact(numbers).map_err(|_| {
         Error::OutOfMemory(format!(
             "The system has no {numbers} bytes of memory for the saved model; save it to a directory instead."
         ))
     })?;
-    let values = classifier.model().merged_values(&classifier.parameters())?;
-    write_values(values.iter().map(|values| values.as_slice()), |piece| {
+    write_numbers(&tensors, |piece| {
         bytes.extend_from_slice(piece);
         Ok(())
     })?;

@@ -1,11 +1,15 @@
 //! A checkpoint's parameters, by whatever names and in however many files it was published, as a model's.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::pickle::StateDict;
+use super::tensors::SCALE_SUFFIX;
 use super::weights::{Weights, check_finite};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::model::parameters::initial_values;
+use crate::model::quantized::{QuantizedValues, is_int8};
 use crate::model::{Model, ParameterSpec, Parameters};
 
 /// Where a model's parameters came from, by their names in `BertForSequenceClassification`; what the checkpoint had
@@ -27,6 +31,15 @@ impl Origins {
             initialised: model.table.specs.iter().map(|s| s.name.clone()).collect(),
             ..Origins::default()
         }
+    }
+
+    /// Without what `model` doesn't have, as when adapters were merged.
+    pub fn only_of(&self, model: &Model) -> Origins {
+        let mut origins = self.clone();
+        let is_own = |name: &String| model.table.specs.iter().any(|spec| spec.name == *name);
+        origins.loaded.retain(is_own);
+        origins.initialised.retain(is_own);
+        origins
     }
 }
 
@@ -132,6 +145,56 @@ impl<'a> Checkpoint<'a> {
             places,
             ignored,
         })
+    }
+
+    /// The values of an int8 model's parameters, as a save of it wrote them: all are there, and nothing else.
+    pub fn int8_parameters(mut self, model: &Model) -> Result<(Parameters, Origins)> {
+        if !model.device.is_cpu() {
+            return Err(Error::Unsupported(
+                "This model is int8, which is computed on the CPU; load it there, or take the model that it was quantized \
+                 from."
+                    .into(),
+            ));
+        }
+        let Some(TensorFile::Safetensors(weights)) = self.files.first_mut() else {
+            return Err(Error::Format(
+                "The weights of an int8 model are in model.safetensors; this directory has others."
+                    .into(),
+            ));
+        };
+        let mut read = |(index, spec): (usize, &ParameterSpec)| {
+            self.places.remove(&spec.name);
+            if !is_int8(&model.table, index) {
+                let values = weights.read_shaped(&spec.name, &spec.shape)?;
+                return Ok(QuantizedValues::Float32(Arc::new(values)));
+            }
+            let scale_name = format!("{}{SCALE_SUFFIX}", spec.name);
+            self.places.remove(&scale_name);
+            let numbers = weights.read_int8(&spec.name, &spec.shape)?;
+            let scales = weights.read_shaped(&scale_name, &spec.shape[..1])?;
+            if let Some(scale) = scales.iter().find(|&&scale| scale <= 0.0) {
+                return Err(Error::Format(format!(
+                    "In {} the tensor '{scale_name}' holds {scale}; scales are above 0.",
+                    weights.name()
+                )));
+            }
+            Ok(QuantizedValues::Int8 {
+                numbers: Arc::new(numbers),
+                scales: Arc::new(scales),
+            })
+        };
+        let specs = model.table.specs.iter().enumerate();
+        let values: Vec<QuantizedValues> = memory::collected(specs.map(&mut read))?;
+        weights.finish()?;
+        self.ignored
+            .extend(self.places.drain().map(|(_, place)| place.name));
+        self.ignored.sort();
+        let origins = Origins {
+            loaded: model.table.specs.iter().map(|s| s.name.clone()).collect(),
+            initialised: Vec::new(),
+            ignored: self.ignored,
+        };
+        Ok((Parameters::Int8(values.into()), origins))
     }
 
     /// The values of every parameter of `model`. A classifier that isn't kept gets initial values from `seed`; so do a

@@ -1,4 +1,4 @@
-//! config.json: `BertConfig` as transformers writes it, with two keys of our own.
+//! config.json: `BertConfig` as transformers writes it, with a few keys of our own.
 
 use serde_json::{Map, Value, json};
 
@@ -11,12 +11,16 @@ use crate::problem::ProblemType;
 /// The `model_type` of what Hugging Face's class can't express.
 const OUR_MODEL_TYPE: &str = "libbert";
 
+/// The key that tells that the weights are int8, and what it holds then.
+const WEIGHTS_KEY: &str = "weights";
+const INT8: &str = "int8";
+
 /// The key that marks a directory as ours and tells the format's version.
 pub const VERSION_KEY: &str = "libbert_format_version";
 
-/// The text of config.json.
-pub fn write(config: &BertConfig, labels: &Labels) -> Result<String> {
-    let is_hugging_face = config.is_hugging_face();
+/// The text of config.json; `is_int8` tells whether the weights beside it are.
+pub fn write(config: &BertConfig, labels: &Labels, is_int8: bool) -> Result<String> {
+    let is_hugging_face = config.is_hugging_face() && !is_int8;
     let id2label: Map<String, Value> = labels
         .names()
         .iter()
@@ -62,6 +66,9 @@ pub fn write(config: &BertConfig, labels: &Labels) -> Result<String> {
     if let (false, Some(object)) = (is_hugging_face, value.as_object_mut()) {
         object.insert("pooling".into(), json!(config.pooling.name()));
         object.insert("final_layer_norm".into(), json!(config.final_layer_norm));
+        if is_int8 {
+            object.insert(WEIGHTS_KEY.into(), json!(INT8));
+        }
     }
     let mut text = serde_json::to_string_pretty(&value).map_err(|_| {
         Error::Internal(
@@ -149,6 +156,8 @@ pub struct Description {
     pub labels: Labels,
     /// Its problem where the file names one; `config` has the one that transformers infers where it doesn't.
     pub problem_type: Option<ProblemType>,
+    /// Whether the weights beside it are int8.
+    pub is_int8: bool,
     /// Whether this library wrote it: then no parameter may be missing.
     pub is_ours: bool,
 }
@@ -192,6 +201,17 @@ pub fn read(json: &[u8], name: &str) -> Result<Description> {
             )));
         }
     }
+    let is_int8 = match reader.text(WEIGHTS_KEY)? {
+        Some(weights) if model_type == OUR_MODEL_TYPE => {
+            if weights != INT8 {
+                return Err(Error::Unsupported(format!(
+                    "'{name}' describes weights of the kind '{weights}'; this library runs float32 and {INT8}."
+                )));
+            }
+            true
+        }
+        _ => false,
+    };
     let default = BertConfig::default();
     let (pooling, final_layer_norm) = if model_type == OUR_MODEL_TYPE {
         let pooling = reader.text("pooling")?.unwrap_or("pooler");
@@ -242,6 +262,7 @@ pub fn read(json: &[u8], name: &str) -> Result<Description> {
         config,
         labels,
         problem_type,
+        is_int8,
         is_ours: reader.get(VERSION_KEY).is_some(),
     })
 }
@@ -309,11 +330,31 @@ mod tests {
                 layer_norm_eps: 1e-5,
                 ..preset.config()
             };
-            let text = write(&config, &labels()).unwrap();
+            let text = write(&config, &labels(), false).unwrap();
             let read = read(text.as_bytes(), "c").unwrap();
             assert_eq!((read.config, read.labels), (config, labels()));
             assert!(read.is_ours);
         }
+    }
+
+    #[test]
+    fn int8_comes_back_and_is_of_a_model_type_that_transformers_refuses() {
+        for preset in [Preset::Compact, Preset::Tiny] {
+            let config = BertConfig {
+                num_labels: 3,
+                ..preset.config()
+            };
+            let text = write(&config, &labels(), true).unwrap();
+            let value: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value["model_type"], "libbert");
+            let read = read(text.as_bytes(), "c").unwrap();
+            assert!(read.is_int8);
+            assert_eq!(read.config.pooling, config.pooling);
+        }
+        // Without our model type the key is somebody else's.
+        assert!(!read(br#"{"weights": "int8"}"#, "c").unwrap().is_int8);
+        let other = read(br#"{"model_type": "libbert", "weights": "int4"}"#, "c").unwrap_err();
+        assert!(matches!(other, Error::Unsupported(_)), "{other}");
     }
 
     #[test]
@@ -323,7 +364,7 @@ mod tests {
                 num_labels: 3,
                 ..config.clone()
             };
-            serde_json::from_str(&write(&config, &labels()).unwrap()).unwrap()
+            serde_json::from_str(&write(&config, &labels(), false).unwrap()).unwrap()
         };
         assert_eq!(parse(&Preset::Tiny.config())["model_type"], "bert");
         assert_eq!(parse(&Preset::Compact.config())["model_type"], "libbert");
@@ -337,7 +378,7 @@ mod tests {
                 problem_type,
                 ..Preset::Tiny.config()
             };
-            let text = write(&config, &labels()).unwrap();
+            let text = write(&config, &labels(), false).unwrap();
             assert!(text.contains(&format!("\"problem_type\": \"{}\"", problem_type.name())));
             let read = read(text.as_bytes(), "c").unwrap();
             assert_eq!(read.problem_type, Some(problem_type));

@@ -2,7 +2,7 @@
 //!
 //! A model that `transformers.BertForSequenceClassification` can express is written as one (`model_type` "bert").
 //! Others (the classifier on the bare [CLS] or mean state, a layer norm after the last block) carry a `model_type` of
-//! our own, so that transformers refuses them instead of inventing a pooler.
+//! our own, so that transformers refuses them instead of inventing a pooler. So do int8 models, whatever their shape.
 
 mod adapter;
 mod buffer;
@@ -18,6 +18,7 @@ mod pickle;
 mod published_tests;
 mod save;
 mod staging;
+mod tensors;
 mod weights;
 mod zip;
 
@@ -45,7 +46,7 @@ use crate::classifier::Classifier;
 use crate::data::{Dataset, Labels};
 use crate::error::Result;
 use crate::log;
-use crate::model::Model;
+use crate::model::{Model, refuse_int8};
 use crate::problem::ProblemType;
 use crate::text::Tokenizer;
 
@@ -54,7 +55,8 @@ pub const FORMAT_VERSION: u64 = 1;
 
 /// The classifier's config.json.
 fn config_json(classifier: &Classifier) -> Result<String> {
-    config::write(&classifier.model().config, classifier.labels())
+    let is_int8 = classifier.parameters().is_int8();
+    config::write(&classifier.model().config, classifier.labels(), is_int8)
 }
 
 /// The classes of a loaded model.
@@ -105,6 +107,7 @@ fn assemble(
         mut config,
         labels,
         problem_type,
+        is_int8,
         is_ours,
     } = description;
     let asked = options.problem_type.or(match &options.labels {
@@ -134,8 +137,16 @@ fn assemble(
         wanted == labels && problem_type.is_none_or(|stated| stated == config.problem_type);
     config.num_labels = wanted.len();
     let model = Model::new(config, device)?;
-    let (parameters, origins) =
-        checkpoint.parameters(&model, keep_classifier, is_ours, options.seed)?;
+    let (parameters, origins) = if is_int8 {
+        if !keep_classifier {
+            return Err(refuse_int8(
+                "a classifier for other labels or another problem",
+            ));
+        }
+        checkpoint.int8_parameters(&model)?
+    } else {
+        checkpoint.parameters(&model, keep_classifier, is_ours, options.seed)?
+    };
     if !origins.initialised.is_empty() {
         log::info(|| {
             format!(

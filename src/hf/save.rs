@@ -7,7 +7,8 @@ use serde_json::json;
 use super::config_json;
 use super::directory::{SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS};
 use super::staging::Staging;
-use super::weights::{header, write_values};
+use super::tensors::Saved;
+use super::weights::{header_of, write_numbers};
 use crate::classifier::Classifier;
 use crate::error::Result;
 use crate::model::Parameters;
@@ -56,12 +57,11 @@ fn write_model(
 ) -> Result<()> {
     let mut metadata = serde_json::Map::new();
     metadata.insert("format".into(), json!("pt"));
-    let values = classifier.model().merged_values(parameters)?;
+    let saved = Saved::new(classifier.model(), parameters)?;
+    let tensors = saved.tensors()?;
     staging.file(WEIGHTS, |file| {
-        file.write(&header(classifier.model().table.base_specs(), metadata))?;
-        write_values(values.iter().map(|values| values.as_slice()), |piece| {
-            file.write(piece)
-        })
+        file.write(&header_of(&tensors, metadata))?;
+        write_numbers(&tensors, |piece| file.write(piece))
     })?;
     let tokenizer = classifier.tokenizer();
     let mut write = |name: &str, text: &str| staging.file(name, |file| file.write(text.as_bytes()));

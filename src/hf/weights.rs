@@ -173,6 +173,31 @@ impl<'a> Weights<'a> {
         Ok(numbers)
     }
 
+    /// The numbers of a tensor that must be there, of this shape, as int8.
+    pub fn read_int8(&mut self, name: &str, shape: &[usize]) -> Result<Vec<i8>> {
+        let what = match self.metadata.info(name) {
+            None => "is missing".into(),
+            Some(info) if info.dtype != Dtype::I8 || info.shape != shape => format!(
+                "is {:?} of the shape {:?} and must be I8 of the shape {shape:?}",
+                info.dtype, info.shape
+            ),
+            Some(info) => {
+                // The header was checked: the range lies inside the file and fits the shape and type.
+                let (start, end) = info.data_offsets;
+                let mut numbers = memory::room(end - start)?;
+                let offset = self.data_start + start as u64;
+                self.source.pieces(offset, end - start, |piece| {
+                    numbers.extend(piece.iter().map(|byte| byte.cast_signed()));
+                })?;
+                return Ok(numbers);
+            }
+        };
+        Err(Error::Format(format!(
+            "In {} the tensor '{name}' {what}.",
+            self.name()
+        )))
+    }
+
     /// One tensor's numbers as float32.
     pub fn read_float32(&mut self, name: &str) -> Result<Vec<f32>> {
         let file = self.source.name();
@@ -229,6 +254,78 @@ fn decoder(dtype: Dtype) -> Option<Decoder> {
     }
 }
 
+/// A tensor to be written.
+pub struct Tensor<'a> {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its numbers.
+    pub numbers: Numbers<'a>,
+}
+
+/// A tensor's numbers, row by row.
+#[derive(Clone, Copy)]
+pub enum Numbers<'a> {
+    /// float32.
+    Float32(&'a [f32]),
+    /// int8.
+    Int8(&'a [i8]),
+}
+
+impl Numbers<'_> {
+    fn type_name(&self) -> &'static str {
+        match self {
+            Numbers::Float32(_) => "F32",
+            Numbers::Int8(_) => "I8",
+        }
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Numbers::Float32(numbers) => size_of_val(*numbers),
+            Numbers::Int8(numbers) => size_of_val(*numbers),
+        }
+    }
+}
+
+/// The beginning of a safetensors file of these tensors; their numbers follow, see [`write_numbers`].
+pub fn header_of(tensors: &[Tensor<'_>], metadata: Map<String, Value>) -> Vec<u8> {
+    let tensors = tensors.iter().map(|tensor| {
+        let numbers = tensor.numbers;
+        (
+            tensor.name.clone(),
+            tensor.shape.as_slice(),
+            numbers.type_name(),
+            numbers.bytes(),
+        )
+    });
+    header_json(tensors, metadata)
+}
+
+/// Gives the bytes of all tensors to `write`, in order.
+pub fn write_numbers(
+    tensors: &[Tensor<'_>],
+    mut write: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    const PIECE: usize = 65_536;
+    let mut bytes = Vec::with_capacity(PIECE);
+    for tensor in tensors {
+        match tensor.numbers {
+            Numbers::Float32(numbers) => write_values([numbers], &mut write)?,
+            Numbers::Int8(numbers) => {
+                for piece in numbers.chunks(PIECE) {
+                    bytes.clear();
+                    bytes.extend(piece.iter().map(|number| number.cast_unsigned()));
+                    write(&bytes)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The beginning of a safetensors file of these parameters as float32; their numbers follow, see [`write_values`].
 pub fn header(specs: &[ParameterSpec], metadata: Map<String, Value>) -> Vec<u8> {
     let tensors = specs
@@ -242,14 +339,26 @@ pub fn tensors_header<'a>(
     tensors: impl IntoIterator<Item = (String, &'a [usize])>,
     metadata: Map<String, Value>,
 ) -> Vec<u8> {
+    let tensors = tensors.into_iter().map(|(name, shape)| {
+        let bytes = 4 * shape.iter().product::<usize>();
+        (name, shape, "F32", bytes)
+    });
+    header_json(tensors, metadata)
+}
+
+/// The header of tensors by name, shape, type and bytes.
+fn header_json<'a>(
+    tensors: impl Iterator<Item = (String, &'a [usize], &'static str, usize)>,
+    metadata: Map<String, Value>,
+) -> Vec<u8> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), Value::Object(metadata));
     let mut offset = 0;
-    for (name, shape) in tensors {
-        let end = offset + 4 * shape.iter().product::<usize>();
+    for (name, shape, kind, bytes) in tensors {
+        let end = offset + bytes;
         header.insert(
             name,
-            json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}),
+            json!({"dtype": kind, "shape": shape, "data_offsets": [offset, end]}),
         );
         offset = end;
     }

@@ -293,6 +293,12 @@ impl BertConfig {
         self.pooling == Pooling::Pooler && !self.final_layer_norm
     }
 
+    /// Multiplications of one token with the blocks' weights.
+    pub fn work_a_token(&self) -> usize {
+        let layer = 4 * self.hidden_size + 2 * self.intermediate_size;
+        self.num_hidden_layers * self.hidden_size * layer
+    }
+
     /// Numbers in all parameters; `None` where that overflows.
     pub fn parameter_count(&self) -> Option<usize> {
         let h = self.hidden_size;

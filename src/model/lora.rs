@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor};
 use super::config::BertConfig;
 use super::parameters::{
     AdapterIndex, LayerIndex, LinearIndex, ParameterTable, Parameters, Values, initial_values,
+    refuse_int8,
 };
 use super::plain::Pass;
 use crate::error::{Error, Result, check_range};
@@ -272,6 +273,7 @@ impl Parameters {
                 }
                 Ok(Parameters::Device(all))
             }
+            Parameters::Int8(_) => Err(refuse_int8("an adapter")),
         }
     }
 }

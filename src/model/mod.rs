@@ -6,19 +6,26 @@ mod embeddings;
 mod encoder;
 mod feed_forward;
 mod heads;
+mod inference;
 pub mod lora;
 mod packed;
 mod packed_lora;
 pub mod parameters;
 pub mod plain;
+mod prepared;
+pub mod quantized;
 
 use std::sync::{Mutex, MutexGuard};
 
 use candle_core::{Device, Tensor, Var};
 
+use inference::{Answer, Workspace};
+
 pub use config::{BertConfig, HiddenAct, Pooling, Preset};
 pub use lora::{LoraConfig, Projection, Projections};
-pub use parameters::{Frozen, ParameterKind, ParameterSpec, ParameterTable, Parameters, Values};
+pub use parameters::{
+    Frozen, ParameterKind, ParameterSpec, ParameterTable, Parameters, Prepares, Values, refuse_int8,
+};
 
 use crate::data::{Batch, cut_into_batches};
 use crate::error::Result;
@@ -56,17 +63,17 @@ impl<'a> TrainingPass<'a> {
     }
 }
 
-/// Sequences that are computed together outside training, at most.
+/// Sequences that are computed together on a device outside training, at most.
 const MAX_BATCH_SEQUENCES: usize = 32;
 
-/// Tokens that are computed together outside training, at most, padding included.
+/// Tokens that are computed together on a device outside training, at most, padding included.
 const MAX_BATCH_TOKENS: usize = 4096;
 
 /// A gradient for each parameter, in the table's order, in host memory; of no numbers where the parameter is frozen.
 pub type Gradients = Vec<Vec<f32>>;
 
-/// Sets of buffers that a model keeps for its next predictions, at most.
-const MAX_KEPT_BUFFERS: usize = 8;
+/// Workspaces that a model keeps for its next predictions, at most.
+const MAX_KEPT_WORKSPACES: usize = 8;
 
 /// A model without its values: what is computed, and where.
 #[derive(Debug)]
@@ -78,7 +85,7 @@ pub struct Model {
     /// Where it is computed.
     pub device: Device,
     /// Memory of predictions that have ended.
-    buffers: Mutex<Vec<Buffers>>,
+    workspaces: Mutex<Vec<Workspace>>,
 }
 
 impl Model {
@@ -89,7 +96,7 @@ impl Model {
             table: ParameterTable::new(&config),
             config,
             device,
-            buffers: Mutex::default(),
+            workspaces: Mutex::default(),
         })
     }
 
@@ -103,44 +110,57 @@ impl Model {
         })
     }
 
-    /// Class scores before the softmax, [sequences, num_labels] row by row, without dropout.
-    pub fn logits(&self, parameters: &Parameters, batch: &Batch) -> Result<Vec<f32>> {
+    /// Class scores before the softmax, [sequences, num_labels] row by row, without dropout. Any number of sequences, in
+    /// memory that doesn't grow with it.
+    pub fn logits(&self, parameters: &Parameters, sequences: &Batch) -> Result<Vec<f32>> {
         match parameters {
-            Parameters::Host(values) => self.with_buffers(|buffers| {
-                self.packed(values, batch, None, Precision::Float32)
-                    .logits(buffers)
+            Parameters::Host(_) | Parameters::Int8(_) => {
+                inference::answers(self, parameters, sequences, Answer::Logits)
+            }
+            Parameters::Device(tensors) => in_batches(sequences, self.config.num_labels, |batch| {
+                self.plain_logits(tensors, batch)
             }),
-            Parameters::Device(tensors) => self.plain_logits(tensors, batch),
         }
     }
 
-    /// One vector a sequence, [sequences, hidden_size] row by row; [`Pooling::Pooler`] only where the model has one.
+    /// One vector a sequence, [sequences, hidden_size] row by row, likewise; [`Pooling::Pooler`] only where the model has
+    /// one.
     pub fn pooled(
         &self,
         parameters: &Parameters,
-        batch: &Batch,
+        sequences: &Batch,
         pooling: Pooling,
     ) -> Result<Vec<f32>> {
         match parameters {
-            Parameters::Host(values) => self.with_buffers(|buffers| {
-                self.packed(values, batch, None, Precision::Float32)
-                    .pooled(buffers, pooling)
-            }),
+            Parameters::Host(_) | Parameters::Int8(_) => {
+                inference::answers(self, parameters, sequences, Answer::Pooled(pooling))
+            }
             Parameters::Device(tensors) => {
-                let pass = self.plain(tensors, batch, None);
-                let pooled = pass.pool(&pass.encoder()?, pooling)?;
-                Ok(pooled.flatten_all()?.to_vec1()?)
+                in_batches(sequences, self.config.hidden_size, |batch| {
+                    let pass = self.plain(tensors, batch, None);
+                    let pooled = pass.pool(&pass.encoder()?, pooling)?;
+                    Ok(pooled.flatten_all()?.to_vec1()?)
+                })
             }
         }
     }
 
+    /// Brings values into the form that predictions on the CPU read, as the first of them does otherwise. Runs on the
+    /// library's pool.
+    pub fn prepare(&self, parameters: &Parameters) -> Result<()> {
+        match parameters {
+            Parameters::Host(_) | Parameters::Int8(_) => parameters.prepared(self).map(|_| ()),
+            Parameters::Device(_) => Ok(()),
+        }
+    }
+
     /// Runs `work` with memory of an earlier prediction, and keeps it for the next.
-    fn with_buffers<T>(&self, work: impl FnOnce(&mut Buffers) -> T) -> T {
-        let mut buffers = self.kept_buffers().pop().unwrap_or_default();
-        let result = work(&mut buffers);
-        let mut kept = self.kept_buffers();
-        if kept.len() < MAX_KEPT_BUFFERS {
-            kept.push(buffers);
+    fn with_workspace<T>(&self, work: impl FnOnce(&mut Workspace) -> T) -> T {
+        let mut workspace = self.kept_workspaces().pop().unwrap_or_default();
+        let result = work(&mut workspace);
+        let mut kept = self.kept_workspaces();
+        if kept.len() < MAX_KEPT_WORKSPACES {
+            kept.push(workspace);
         }
         result
     }
@@ -149,25 +169,6 @@ impl Model {
     pub fn plain_logits(&self, tensors: &[Tensor], batch: &Batch) -> Result<Vec<f32>> {
         let pass = self.plain(tensors, batch, None);
         Ok(pass.logits()?.flatten_all()?.to_vec1()?)
-    }
-
-    /// The logits of any number of sequences, in order, in bounded memory: sequences of similar length go together.
-    pub fn logits_of_all(&self, parameters: &Parameters, sequences: &Batch) -> Result<Vec<f32>> {
-        in_batches(sequences, self.config.num_labels, |batch| {
-            self.logits(parameters, batch)
-        })
-    }
-
-    /// [`pooled`](Model::pooled) for any number of sequences, likewise.
-    pub fn pooled_of_all(
-        &self,
-        parameters: &Parameters,
-        sequences: &Batch,
-        pooling: Pooling,
-    ) -> Result<Vec<f32>> {
-        in_batches(sequences, self.config.hidden_size, |batch| {
-            self.pooled(parameters, batch, pooling)
-        })
     }
 
     /// One training pass: the logits, and the gradients added to `gradients`. `loss` gets
@@ -193,6 +194,7 @@ impl Model {
                 .packed(values, batch, dropout, precision)
                 .with_gradient_checkpointing(gradient_checkpointing)
                 .logits_and_gradients(buffers, frozen, loss, gradients),
+            Parameters::Int8(_) => Err(refuse_int8("training")),
             Parameters::Device(tensors) => {
                 self.plain_logits_and_gradients(tensors, batch, dropout, loss, gradients)
             }
@@ -268,8 +270,8 @@ impl Model {
             .collect()
     }
 
-    fn kept_buffers(&self) -> MutexGuard<'_, Vec<Buffers>> {
-        self.buffers.lock().unwrap_or_else(|p| p.into_inner())
+    fn kept_workspaces(&self) -> MutexGuard<'_, Vec<Workspace>> {
+        self.workspaces.lock().unwrap_or_else(|p| p.into_inner())
     }
 
     fn packed<'a>(

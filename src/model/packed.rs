@@ -94,11 +94,6 @@ impl Packed<'_> {
         self
     }
 
-    /// Class scores [sequences, num_labels].
-    pub fn logits(&self, buffers: &mut Buffers) -> Result<Vec<f32>> {
-        Ok(self.forward(buffers, None)?.0)
-    }
-
     /// The logits, and the gradients added to `gradients`; `loss` gets the logits and gives the derivative by each.
     pub fn logits_and_gradients(
         &self,
@@ -262,17 +257,6 @@ impl Packed<'_> {
             inverse_deviations,
         };
         Ok((y, normalised))
-    }
-
-    /// One vector a sequence, [sequences, hidden_size].
-    pub fn pooled(&self, buffers: &mut Buffers, pooling: Pooling) -> Result<Vec<f32>> {
-        self.check_memory(0)?;
-        let (states, tape) = self.encode(buffers, None)?;
-        tape.give(buffers);
-        let (first, pooled) = self.pool(buffers, &states, pooling)?;
-        buffers.give(first);
-        buffers.give(states);
-        Ok(pooled)
     }
 
     fn forward(

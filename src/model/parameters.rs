@@ -4,10 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use once_cell::sync::OnceCell;
 
+use super::Model;
 use super::config::{BertConfig, Pooling};
 use super::lora::{LoraConfig, Projection};
-use crate::error::Result;
+use super::prepared::{Prepared, Source};
+use super::quantized::QuantizedValues;
+use crate::error::{Error, Result};
 use crate::memory;
 use crate::random::{Site, Stream};
 
@@ -402,14 +406,76 @@ impl ParameterTable {
 /// One parameter's numbers, row by row. Sets of values share what is the same in them.
 pub type Values = Arc<Vec<f32>>;
 
-/// One whole set of values, float32, in the table's order. It never changes; training makes the next set, which shares
-/// what is frozen with this one.
+/// Values in host memory, in the table's order, and what inference on the CPU makes of them at the first prediction.
+#[derive(Debug)]
+pub struct Prepares<T> {
+    values: Vec<T>,
+    prepared: OnceCell<Box<Prepared>>,
+}
+
+impl<T> Prepares<T> {
+    /// The values alone.
+    pub fn into_values(self) -> Vec<T> {
+        self.values
+    }
+
+    /// What inference reads; `make` makes it where nobody has yet. It must not wait for other threads of the pool, which
+    /// may wait for it.
+    fn prepared(&self, make: impl FnOnce() -> Result<Prepared>) -> Result<&Prepared> {
+        let prepared = self
+            .prepared
+            .get_or_try_init(|| Ok::<_, Error>(Box::new(make()?)))?;
+        Ok(prepared)
+    }
+}
+
+impl<T> From<Vec<T>> for Prepares<T> {
+    fn from(values: Vec<T>) -> Prepares<T> {
+        Prepares {
+            values,
+            prepared: OnceCell::new(),
+        }
+    }
+}
+
+impl<T> FromIterator<T> for Prepares<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Prepares<T> {
+        values.into_iter().collect::<Vec<T>>().into()
+    }
+}
+
+impl<T> std::ops::Deref for Prepares<T> {
+    type Target = Vec<T>;
+
+    fn deref(&self) -> &Vec<T> {
+        &self.values
+    }
+}
+
+impl<T: Clone> Clone for Prepares<T> {
+    fn clone(&self) -> Prepares<T> {
+        self.values.clone().into()
+    }
+}
+
+/// One whole set of values, in the table's order. It never changes; training makes the next set, which shares what is
+/// frozen with this one.
 #[derive(Debug, Clone)]
 pub enum Parameters {
-    /// In host memory: what the CPU computes with.
-    Host(Vec<Values>),
-    /// As tensors on another device.
+    /// float32 in host memory: what the CPU computes with.
+    Host(Prepares<Values>),
+    /// float32 as tensors on another device.
     Device(Vec<Tensor>),
+    /// An int8 model's, in host memory: for inference on the CPU alone.
+    Int8(Prepares<QuantizedValues>),
+}
+
+/// What training of an int8 model answers, and all else that changes its values.
+pub fn refuse_int8(what: &str) -> Error {
+    Error::Unsupported(format!(
+        "This model is int8, which is for prediction alone; {what} needs float32. Take the model that it was quantized \
+         from."
+    ))
 }
 
 impl Parameters {
@@ -451,6 +517,7 @@ impl Parameters {
                     })
                     .collect(),
             )),
+            Parameters::Int8(_) => Err(refuse_int8("training")),
             Parameters::Device(tensors) => Ok(Parameters::Device(
                 tensors
                     .iter()
@@ -485,10 +552,51 @@ impl Parameters {
         Parameters::from_host(values, table, device)
     }
 
-    /// The values in host memory: as they are, or copied from the device.
+    /// Whether these are an int8 model's.
+    pub fn is_int8(&self) -> bool {
+        matches!(self, Parameters::Int8(_))
+    }
+
+    /// Whether a prediction finds them [`prepared`](Parameters::prepared).
+    pub fn is_prepared(&self) -> bool {
+        match self {
+            Parameters::Host(values) => values.prepared.get().is_some(),
+            Parameters::Int8(values) => values.prepared.get().is_some(),
+            Parameters::Device(_) => true,
+        }
+    }
+
+    /// The form that inference on the CPU reads; made at the first call, which runs on the library's pool.
+    pub(super) fn prepared(&self, model: &Model) -> Result<&Prepared> {
+        let (config, table) = (&model.config, &model.table);
+        match self {
+            Parameters::Int8(values) => {
+                values.prepared(|| Prepared::new(config, table, Source::Int8(values)))
+            }
+            Parameters::Host(values) => {
+                let mut merged = None;
+                if table.lora.is_some() && values.prepared.get().is_none() {
+                    // On the pool, so before whoever else prepares these values is waited for.
+                    merged = Some(super::lora::merge(table, config, values));
+                }
+                let source = merged.as_deref().unwrap_or(values);
+                values.prepared(|| Prepared::new(config, table, Source::Float32(source)))
+            }
+            Parameters::Device(_) => Err(Error::Internal(
+                "Values on a device were asked for in the CPU's form; please report this.".into(),
+            )),
+        }
+    }
+
+    /// The values in host memory, float32: as they are, or copied from the device, or those that an int8 model computes
+    /// with.
     pub fn host(&self) -> Result<Cow<'_, [Values]>> {
         match self {
             Parameters::Host(values) => Ok(Cow::Borrowed(values)),
+            Parameters::Int8(values) => {
+                let values = values.iter().map(QuantizedValues::float32);
+                Ok(Cow::Owned(memory::collected(values)?))
+            }
             Parameters::Device(tensors) => {
                 let values = tensors
                     .iter()
@@ -501,19 +609,16 @@ impl Parameters {
 
     /// The values as tensors: as they are, or copied to the device.
     pub fn tensors(&self, table: &ParameterTable, device: &Device) -> Result<Cow<'_, [Tensor]>> {
-        match self {
-            Parameters::Device(tensors) => Ok(Cow::Borrowed(tensors)),
-            Parameters::Host(values) => {
-                let tensors = values
-                    .iter()
-                    .zip(&table.specs)
-                    .map(|(values, spec)| {
-                        Ok(Tensor::from_slice(values, spec.shape.as_slice(), device)?)
-                    })
-                    .collect::<Result<Vec<_>>>()?;
-                Ok(Cow::Owned(tensors))
-            }
+        if let Parameters::Device(tensors) = self {
+            return Ok(Cow::Borrowed(tensors));
         }
+        let tensors = self
+            .host()?
+            .iter()
+            .zip(&table.specs)
+            .map(|(values, spec)| Ok(Tensor::from_slice(values, spec.shape.as_slice(), device)?))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Cow::Owned(tensors))
     }
 }
 

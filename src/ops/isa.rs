@@ -84,7 +84,8 @@ fn arch_of(_: Level) -> Arch {
     Arch::new()
 }
 
-fn has_vnni_instructions() -> bool {
+/// Whether this processor has them.
+pub(super) fn has_vnni_instructions() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         std::arch::is_x86_feature_detected!("avx512vnni")

@@ -6,14 +6,19 @@
 //! neither on the number of threads nor on the instruction set's width.
 
 pub mod activation;
+pub mod aligned;
+pub mod attend;
 pub mod attention;
 mod buffers;
 pub mod float_state;
 pub mod gemm;
 pub mod isa;
 pub mod layer_norm;
+pub mod linear;
 mod math;
+pub mod norm;
 mod rows;
+pub mod team;
 
 pub use buffers::Buffers;
 pub use gemm::{Accumulate, Precision};

@@ -6,6 +6,7 @@ use super::pipeline::Ids;
 use super::truncation::longest_first;
 use super::{Encoding, Tokenizer};
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// The least maximum length: a pair's three special tokens and one of text.
 const MIN_MAX_LENGTH: usize = 4;
@@ -69,6 +70,10 @@ impl Tokenizer {
         max_length: usize,
     ) -> Result<Vec<Encoding>> {
         check_max_length(max_length)?;
+        if texts.len() <= TEXTS_A_TASK || threads::current_num_threads() == 1 {
+            let encode = |(text, pair): &(&str, Option<&str>)| self.encode(text, *pair, max_length);
+            return texts.iter().map(encode).collect();
+        }
         texts
             .par_iter()
             .with_min_len(TEXTS_A_TASK)

@@ -87,7 +87,7 @@ pub fn evaluate(
     data: &EncodedDataset,
     threshold: f64,
 ) -> Result<Evaluation> {
-    let logits = threads::run(|| model.logits_of_all(parameters, &data.sequences))??;
+    let logits = threads::run(|| model.logits(parameters, &data.sequences))??;
     check_finite(&logits)?;
     let objective = Objective {
         targets: &data.targets,

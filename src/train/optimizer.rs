@@ -376,7 +376,7 @@ mod tests {
                 0.01,
                 0.5,
             );
-            let next = Parameters::Host(values)
+            let next = Parameters::Host(values.into())
                 .with_updated(updated, &table)
                 .unwrap();
             values = next.host().unwrap().into_owned();

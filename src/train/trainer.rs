@@ -22,7 +22,7 @@ use crate::classifier::Classifier;
 use crate::data::{Dataset, Targets};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model::{Gradients, Parameters, TrainingPass, Values};
+use crate::model::{Gradients, Parameters, TrainingPass, Values, refuse_int8};
 use crate::ops::Buffers;
 use crate::problem::ProblemType;
 use crate::random::Dropout;
@@ -240,6 +240,9 @@ impl Trainer {
         validation: Option<&Dataset>,
         options: TrainOptions,
     ) -> Result<Trainer> {
+        if classifier.is_int8() {
+            return Err(refuse_int8("training"));
+        }
         options.validate()?;
         options.validate_for(&classifier.model().config)?;
         let data = EncodedDataset::new(&classifier, train, options.max_length)?;
@@ -647,7 +650,7 @@ impl Trainer {
         let before = self.classifier.publish(Arc::new(updated));
         drop(parameters);
         if let Ok(Parameters::Host(values)) = Arc::try_unwrap(before) {
-            state.spare = unshared(values, &state.gradients);
+            state.spare = unshared(values.into_values(), &state.gradients);
         }
         state.position.step += 1;
         let report = StepReport {

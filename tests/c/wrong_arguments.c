@@ -403,6 +403,7 @@ CALL(bert_predict_ids, v[0].p, v[1].n, v[2].p, v[3].p, v[4].p, v[5].p, v[6].p)
 CALL(bert_lora_options_init, v[0].p, v[1].n)
 CALL(bert_add_lora, v[0].p, v[1].p, v[2].p)
 CALL(bert_merge_lora, v[0].p, v[1].p)
+CALL(bert_quantize, v[0].p, v[1].p)
 CALL(bert_save_adapter, v[0].p, v[1].p)
 CALL(bert_load_adapter, v[0].p, v[1].p, v[2].p)
 CALL(bert_trainer_save, v[0].p, v[1].p)
@@ -528,6 +529,7 @@ static const function functions[] = {
         MAYBE_STRUCT(bert_resume_report)),
     ROW(bert_add_lora, free_model_2, A_MODEL, MAYBE_STRUCT(bert_lora_options), AN_OUT(bert_model *)),
     ROW(bert_merge_lora, free_model_1, A_HANDLE(MODEL, lora, 0), AN_OUT(bert_model *)),
+    ROW(bert_quantize, free_model_1, A_MODEL, AN_OUT(bert_model *)),
     ROW(bert_save_adapter, NULL, A_HANDLE(MODEL, lora, 0), A_PATH("adapter", BERT_ERR_IO)),
     ROW(bert_load_adapter, free_model_2, A_MODEL, A_PATH("adapter", BERT_ERR_IO), AN_OUT(bert_model *)),
     ROW(bert_evaluate, NULL, A_MODEL, A_DATASET(train), MAX_LENGTH, A_STRUCT(bert_evaluation)),

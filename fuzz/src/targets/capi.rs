@@ -550,6 +550,7 @@ impl Machine<'_> {
             31 => self.load_adapter(),
             32 => self.save_trainer(),
             33 => self.resume_trainer(),
+            34 => self.quantize(),
             _ => {}
         }
     }
@@ -807,6 +808,13 @@ impl Machine<'_> {
         let place = self.handle_place();
         // SAFETY: the place is writable or NULL.
         let status = unsafe { bert_merge_lora(self.handle(&self.models), place.pointer()) };
+        self.keep(&self.models, place.result(status));
+    }
+
+    fn quantize(&self) {
+        let place = self.handle_place();
+        // SAFETY: the place is writable or NULL.
+        let status = unsafe { bert_quantize(self.handle(&self.models), place.pointer()) };
         self.keep(&self.models, place.result(status));
     }
 

@@ -6,7 +6,7 @@
 
 mod pack;
 mod scratch;
-mod tile;
+pub(super) mod tile;
 
 use std::ops::Range;
 
@@ -40,7 +40,7 @@ pub enum Accumulate<'a> {
 }
 
 /// Units of the inner dimension that are multiplied at once: those of a tile's rows fit the first-level cache.
-const INNER: usize = 384;
+pub(super) const INNER: usize = 384;
 
 /// Columns of the right side whose panels are packed at once: they fit the second-level cache.
 const COLUMNS: usize = pack::WIDEST;

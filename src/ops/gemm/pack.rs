@@ -58,7 +58,7 @@ fn bfloat16(x: f32) -> u32 {
 pub(super) type Pair = u32;
 
 /// How numbers stand in panels.
-pub(super) trait Unit: Plain + Default + Send + Sync + 'static {
+pub(in crate::ops) trait Unit: Plain + Default + Send + Sync + 'static {
     /// Numbers in a unit, along the inner dimension.
     const DEPTH: usize;
 

@@ -21,7 +21,7 @@ const KEPT: usize = 64;
 pub(super) struct Scratch(Vec<Line>);
 
 /// What scratch memory can hold: plain numbers of four bytes, of which all bit patterns are values.
-pub(super) trait Plain: Copy {}
+pub(in crate::ops) trait Plain: Copy {}
 
 impl Plain for f32 {}
 impl Plain for u32 {}

@@ -8,7 +8,7 @@ use super::pack::Unit;
 
 /// What a tile's sums are added to.
 #[derive(Clone, Copy)]
-pub(super) enum Start {
+pub(in crate::ops) enum Start {
     /// Nothing.
     Zero,
     /// The numbers that are at the result's place.
@@ -19,7 +19,7 @@ pub(super) enum Start {
 
 /// The left side of a tile.
 #[derive(Clone, Copy)]
-pub(super) struct Left<U> {
+pub(in crate::ops) struct Left<U> {
     /// Its first unit.
     pub start: *const U,
     /// Units from one row to the next, or where the left side is a panel, from one place of the inner dimension to the next.
@@ -28,7 +28,7 @@ pub(super) struct Left<U> {
 
 /// Where a tile's result goes.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(in crate::ops) struct Place {
     /// Its first number.
     pub start: *mut f32,
     /// Numbers from one row to the next.
@@ -38,7 +38,7 @@ pub(super) struct Place {
 }
 
 /// One way to compute tiles.
-pub(super) trait Kernel: Copy + Send + Sync + 'static {
+pub(in crate::ops) trait Kernel: Copy + Send + Sync + 'static {
     /// What its operands consist of.
     type Unit: Unit;
     /// Rows of a tile, at most.
@@ -108,7 +108,7 @@ macro_rules! by_rows {
 
 /// float32 without any instruction set of its own. With `ROUNDS` its operands were rounded to bfloat16.
 #[derive(Clone, Copy)]
-pub(super) struct Baseline<const ROUNDS: bool>;
+pub(in crate::ops) struct Baseline<const ROUNDS: bool>;
 
 impl<const ROUNDS: bool> Kernel for Baseline<ROUNDS> {
     type Unit = f32;
@@ -171,7 +171,7 @@ unsafe fn baseline<const ROWS: usize, const PANEL: bool>(
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512, Avx512Bf16};
+pub(in crate::ops) use x86::{Avx2, Avx512, Avx512Bf16};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -182,7 +182,7 @@ mod x86 {
 
     /// float32 with AVX2 and FMA.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx2<const ROUNDS: bool>;
+    pub(in crate::ops) struct Avx2<const ROUNDS: bool>;
 
     impl<const ROUNDS: bool> Kernel for Avx2<ROUNDS> {
         type Unit = f32;
@@ -265,7 +265,7 @@ mod x86 {
 
     /// float32 with AVX-512.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx512<const ROUNDS: bool>;
+    pub(in crate::ops) struct Avx512<const ROUNDS: bool>;
 
     impl<const ROUNDS: bool> Kernel for Avx512<ROUNDS> {
         type Unit = f32;
@@ -301,7 +301,7 @@ mod x86 {
 
     /// bfloat16 operands with float32 sums: AVX512-BF16.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx512Bf16;
+    pub(in crate::ops) struct Avx512Bf16;
 
     impl Kernel for Avx512Bf16 {
         type Unit = Pair;

@@ -1,0 +1,150 @@
+//! Weights in float32, with the tiles of [`gemm`](crate::ops::gemm).
+
+use super::{Layout, Shared, Target, activate, share_out, tiles};
+use crate::error::Result;
+use crate::ops::aligned::Aligned;
+use crate::ops::gemm::INNER;
+use crate::ops::gemm::tile::{self, Kernel, Left, Place, Start};
+use crate::ops::isa;
+use crate::ops::team::Team;
+
+/// Places of the inner dimension that are packed at once.
+const SQUARE: usize = 16;
+
+/// Weights in panels of a kernel's columns: for each place of the inner dimension one number of each column.
+#[derive(Debug)]
+pub struct Float32Weights {
+    panels: Aligned,
+    inputs: usize,
+    layout: Layout,
+}
+
+/// Calls a function with the kernel for this process's instructions.
+macro_rules! with_kernel {
+    ($function:ident::<K>($($argument:expr),*)) => {
+        match isa::level() {
+            #[cfg(target_arch = "x86_64")]
+            isa::Level::Avx512 => $function::<tile::Avx512<false>>($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            isa::Level::Avx2 => $function::<tile::Avx2<false>>($($argument),*),
+            _ => $function::<tile::Baseline<false>>($($argument),*),
+        }
+    };
+}
+pub(in crate::ops) use with_kernel;
+
+impl Float32Weights {
+    /// Packs the weights [outputs, inputs] of layers of equal size that read the same states.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
+    pub fn new(weights: &[&[f32]], inputs: usize) -> Result<Float32Weights> {
+        with_kernel!(pack::<K>(weights, inputs))
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// `target` = act(x Wᵀ + b); `bias` is all sections'.
+    pub(super) fn product(&self, team: &Team<'_>, x: &[f32], bias: &[f32], target: Target<'_>) {
+        with_kernel!(product::<K>(self, team, x, bias, target));
+    }
+}
+
+fn pack<K: Kernel<Unit = f32>>(weights: &[&[f32]], inputs: usize) -> Result<Float32Weights> {
+    let width = weights.first().map_or(0, |weight| weight.len() / inputs);
+    let layout = Layout {
+        panel: K::COLUMNS,
+        width,
+        sections: weights.len(),
+    };
+    let panel = K::COLUMNS * inputs;
+    let count = layout.sections * layout.panels();
+    let mut panels = Aligned::zeroed::<f32>(count * panel)?;
+    let filled = panels.slice_mut::<f32>().chunks_exact_mut(panel);
+    for (number, out) in filled.take(count).enumerate() {
+        let (section, columns) = layout.columns(number);
+        assert_eq!(weights[section].len(), width * inputs);
+        // A square at a time, so that the panel's lines stay in the cache while they fill.
+        for inner in (0..inputs).step_by(SQUARE) {
+            let depth = SQUARE.min(inputs - inner);
+            for (column, output) in columns.clone().enumerate() {
+                let row = &weights[section][output * inputs + inner..][..depth];
+                for (place, &weight) in row.iter().enumerate() {
+                    out[(inner + place) * K::COLUMNS + column] = weight;
+                }
+            }
+        }
+    }
+    Ok(Float32Weights {
+        panels,
+        inputs,
+        layout,
+    })
+}
+
+fn product<K: Kernel<Unit = f32>>(
+    weights: &Float32Weights,
+    team: &Team<'_>,
+    x: &[f32],
+    bias: &[f32],
+    target: Target<'_>,
+) {
+    let Float32Weights {
+        ref panels,
+        inputs,
+        layout,
+    } = *weights;
+    let Target { sections, act, out } = target;
+    let (rows, stride) = (x.len() / inputs, sections.len() * layout.width);
+    assert!(
+        sections.end <= layout.sections
+            && layout.panel == K::COLUMNS
+            && bias.len() == layout.sections * layout.width
+            && out.len() == rows * stride
+            && x.len() == rows * inputs
+    );
+    let out = Shared(out.as_mut_ptr());
+    let panels = panels.slice::<f32>();
+    let numbers = sections.start * layout.panels()..sections.end * layout.panels();
+    share_out(team, rows, K::ROWS, numbers, |rows, numbers| {
+        for inner in (0..inputs).step_by(INNER) {
+            let depth = (inputs - inner).min(INNER);
+            for number in numbers.clone() {
+                let (section, columns) = layout.columns(number);
+                let bias = &bias[section * layout.width + columns.start..][..columns.len()];
+                let right = &panels[(number * inputs + inner) * K::COLUMNS..][..depth * K::COLUMNS];
+                let column = (section - sections.start) * layout.width + columns.start;
+                for tile in tiles(rows.clone(), K::ROWS) {
+                    let left = Left {
+                        start: x[tile.start * inputs + inner..].as_ptr(),
+                        stride: inputs,
+                    };
+                    let start = match inner {
+                        0 => Start::Bias(bias.as_ptr()),
+                        _ => Start::Result,
+                    };
+                    // SAFETY: the rows' and panel's numbers are inside their slices, the kernel is of this machine's
+                    // instructions; the result is [rows, stride], and these rows and columns are this piece's alone.
+                    unsafe {
+                        let out = out.get().add(tile.start * stride + column);
+                        let place = Place {
+                            start: out,
+                            stride,
+                            columns: columns.len(),
+                        };
+                        K::tile::<false>(tile.len(), depth, left, right.as_ptr(), place, start);
+                        if inner + depth == inputs {
+                            activate(act, out, tile.len(), stride, columns.len());
+                        }
+                    }
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,505 @@
+//! Linear layers for inference: y = act(x Wᵀ + b), with weights that were packed once, in the order in which the kernels
+//! read them. In float32 ([`float32`]) or with weights and states in int8 ([`int8`]).
+//!
+//! A row's result depends neither on the rows it is computed with nor on how the work is shared out.
+
+mod float32;
+mod int8;
+mod int8_tile;
+
+use std::ops::Range;
+
+pub use float32::Float32Weights;
+pub(super) use float32::with_kernel;
+pub use int8::{Int8Rows, Int8Weights, quantize};
+
+use super::activation::{gelu, gelu_tanh, relu};
+use super::isa;
+use super::math::tanh;
+use super::team::Team;
+use crate::model::HiddenAct;
+
+/// Rows whose states are kept in the second-level cache while all weights go by.
+const BAND: usize = 96;
+
+/// Pieces of work for each member of a team, about: the last ones end at the same time then.
+const PIECES: usize = 4;
+
+/// Where the columns of packed weights are. Weights of several layers that read the same states are sections of one, and
+/// each begins with a panel of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Layout {
+    /// Columns of a panel.
+    panel: usize,
+    /// Columns of a section.
+    width: usize,
+    /// Sections.
+    sections: usize,
+}
+
+impl Layout {
+    /// Panels of one section.
+    fn panels(&self) -> usize {
+        self.width.div_ceil(self.panel)
+    }
+
+    /// Panel `number`: its section, its first column there, and its columns.
+    fn columns(&self, number: usize) -> (usize, Range<usize>) {
+        let start = number % self.panels() * self.panel;
+        let end = (start + self.panel).min(self.width);
+        (number / self.panels(), start..end)
+    }
+}
+
+/// What is made of a layer's sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// A feed-forward block's.
+    Hidden(HiddenAct),
+    /// The pooler's.
+    Tanh,
+}
+
+/// What is computed of a layer: for which rows, and where it goes.
+struct Target<'a> {
+    /// Sections whose columns are computed; they stand side by side in a row of the result.
+    sections: Range<usize>,
+    /// After the bias.
+    act: Option<Act>,
+    /// [rows, columns of the sections].
+    out: &'a mut [f32],
+}
+
+/// A part of the result that one piece of work writes.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: it is an address; whoever writes through it says why no one else touches the same elements.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn get(self) -> *mut f32 {
+        self.0
+    }
+}
+
+/// Gives every row and panel to one call of `work`, in bands of rows and groups of panels.
+fn share_out(
+    team: &Team<'_>,
+    rows: usize,
+    tile_rows: usize,
+    panels: Range<usize>,
+    work: impl Fn(Range<usize>, Range<usize>) + Sync,
+) {
+    let tiles = rows.div_ceil(tile_rows);
+    let bands = rows.div_ceil(BAND);
+    let groups = match team.members() {
+        1 => 1,
+        members => (members * PIECES).div_ceil(bands.max(1)).min(panels.len()),
+    };
+    let part = |count: usize, parts: usize, number: usize| {
+        count * number / parts..count * (number + 1) / parts
+    };
+    team.run(bands * groups, |number| {
+        let band = part(tiles, bands, number / groups);
+        let group = part(panels.len(), groups, number % groups);
+        work(
+            (band.start * tile_rows).min(rows)..(band.end * tile_rows).min(rows),
+            panels.start + group.start..panels.start + group.end,
+        );
+    });
+}
+
+/// Shares rows evenly among as few tiles of at most `most` as they need.
+fn tiles(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = rows.len().div_ceil(most);
+    (0..count).map(move |tile| {
+        let place = |tile: usize| rows.start + rows.len() * tile / count;
+        place(tile)..place(tile + 1)
+    })
+}
+
+/// Applies the activation to a tile's result, which is in the cache.
+///
+/// # Safety
+/// `out` begins `rows` rows of `columns` numbers, `stride` apart, that no one else touches.
+unsafe fn activate(act: Option<Act>, out: *mut f32, rows: usize, stride: usize, columns: usize) {
+    let Some(act) = act else {
+        return;
+    };
+    for row in 0..rows {
+        // SAFETY: by this function's contract.
+        let row = unsafe { std::slice::from_raw_parts_mut(out.add(row * stride), columns) };
+        match act {
+            Act::Hidden(HiddenAct::Gelu) => isa::arch().dispatch(|| apply(row, gelu)),
+            Act::Hidden(HiddenAct::GeluTanh) => isa::arch().dispatch(|| apply(row, gelu_tanh)),
+            Act::Hidden(HiddenAct::Relu) => isa::arch().dispatch(|| apply(row, relu)),
+            Act::Tanh => isa::arch().dispatch(|| apply(row, tanh)),
+        }
+    }
+}
+
+#[inline(always)]
+fn apply(row: &mut [f32], f: impl Fn(f32) -> f32) {
+    for x in row {
+        *x = f(*x);
+    }
+}
+
+/// A layer's packed weights.
+#[derive(Debug)]
+pub enum Weights {
+    /// As they are.
+    Float32(Float32Weights),
+    /// A scale for each output; states are quantized row by row.
+    Int8(Int8Weights),
+}
+
+/// A linear layer, or several that read the same states.
+#[derive(Debug)]
+pub struct Linear {
+    /// Its weights, all sections'.
+    pub weights: Weights,
+    /// [all sections' outputs].
+    pub bias: Vec<f32>,
+}
+
+/// States that a layer reads, in its weights' format.
+#[derive(Clone, Copy)]
+pub enum States<'a> {
+    /// [rows, inputs].
+    Float32(&'a [f32]),
+    /// The same, quantized.
+    Int8(&'a Int8Rows),
+}
+
+impl Linear {
+    /// Numbers of a row that it reads.
+    pub fn inputs(&self) -> usize {
+        match &self.weights {
+            Weights::Float32(weights) => weights.inputs(),
+            Weights::Int8(weights) => weights.inputs(),
+        }
+    }
+
+    /// Outputs of one section.
+    pub fn outputs(&self) -> usize {
+        self.layout().width
+    }
+
+    fn layout(&self) -> Layout {
+        match &self.weights {
+            Weights::Float32(weights) => weights.layout(),
+            Weights::Int8(weights) => weights.layout(),
+        }
+    }
+
+    /// The states as this layer reads them; where it reads int8, they are quantized into `rows`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
+    pub fn states<'a>(
+        &self,
+        team: &Team<'_>,
+        x: &'a [f32],
+        rows: &'a mut Int8Rows,
+    ) -> crate::error::Result<States<'a>> {
+        match &self.weights {
+            Weights::Float32(_) => Ok(States::Float32(x)),
+            Weights::Int8(weights) => {
+                rows.quantize(team, x, weights.inputs())?;
+                Ok(States::Int8(rows))
+            }
+        }
+    }
+
+    /// `out`[rows, sections' outputs] = act(x Wᵀ + b) for these sections. `states` are as [`states`](Linear::states) gave
+    /// them.
+    pub fn apply(
+        &self,
+        team: &Team<'_>,
+        states: States<'_>,
+        sections: Range<usize>,
+        act: Option<Act>,
+        out: &mut [f32],
+    ) {
+        let target = Target { sections, act, out };
+        match (&self.weights, states) {
+            (Weights::Float32(weights), States::Float32(x)) => {
+                weights.product(team, x, &self.bias, target);
+            }
+            (Weights::Int8(weights), States::Int8(rows)) => {
+                weights.product(team, rows, &self.bias, target);
+            }
+            _ => unreachable!("states come in their layer's format"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(n: usize, k: f32) -> Vec<f32> {
+        (0..n).map(|i| (k * i as f32).sin()).collect()
+    }
+
+    const SIZES: [(usize, usize, usize); 9] = [
+        (1, 1, 1),
+        (1, 3, 2),
+        (5, 7, 9),
+        (13, 33, 31),
+        (12, 384, 32),
+        (25, 385, 33),
+        (97, 64, 70),
+        (200, 400, 17),
+        (3, 1536, 384),
+    ];
+
+    fn act(number: usize) -> Option<Act> {
+        [
+            None,
+            Some(Act::Hidden(HiddenAct::Gelu)),
+            Some(Act::Hidden(HiddenAct::GeluTanh)),
+            Some(Act::Hidden(HiddenAct::Relu)),
+            Some(Act::Tanh),
+        ][number % 5]
+    }
+
+    fn apply_act(act: Option<Act>, x: f32) -> f32 {
+        match act {
+            None => x,
+            Some(Act::Hidden(HiddenAct::Gelu)) => gelu(x),
+            Some(Act::Hidden(HiddenAct::GeluTanh)) => gelu_tanh(x),
+            Some(Act::Hidden(HiddenAct::Relu)) => relu(x),
+            Some(Act::Tanh) => tanh(x),
+        }
+    }
+
+    fn teams(work: impl Fn(&Team<'_>) + Sync) {
+        work(&Team::alone());
+        for threads in [2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| Team::of(threads, &work));
+        }
+    }
+
+    #[test]
+    fn float32_layers_follow_the_definition_for_any_team_section_and_number_of_rows() {
+        for (number, (rows, inputs, outputs)) in SIZES.into_iter().enumerate() {
+            let act = act(number);
+            let x = wave(rows * inputs, 0.37);
+            let weights = [0.53, 0.91, 0.29].map(|k| wave(outputs * inputs, k));
+            let layer = Linear {
+                weights: Weights::Float32(
+                    Float32Weights::new(&weights.each_ref().map(Vec::as_slice), inputs).unwrap(),
+                ),
+                bias: wave(3 * outputs, 0.2),
+            };
+            for sections in [0..3, 1..3, 0..1] {
+                let columns = sections.len() * outputs;
+                let compute = |team: &Team<'_>, x: &[f32]| {
+                    let mut out = vec![f32::NAN; x.len() / inputs * columns];
+                    layer.apply(team, States::Float32(x), sections.clone(), act, &mut out);
+                    out
+                };
+                let together = compute(&Team::alone(), &x);
+                teams(|team| assert_eq!(compute(team, &x), together));
+                let last = compute(&Team::alone(), &x[(rows - 1) * inputs..]);
+                assert_eq!(last, together[(rows - 1) * columns..]);
+                for row in 0..rows {
+                    for column in 0..columns {
+                        let (section, output) =
+                            (sections.start + column / outputs, column % outputs);
+                        let sum: f64 = (0..inputs)
+                            .map(|i| {
+                                f64::from(x[row * inputs + i])
+                                    * f64::from(weights[section][output * inputs + i])
+                            })
+                            .sum();
+                        let sum = sum + f64::from(layer.bias[section * outputs + output]);
+                        let want = apply_act(act, sum as f32);
+                        let got = together[row * columns + column];
+                        assert!(
+                            (got - want).abs() < 1e-4,
+                            "{rows} {inputs} {outputs}: {got} {want}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a kernel of int8 makes of a layer, without the choice of this process.
+    fn int8_with<K: int8_tile::Kernel>(
+        x: &[f32],
+        weights: &[(&[i8], &[f32])],
+        bias: &[f32],
+        inputs: usize,
+        act: Option<Act>,
+    ) -> Vec<f32> {
+        let weights = int8::pack::<K>(weights, inputs).unwrap();
+        let mut rows = Int8Rows::default();
+        let team = Team::alone();
+        int8::quantize_rows::<K>(&mut rows, &team, x, inputs).unwrap();
+        let mut out = vec![f32::NAN; x.len() / inputs * bias.len()];
+        let target = Target {
+            sections: 0..weights.layout().sections,
+            act,
+            out: &mut out,
+        };
+        int8::product::<K>(&weights, &team, &rows, bias, target);
+        out
+    }
+
+    fn every_int8_path(
+        x: &[f32],
+        weights: &[(&[i8], &[f32])],
+        bias: &[f32],
+        inputs: usize,
+        act: Option<Act>,
+    ) -> Vec<(&'static str, Vec<f32>)> {
+        let mut paths = vec![(
+            "baseline",
+            int8_with::<int8_tile::Baseline>(x, weights, bias, inputs, act),
+        )];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if isa::widest() >= isa::Level::Avx2 {
+                let out = int8_with::<int8_tile::Avx2>(x, weights, bias, inputs, act);
+                paths.push(("avx2", out));
+            }
+            if isa::widest() >= isa::Level::Avx512 && isa::has_vnni_instructions() {
+                let out = int8_with::<int8_tile::Vnni>(x, weights, bias, inputs, act);
+                paths.push(("vnni", out));
+            }
+        }
+        paths
+    }
+
+    #[test]
+    fn int8_sums_are_exact_on_every_instruction_path() {
+        // Scales of one, and sums that float32 holds exactly: the result is the integer. Runs of extremes would saturate
+        // 16 bits.
+        for (rows, inputs, outputs) in SIZES {
+            let inputs = inputs.min(1000);
+            let number = |i: usize, k: usize| -> i8 {
+                match i % 7 {
+                    0 | 1 => 127,
+                    2 | 3 if i % 2 == 0 => -127,
+                    _ => (((i * k) >> 3) % 255) as i8,
+                }
+            };
+            let weights: Vec<i8> = (0..outputs * inputs)
+                .map(|i| number(i, 31).max(-127))
+                .collect();
+            let mut states: Vec<i8> = (0..rows * inputs)
+                .map(|i| number(i, 57).max(-127))
+                .collect();
+            // With a highest number of 127 each row's scale is one.
+            states.chunks_mut(inputs).for_each(|row| row[0] = 127);
+            let x: Vec<f32> = states.iter().map(|&q| f32::from(q)).collect();
+            let (scales, bias) = (vec![1.0; outputs], vec![0.0; outputs]);
+            let paths = every_int8_path(&x, &[(&weights, &scales)], &bias, inputs, None);
+            for row in 0..rows {
+                for output in 0..outputs {
+                    let want: i64 = (0..inputs)
+                        .map(|i| {
+                            i64::from(states[row * inputs + i])
+                                * i64::from(weights[output * inputs + i])
+                        })
+                        .sum();
+                    for (path, out) in &paths {
+                        assert_eq!(out[row * outputs + output], want as f32, "{path} {inputs}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn int8_layers_are_the_same_bits_on_every_path_for_any_team_and_close_to_float32() {
+        for (number, (rows, inputs, outputs)) in SIZES.into_iter().enumerate() {
+            let act = act(number);
+            let x = wave(rows * inputs, 0.37);
+            let weights = [0.53, 0.91].map(|k| wave(outputs * inputs, k));
+            let quantized = weights.each_ref().map(|w| quantize(w, inputs).unwrap());
+            let parts = quantized
+                .each_ref()
+                .map(|(w, s)| (w.as_slice(), s.as_slice()));
+            let bias = wave(2 * outputs, 0.2);
+            let paths = every_int8_path(&x, &parts, &bias, inputs, act);
+            let layer = Linear {
+                weights: Weights::Int8(Int8Weights::new(&parts, inputs).unwrap()),
+                bias: bias.clone(),
+            };
+            teams(|team| {
+                let mut out = vec![f32::NAN; rows * 2 * outputs];
+                let mut quantized = Int8Rows::default();
+                let states = layer.states(team, &x, &mut quantized).unwrap();
+                layer.apply(team, states, 0..2, act, &mut out);
+                for (path, other) in &paths {
+                    assert_eq!(&out, other, "{path}");
+                }
+            });
+            for row in 0..rows {
+                for column in 0..2 * outputs {
+                    let (section, output) = (column / outputs, column % outputs);
+                    let terms = (0..inputs).map(|i| {
+                        f64::from(x[row * inputs + i])
+                            * f64::from(weights[section][output * inputs + i])
+                    });
+                    let want = terms.sum::<f64>() as f32 + bias[column];
+                    let got = paths[0].1[row * 2 * outputs + column];
+                    // Each factor is half a step of 1 / 127 off at most.
+                    let bound = 1e-5 + inputs as f32 / 127.0;
+                    assert!((got - apply_act(act, want)).abs() <= bound, "{got} {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_zeros_tiny_numbers_and_none_at_all_quantize() {
+        let (numbers, scales) = quantize(&[0.0, 0.0, 1e-35, -1e-36, 2.0, -254.0], 2).unwrap();
+        assert_eq!(numbers, [0, 0, 0, 0, 1, -127]);
+        assert_eq!(scales, [1.0, 1.0, 2.0]);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = wave(3 * 20, 0.3);
+            x[27] = bad;
+            let (weights, scales) = quantize(&wave(20, 0.7), 20).unwrap();
+            for (path, out) in every_int8_path(&x, &[(&weights, &scales)], &[0.1], 20, None) {
+                assert!(
+                    out[0].is_finite() && !out[1].is_finite() && out[2].is_finite(),
+                    "{path}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn layers_that_32_bits_do_not_hold_are_refused() {
+        let inputs = int8::MAX_INPUTS + 1;
+        let weights = vec![1i8; inputs];
+        assert!(Int8Weights::new(&[(&weights, &[1.0])], inputs).is_err());
+    }
+
+    /// The largest sums that there are, on every path.
+    #[test]
+    fn the_longest_layer_does_not_overflow() {
+        let inputs = int8::MAX_INPUTS;
+        for sign in [1i8, -1] {
+            let weights = vec![127 * sign; inputs];
+            let x = vec![127.0; inputs];
+            let want = (i64::from(sign) * 127 * 127 * inputs as i64) as f32;
+            for (path, out) in every_int8_path(&x, &[(&weights, &[1.0])], &[0.0], inputs, None) {
+                assert_eq!(out, [want], "{path}");
+            }
+        }
+    }
+}
