@@ -391,7 +391,7 @@ mod tests {
             let number = |i: usize, k: usize| -> i8 {
                 match i % 7 {
                     0 | 1 => 127,
-                    2 | 3 if i % 2 == 0 => -127,
+                    2 | 3 if i.is_multiple_of(2) => -127,
                     _ => (((i * k) >> 3) % 255) as i8,
                 }
             };
@@ -448,13 +448,13 @@ mod tests {
                 }
             });
             for row in 0..rows {
-                for column in 0..2 * outputs {
+                for (column, &bias) in bias.iter().enumerate().take(2 * outputs) {
                     let (section, output) = (column / outputs, column % outputs);
                     let terms = (0..inputs).map(|i| {
                         f64::from(x[row * inputs + i])
                             * f64::from(weights[section][output * inputs + i])
                     });
-                    let want = terms.sum::<f64>() as f32 + bias[column];
+                    let want = terms.sum::<f64>() as f32 + bias;
                     let got = paths[0].1[row * 2 * outputs + column];
                     // Each factor is half a step of 1 / 127 off at most.
                     let bound = 1e-5 + inputs as f32 / 127.0;
