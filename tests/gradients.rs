@@ -272,7 +272,7 @@ fn both_ways_agree(
         assert!((a - b).abs() < 2e-5, "logits {a} {b}");
     }
     if dropout.is_none() {
-        assert_eq!(model.logits(parameters, &batch).unwrap(), packed_logits);
+        assert_close(&model.logits(parameters, &batch).unwrap(), &packed_logits);
     }
     for ((a, b), spec) in packed.iter().zip(&plain).zip(&model.table.specs) {
         let scale = b.iter().fold(1f32, |m, v| m.max(v.abs()));
@@ -400,6 +400,14 @@ fn every_parameter_gets_its_gradient_of_every_loss() {
     }
 }
 
+/// Inference goes another way than training.
+fn assert_close(a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(b) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+}
+
 /// What the trainer sees: gradients of the padding token's row are zero, of tokens and positions that a batch lacks too.
 #[test]
 fn rows_that_a_batch_lacks_and_the_padding_row_get_no_gradient() {
@@ -416,7 +424,7 @@ fn rows_that_a_batch_lacks_and_the_padding_row_get_no_gradient() {
             &mut Buffers::default(),
         )
         .unwrap();
-    assert_eq!(logits, model.logits(&parameters, &with_padding).unwrap());
+    assert_close(&logits, &model.logits(&parameters, &with_padding).unwrap());
     let words = &gradients[model.table.embeddings.word];
     let used = |row: usize| words[row * 8..(row + 1) * 8].iter().any(|&g| g != 0.0);
     assert!(used(1) && used(2) && used(5));
