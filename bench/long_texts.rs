@@ -14,6 +14,7 @@ use std::time::Instant;
 use bert::text::{Tokenizer, TokenizerKind, TokenizerOptions};
 use serde_json::{Value, json};
 
+/// Unless the environment variable LONG_TEXTS_BYTES says another.
 const SIZE: usize = 10_000_000;
 const MAX_LENGTH: usize = 512;
 const RUNS: usize = 5;
@@ -88,7 +89,9 @@ fn run_case(tokenizer: &str, text: &str, pair: bool, check: bool) {
         .iter()
         .find(|(name, _)| *name == text)
         .expect("a known text");
-    let text = make(SIZE);
+    let size = std::env::var("LONG_TEXTS_BYTES")
+        .map_or(SIZE, |size| size.parse().expect("a number of bytes"));
+    let text = make(size);
     // The same length in tokens: both must be read to their ends.
     let second = pair.then(|| text.clone());
     if check {
