@@ -123,6 +123,8 @@ class TrainOptions(ctypes.Structure):
         ("threshold", c_double),
         ("progress", ProgressCallback),
         ("progress_user_data", c_void_p),
+        ("precision", c_int32),
+        ("gradient_checkpointing", c_int32),
     ]
 
 

@@ -91,6 +91,8 @@ static const struct choice tokenizers[] = {{"word", BERT_TOKENIZER_WORD_LEVEL},
                                            {NULL, 0}};
 static const struct choice poolings[] = {
     {"pooler", BERT_POOLING_POOLER}, {"cls", BERT_POOLING_CLS}, {"mean", BERT_POOLING_MEAN}, {NULL, 0}};
+static const struct choice precisions[] = {
+    {"float32", BERT_PRECISION_FLOAT32}, {"bfloat16", BERT_PRECISION_BFLOAT16}, {NULL, 0}};
 static const struct choice schedules[] = {{"constant", BERT_SCHEDULE_CONSTANT},
                                           {"linear", BERT_SCHEDULE_LINEAR},
                                           {"cosine", BERT_SCHEDULE_COSINE},
@@ -174,6 +176,10 @@ static const struct option table[] = {
     {REAL, 0, "--warmup-ratio", "X", "warm-up as a share of all steps", &settings.warmup_ratio, NULL},
     {INT64, 0, "--warmup-steps", "N", "warm-up in steps", &settings.warmup_steps, NULL},
     {REAL, 0, "--warmup-epochs", "X", "warm-up in epochs", &settings.warmup_epochs, NULL},
+    {CHOICE, 0, "--precision", "NAME", "what the layers' products are computed in", &train_options.precision,
+     precisions},
+    {SWITCH, 0, "--gradient-checkpointing", NULL, "compute the layers' insides again instead of keeping them: less memory",
+     &train_options.gradient_checkpointing, yes},
     {CHOICE, 0, "--schedule", "NAME", "the learning rate after the warm-up", &train_options.schedule, schedules},
     {REAL, 0, "--weight-decay", "X", "AdamW's weight decay", &train_options.weight_decay, NULL},
     {REAL, 0, "--head-lr", "X", "highest learning rate of the pooler and the classifier; without it, --lr",

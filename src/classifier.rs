@@ -1,14 +1,14 @@
 //! A model with its values, its tokenizer and its labels: what a user makes or loads, predicts with and saves.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use crate::data::{Dataset, Labels};
 use crate::error::{Error, Result};
 use crate::hf::{LoadOptions, Origins};
 use crate::model::{BertConfig, LoraConfig, Model, Parameters, Preset};
 use crate::problem::ProblemType;
+use crate::sync::{Exclusive, Published, Right};
 use crate::text::{Tokenizer, TokenizerOptions};
 use crate::{device, hf, threads};
 
@@ -57,18 +57,8 @@ pub struct Classifier {
     /// The longest sequence that tokenizer and model are made for.
     max_length: usize,
     origins: Origins,
-    parameters: RwLock<Arc<Parameters>>,
-    is_training: AtomicBool,
-}
-
-/// The right to train a classifier, given back when dropped.
-#[derive(Debug)]
-pub struct Training<'a>(&'a Classifier);
-
-impl Drop for Training<'_> {
-    fn drop(&mut self) {
-        self.0.is_training.store(false, Ordering::Release);
-    }
+    parameters: Published<Parameters>,
+    training: Exclusive,
 }
 
 impl Classifier {
@@ -139,8 +129,8 @@ impl Classifier {
             tokenizer,
             labels,
             origins,
-            parameters: RwLock::new(Arc::new(parameters)),
-            is_training: AtomicBool::new(false),
+            parameters: Published::new(Arc::new(parameters)),
+            training: Exclusive::new(),
         })
     }
 
@@ -239,8 +229,8 @@ impl Classifier {
             labels,
             max_length: self.max_length,
             origins,
-            parameters: RwLock::new(Arc::new(parameters)),
-            is_training: AtomicBool::new(false),
+            parameters: Published::new(Arc::new(parameters)),
+            training: Exclusive::new(),
         }
     }
 
@@ -266,27 +256,22 @@ impl Classifier {
 
     /// The present set of values; it stays as it is while training goes on.
     pub fn parameters(&self) -> Arc<Parameters> {
-        self.parameters
-            .read()
-            .unwrap_or_else(|p| p.into_inner())
-            .clone()
+        self.parameters.get()
     }
 
     /// Puts a new set of values in place of the present one, and gives that back.
     pub fn publish(&self, parameters: Arc<Parameters>) -> Arc<Parameters> {
-        let mut slot = self.parameters.write().unwrap_or_else(|p| p.into_inner());
-        std::mem::replace(&mut *slot, parameters)
+        self.parameters.replace(parameters)
     }
 
-    /// The right to train; [`Error::Busy`] while somebody has it.
-    pub fn begin_training(&self) -> Result<Training<'_>> {
-        if self.is_training.swap(true, Ordering::Acquire) {
-            return Err(Error::Busy(
+    /// The right to train, given back when dropped; [`Error::Busy`] while somebody has it.
+    pub fn begin_training(&self) -> Result<Right<'_>> {
+        self.training.take().ok_or_else(|| {
+            Error::Busy(
                 "This model is being trained by another call; wait until that one has returned."
                     .into(),
-            ));
-        }
-        Ok(Training(self))
+            )
+        })
     }
 
     /// Refuses pairs where the model can't tell the second text from the first.

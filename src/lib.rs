@@ -9,6 +9,7 @@
 //! - [`train`]: options, loss, optimizer, schedule, the trainer, evaluation; [`metrics`] beside it;
 //! - [`hf`]: Hugging Face model directories;
 //! - [`problem`]: the kinds of problem, single-label, multi-label and regression;
+//! - [`sync`]: what threads share, and the order of their steps;
 //! - [`device`], [`threads`], [`memory`], [`random`], [`log`], [`error`]: what all of them stand on.
 
 #![warn(missing_docs)]
@@ -28,6 +29,7 @@ pub mod ops;
 pub mod predict;
 pub mod problem;
 pub mod random;
+pub mod sync;
 pub mod text;
 pub mod threads;
 pub mod train;

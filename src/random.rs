@@ -5,6 +5,8 @@
 
 use rand::RngCore;
 
+use crate::ops::isa;
+
 /// What a stream of random numbers is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Site {
@@ -47,10 +49,8 @@ impl Stream {
     /// Four numbers, each uniform over all of u32, at position `index`.
     #[inline]
     pub fn block(&self, index: u64) -> [u32; 4] {
-        philox4x32_10(
-            [index as u32, (index >> 32) as u32, self.step, self.site],
-            self.key,
-        )
+        let counter = [index as u32, (index >> 32) as u32, self.step, self.site];
+        philox4x32_10(counter.map(|word| [word.into()]), self.key).map(|[word]| word as u32)
     }
 
     /// Fills `out` with normal(0, `standard_deviation`) values (Box-Muller, in float64).
@@ -143,21 +143,55 @@ pub struct DropoutMask {
     scale: f32,
 }
 
+/// Blocks that are computed side by side.
+const LANES: usize = 16;
+
 impl DropoutMask {
     /// The factors of elements `start`, `start` + 1, … `start` must be a multiple of four.
-    #[inline]
     pub fn fill(&self, start: u64, out: &mut [f32]) {
         debug_assert_eq!(start % 4, 0);
-        for (index, chunk) in out.chunks_mut(4).enumerate() {
-            let block = self.stream.block(start / 4 + index as u64);
-            for (value, random) in chunk.iter_mut().zip(block) {
-                *value = if random >= self.threshold {
+        isa::arch().dispatch(
+            #[inline(always)]
+            || {
+                let mut first = start / 4;
+                let mut groups = out.chunks_exact_mut(4 * LANES);
+                for group in &mut groups {
+                    group.copy_from_slice(self.factors::<LANES>(first).as_flattened());
+                    first += LANES as u64;
+                }
+                // Rows of attention are short: no more is drawn for what is left than it takes.
+                for rest in groups.into_remainder().chunks_mut(LANES) {
+                    let factors = self.factors::<{ LANES / 4 }>(first);
+                    rest.copy_from_slice(&factors.as_flattened()[..rest.len()]);
+                    first += LANES as u64 / 4;
+                }
+            },
+        );
+    }
+
+    /// The factors of `N` blocks, from number `first` on.
+    #[inline(always)]
+    fn factors<const N: usize>(&self, first: u64) -> [[f32; 4]; N] {
+        let Stream { key, step, site } = self.stream;
+        let index = std::array::from_fn(|lane| first + lane as u64);
+        let counters = [
+            index,
+            index.map(|index| index >> 32),
+            [step.into(); N],
+            [site.into(); N],
+        ];
+        let random = philox4x32_10(counters, key);
+        let mut factors = [[0f32; 4]; N];
+        for lane in 0..N {
+            for (word, random) in random.iter().enumerate() {
+                factors[lane][word] = if random[lane] as u32 >= self.threshold {
                     self.scale
                 } else {
                     0.0
                 };
             }
         }
+        factors
     }
 }
 
@@ -169,17 +203,22 @@ impl DropoutMask {
     }
 }
 
-#[inline]
-fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+/// The random words of as many counters as there are lanes. Words stand in the low halves of wider numbers, where products
+/// need no unpacking; what is in the high halves is arbitrary.
+#[inline(always)]
+fn philox4x32_10<const N: usize>(mut counter: [[u64; N]; 4], mut key: [u32; 2]) -> [[u64; N]; 4] {
+    let low = u64::from(u32::MAX);
     for _ in 0..10 {
-        let first = u64::from(counter[0]) * 0xD251_1F53;
-        let second = u64::from(counter[2]) * 0xCD9E_8D57;
-        counter = [
-            (second >> 32) as u32 ^ counter[1] ^ key[0],
-            second as u32,
-            (first >> 32) as u32 ^ counter[3] ^ key[1],
-            first as u32,
-        ];
+        let mut next = [[0; N]; 4];
+        for lane in 0..N {
+            let first = (counter[0][lane] & low) * 0xD251_1F53;
+            let second = (counter[2][lane] & low) * 0xCD9E_8D57;
+            next[0][lane] = second >> 32 ^ counter[1][lane] ^ u64::from(key[0]);
+            next[1][lane] = second;
+            next[2][lane] = first >> 32 ^ counter[3][lane] ^ u64::from(key[1]);
+            next[3][lane] = first;
+        }
+        counter = next;
         key = [
             key[0].wrapping_add(0x9E37_79B9),
             key[1].wrapping_add(0xBB67_AE85),
@@ -195,6 +234,13 @@ mod tests {
     #[test]
     fn philox_gives_the_published_values() {
         // Known-answer tests of Random123 1.14 (kat_vectors, philox4x32 10).
+        let philox4x32_10 = |counter: [u32; 4], key| -> [u32; 4] {
+            // Every lane by itself.
+            philox4x32_10(counter.map(|word| [word.into(); 3]), key).map(|words| {
+                assert_eq!(words, [words[0]; 3]);
+                words[0] as u32
+            })
+        };
         assert_eq!(
             philox4x32_10([0; 4], [0; 2]),
             [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]

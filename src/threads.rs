@@ -1,7 +1,7 @@
 //! The library's own worker threads. The host's rayon pool is never used.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use once_cell::sync::OnceCell;
@@ -9,6 +9,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 use crate::ops::float_state::FloatState;
+use crate::ops::isa;
+use crate::sync::{CallsInside, Published};
 
 /// More worker threads than this is a slip of the caller's.
 pub const MAX_THREADS: usize = 1024;
@@ -39,10 +41,8 @@ fn forked() -> Error {
     )
 }
 
-/// The process that calls were last made in (upper half), and how many of them are inside now (lower half). A child finds
-/// it as it was at the fork: threads that were inside then don't exist in the child, and what they had locked stays
-/// locked.
-static INSIDE: AtomicU64 = AtomicU64::new(0);
+/// A child finds it as it was at the fork.
+static INSIDE: CallsInside = CallsInside(AtomicU64::new(0));
 
 /// A call that is inside the library; dropped when it leaves.
 #[derive(Debug)]
@@ -55,38 +55,28 @@ pub struct Inside {
 pub fn enter() -> Result<Inside> {
     check_fork()?;
     let process = std::process::id();
-    let mut before = INSIDE.load(Ordering::Relaxed);
-    loop {
-        let count = before as u32;
-        if owner(before) != process && count > 0 {
-            return Err(forked());
-        }
-        let after = u64::from(process) << 32 | u64::from(count + 1);
-        match INSIDE.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => return Ok(Inside { process }),
-            Err(now) => before = now,
-        }
+    match INSIDE.enter(process) {
+        true => Ok(Inside { process }),
+        false => Err(forked()),
     }
-}
-
-fn owner(inside: u64) -> u32 {
-    (inside >> 32) as u32
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
         // A callback may have forked: the child's way out of the call must not make it look as if nobody was inside.
         if std::process::id() == self.process {
-            INSIDE.fetch_sub(1, Ordering::AcqRel);
+            INSIDE.leave();
         }
     }
 }
 
 /// The current pool. A call works on the pool it found, also where another one takes its place meanwhile.
-static POOL: OnceCell<RwLock<Arc<ThreadPool>>> = OnceCell::new();
+static POOL: OnceCell<Published<ThreadPool>> = OnceCell::new();
 
 /// Runs `work` on the library's pool and waits for it. The pool starts with the first call.
 pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
+    // The choice of instructions may have something to tell, which it does on the caller's thread.
+    isa::level();
     Ok(current()?.install(work))
 }
 
@@ -105,15 +95,15 @@ pub fn set_num_threads(count: usize) -> Result<()> {
         )));
     }
     let pool = Arc::new(build(count)?);
-    let slot = POOL.get_or_init(|| RwLock::new(pool.clone()));
-    *slot.write().unwrap_or_else(|p| p.into_inner()) = pool;
+    let slot = POOL.get_or_init(|| Published::new(pool.clone()));
+    slot.replace(pool);
     Ok(())
 }
 
 fn current() -> Result<Arc<ThreadPool>> {
     check_fork()?;
-    let slot = POOL.get_or_try_init(|| Ok::<_, Error>(RwLock::new(Arc::new(build(0)?))))?;
-    Ok(slot.read().unwrap_or_else(|p| p.into_inner()).clone())
+    let slot = POOL.get_or_try_init(|| Ok::<_, Error>(Published::new(Arc::new(build(0)?))))?;
+    Ok(slot.get())
 }
 
 fn build(count: usize) -> Result<ThreadPool> {

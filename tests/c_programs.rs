@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{
-    Outcome, cdylib, check_is_current, compile, has_program, root, run_quietly, run_with_input,
-    target_directory, trial,
+    Outcome, cdylib, check_is_current, compile, has_program, root, run_and_listen, run_quietly,
+    run_with_input, target_directory, trial,
 };
 use libtest_mimic::Trial;
 
@@ -89,9 +89,17 @@ fn program(source: &Path, directory: &Path) -> Result<Command, String> {
     Ok(command)
 }
 
+/// Runs a program in a directory of its own. The library prints nothing: what a program wrote that prints nothing itself
+/// came from there.
 fn run_alone(source: &Path) -> Outcome {
     let directory = tempfile::tempdir()?;
-    run_quietly(&mut program(source, directory.path())?)?;
+    let (out, err) = run_and_listen(&mut program(source, directory.path())?, "")?;
+    let text = fs::read_to_string(source)?;
+    let prints = |call: &str| text.lines().any(|line| line.trim_start().starts_with(call));
+    let is_silent = !prints("printf(") && !prints("puts(");
+    if !err.is_empty() || (is_silent && !out.is_empty()) {
+        return Err(format!("something was printed:\n{out}{err}").into());
+    }
     Ok(())
 }
 

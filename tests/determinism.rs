@@ -91,3 +91,16 @@ fn predictions_do_not_depend_on_the_number_of_threads() {
     assert_eq!(answers[0], answers[1]);
     assert_eq!(answers[0], answers[2]);
 }
+
+/// rayon's own pool is the host's: after all this work nobody has started it, and nobody's number of threads is in it.
+#[test]
+fn the_hosts_rayon_pool_is_left_alone() {
+    let classifier = trained();
+    let text = ("a great film", None);
+    classifier
+        .predict(&[text], &PredictOptions::default())
+        .unwrap();
+    let hosts_own = rayon::ThreadPoolBuilder::new().num_threads(1);
+    hosts_own.build_global().expect("nobody has started it");
+    assert_eq!(rayon::current_num_threads(), 1);
+}

@@ -1,17 +1,19 @@
-//! Saves and loads while files fail: a preloaded shim counts the calls that the library makes of the system, and at each
-//! in turn kills the process or lets the call fail. Whatever happens, the older model or the new one is there, whole;
-//! what a save that died left is gone after the next one.
+//! Saves, loads and training runs while files fail: a preloaded shim counts the calls that the library makes of the
+//! system, and at each in turn kills the process or lets the call fail. Whatever happens, the older model or checkpoint
+//! or the new one is there, whole; what a save that died left is gone after the next one.
 //!
-//! The long form kills a process that saves in a loop 500 times instead of 20:
-//! `BERT_KILLS=500 cargo test --release --test faults`.
+//! The long form kills a process that saves in a loop, and one that trains, so many times at random:
+//! `BERT_KILLS=500 cargo test --release --test faults killed_at_random`.
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "faults/runs.rs"]
+mod runs;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use tempfile::TempDir;
 const KILL_BEFORE: i32 = -1;
 const KILL_AFTER: i32 = -2;
 const SHORT: i32 = -3;
+const KILL_HALF: i32 = -4;
 
 /// No save makes fewer calls; a shim that sees fewer isn't there.
 const FEWEST_CALLS: usize = 60;
@@ -43,6 +46,9 @@ fn main() {
     add("killed_recoveries".into(), killed_recoveries, false);
     add("failing_loads".into(), failing_loads, true);
     add("killed_at_random".into(), killed_at_random, true);
+    for (name, test) in runs::tests() {
+        trials.push(trial(format!("runs::{name}"), can_preload, test));
+    }
     // Mounting is for the superuser: elsewhere this one stays ignored, and the shim's ENOSPC stands for it.
     let can_mount = SmallDisk::mount().map(|_| ());
     let full_disk = Trial::test("a_full_disk", a_full_disk);
@@ -56,6 +62,7 @@ fn main() {
 /// The compiled program and shim.
 struct Programs {
     saver: PathBuf,
+    runs: PathBuf,
     shim: PathBuf,
     _directory: TempDir,
 }
@@ -64,12 +71,11 @@ fn programs() -> Result<&'static Programs, String> {
     static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
     let build = || {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let (saver, shim) = (
-            directory.path().join("saver"),
-            directory.path().join("shim.so"),
-        );
+        let made = |name: &str| directory.path().join(name);
+        let (saver, runs, shim) = (made("saver"), made("runs"), made("shim.so"));
         let sources = root().join("tests/faults");
         compile(&sources.join("saver.c"), &saver, cdylib()?)?;
+        compile(&sources.join("runs.c"), &runs, cdylib()?)?;
         run_quietly(
             Command::new("cc")
                 .args([
@@ -87,6 +93,7 @@ fn programs() -> Result<&'static Programs, String> {
         )?;
         Ok(Programs {
             saver,
+            runs,
             shim,
             _directory: directory,
         })
@@ -94,17 +101,37 @@ fn programs() -> Result<&'static Programs, String> {
     PROGRAMS.get_or_init(build).as_ref().map_err(Clone::clone)
 }
 
+/// One of the programs with the shim preloaded.
+fn preloaded(program: impl FnOnce(&Programs) -> &PathBuf) -> Result<Command, String> {
+    let programs = programs()?;
+    let mut command = Command::new(program(programs));
+    command
+        .env("LD_PRELOAD", &programs.shim)
+        .env_remove("LD_LIBRARY_PATH");
+    Ok(command)
+}
+
 fn can_preload() -> Result<(), String> {
     has_program("cc")?;
-    let programs = programs()?;
-    let status = Command::new(&programs.saver)
-        .arg("shim")
-        .env("LD_PRELOAD", &programs.shim)
-        .env_remove("LD_LIBRARY_PATH")
-        .status();
-    match status {
+    match preloaded(|programs| &programs.saver)?.arg("shim").status() {
         Ok(status) if status.success() => Ok(()),
         _ => Err("needs a system that preloads libraries (LD_PRELOAD)".into()),
+    }
+}
+
+/// An empty directory, in memory where that can be: what is killed is the process and not the machine.
+fn scratch() -> Result<TempDir, String> {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .map_err(|error| error.to_string())
+}
+
+/// Whether a program was killed; else it met none of the calls that it should be killed at.
+fn was_killed(status: ExitStatus) -> Result<bool, String> {
+    match (status.signal(), status.code()) {
+        (Some(9), _) => Ok(true),
+        (_, Some(3)) => Ok(false),
+        _ => Err(format!("the program ended with {status}")),
     }
 }
 
@@ -113,10 +140,7 @@ struct Place(TempDir);
 
 impl Place {
     fn new() -> Result<Place, String> {
-        // In memory where that can be: what is killed is the process and not the machine.
-        let memory = Path::new("/dev/shm");
-        let directory = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir());
-        let place = Place(directory.map_err(|error| error.to_string())?);
+        let place = Place(scratch()?);
         fs::create_dir(place.work()).map_err(|error| error.to_string())?;
         place.run("create", &[])?;
         Ok(place)
@@ -131,14 +155,8 @@ impl Place {
     }
 
     fn command(&self, mode: &str, arguments: &[&str]) -> Result<Command, String> {
-        let programs = programs()?;
-        let mut command = Command::new(&programs.saver);
-        command
-            .arg(mode)
-            .arg(self.0.path())
-            .args(arguments)
-            .env("LD_PRELOAD", &programs.shim)
-            .env_remove("LD_LIBRARY_PATH");
+        let mut command = preloaded(|programs| &programs.saver)?;
+        command.arg(mode).arg(self.0.path()).args(arguments);
         Ok(command)
     }
 
@@ -160,13 +178,7 @@ impl Place {
             .command(mode, &arguments.each_ref().map(String::as_str))?
             .status()
             .map_err(|error| error.to_string())?;
-        match (status.signal(), status.code()) {
-            (Some(9), _) => Ok(true),
-            (_, Some(3)) => Ok(false),
-            _ => Err(format!(
-                "{mode} with a kill ({kind}) at call {call} ended with {status}"
-            )),
-        }
+        was_killed(status).map_err(|e| format!("{mode} with a kill ({kind}) at call {call}: {e}"))
     }
 
     /// A model of ours and a user's file in it, at the target.
@@ -306,27 +318,43 @@ fn racing(can_exchange: bool) -> Outcome {
     Ok(())
 }
 
+/// How many kills come at random moments.
+fn kills(short: u32) -> Result<u32, std::num::ParseIntError> {
+    std::env::var("BERT_KILLS").map_or(Ok(short), |text| text.parse())
+}
+
+/// The moments needn't be good, only different.
+struct Random(u32);
+
+impl Default for Random {
+    fn default() -> Random {
+        Random(std::process::id() | 1)
+    }
+}
+
+impl Random {
+    fn below(&mut self, limit: u32) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        u64::from(self.0 % limit)
+    }
+}
+
 /// `kill -9` at random moments of a loop of saves.
 fn killed_at_random(_: bool) -> Outcome {
-    let kills: u32 = match std::env::var("BERT_KILLS") {
-        Ok(text) => text.parse()?,
-        Err(_) => 20,
-    };
+    let kills = kills(20)?;
     let place = Place::new()?;
     place.prepare()?;
     let mut counts = [0, 0];
-    // A generator of its own: the moments needn't be good, only different.
-    let mut random = std::process::id() | 1;
+    let mut random = Random::default();
     // In turn with and without an exchange of directories.
     for kill in 0..kills {
-        random ^= random << 13;
-        random ^= random >> 17;
-        random ^= random << 5;
         let mut child = place
             .command("loop", &[&exchange(kill % 2 == 0)])?
             .stdout(Stdio::null())
             .spawn()?;
-        std::thread::sleep(Duration::from_micros(8_000 + u64::from(random % 30_000)));
+        std::thread::sleep(Duration::from_micros(8_000 + random.below(30_000)));
         child.kill()?;
         let status = child.wait()?;
         if status.signal() != Some(9) {

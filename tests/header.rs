@@ -29,6 +29,7 @@ fn main() {
         trial("compiles_alone_as_cxx", needs(cxx), move || {
             compiles(cxx, &["-std=c++11", "-x", "c++"])
         }),
+        trial("documents_every_function", || Ok(()), is_documented),
         trial(
             "library_exports_what_it_declares",
             needs("nm"),
@@ -114,6 +115,45 @@ fn declared() -> Result<BTreeSet<String>, String> {
         .filter(|line| !line.starts_with("typedef"))
         .filter_map(name)
         .collect())
+}
+
+/// Every function's comment says which threads may call it and each status that it returns; no type's size is left to the
+/// compiler's choice.
+fn is_documented() -> Outcome {
+    let header = read(&header_path())?;
+    let mut lacking = Vec::new();
+    for name in declared()? {
+        let declaration = header
+            .match_indices(&format!("{name}("))
+            .map(|(place, _)| &header[..place])
+            .find(|before| {
+                !before
+                    .rsplit('\n')
+                    .next()
+                    .unwrap_or_default()
+                    .starts_with(' ')
+            })
+            .ok_or_else(|| format!("{name} isn't declared at a line's beginning"))?;
+        let (before, result) = declaration.rsplit_once("*/\n").unwrap_or_default();
+        let comment = before.rsplit("/**").next().unwrap_or_default();
+        let is_fallible = result.starts_with("bert_status");
+        if !comment.to_lowercase().contains("thread") {
+            lacking.push(format!("{name} doesn't say which threads may call it"));
+        }
+        if is_fallible && !comment.contains("Returns") {
+            lacking.push(format!("{name} doesn't say what it returns"));
+        }
+    }
+    for line in header.lines().filter(|line| !line.starts_with(" *")) {
+        let mut words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        if words.any(|word| ["enum", "bool", "_Bool"].contains(&word)) {
+            lacking.push(format!("'{line}' has a type of no fixed size"));
+        }
+    }
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    Err(lacking.join("\n").into())
 }
 
 fn exports_match() -> Outcome {

@@ -70,7 +70,7 @@ sized_struct!(bert_lora_options, || {
     }
 });
 
-/// Sets the defaults. `struct_size` is sizeof(bert_lora_options).
+/// Sets the defaults. `struct_size` is sizeof(bert_lora_options). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///

@@ -81,7 +81,7 @@ sized_struct!(bert_read_options, || bert_read_options {
     label_separator: std::ptr::null(),
 });
 
-/// Sets the defaults. `struct_size` is sizeof(bert_read_options).
+/// Sets the defaults. `struct_size` is sizeof(bert_read_options). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -212,7 +212,7 @@ pub unsafe extern "C" fn bert_dataset_add_class(
     })
 }
 
-/// As bert_dataset_add_class, with the class's id, which counts from 0.
+/// As bert_dataset_add_class, with the class's id, which counts from 0. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, a negative id), BERT_ERR_UTF8,
 /// BERT_ERR_DATA (it doesn't go with the examples that are there), BERT_ERR_FORKED.
@@ -272,7 +272,7 @@ pub unsafe extern "C" fn bert_dataset_add_classes(
     })
 }
 
-/// As bert_dataset_add_classes, with the classes' ids.
+/// As bert_dataset_add_classes, with the classes' ids. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, a negative id), BERT_ERR_UTF8,
 /// BERT_ERR_DATA (they don't go with each other or with the examples that are there), BERT_ERR_FORKED.
@@ -302,7 +302,7 @@ pub unsafe extern "C" fn bert_dataset_add_class_ids(
 }
 
 /// As bert_dataset_add_class, with any number of labels (multi-label): `num_labels` names, none included, one that is
-/// there twice counting once. `label_name_lengths` may be NULL: the names end with a NUL.
+/// there twice counting once. `label_name_lengths` may be NULL: the names end with a NUL. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (an
 /// empty name, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
@@ -383,7 +383,7 @@ pub unsafe extern "C" fn bert_dataset_add_label_lists(
 }
 
 /// As bert_dataset_add_class, with `num_targets` finite numbers instead of a class (regression), as many as the other
-/// examples have.
+/// examples have. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (a
 /// target that is NaN or infinite, none, or it doesn't go with the examples that are there), BERT_ERR_FORKED.

@@ -1,13 +1,13 @@
 //! What a caller holds: addresses that are looked up in a table and never followed, so that a NULL, a freed handle,
 //! one of another kind or any other number is an error and not a crash.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLock};
 
 use once_cell::sync::OnceCell;
 
 use super::boundary;
+use super::handle_table::{Cell, HandleTable};
 use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -67,34 +67,9 @@ impl Object {
     }
 }
 
-/// What a live trainer's address points to. `bert_trainer_cancel` follows it without the table, since a signal handler
-/// must not wait for a lock; everybody else goes by the address alone.
-#[repr(C)]
-struct Cell {
-    tag: AtomicU64,
-    cancel: Option<Arc<AtomicBool>>,
-}
-
-const LIVE_TRAINER: u64 = u64::from_le_bytes(*b"berttrai");
-
-struct Entry {
-    object: Object,
-    poisoned: Arc<AtomicBool>,
-    cell: Box<Cell>,
-}
-
-/// Addresses of freed handles that aren't given out again yet, so that a stale one is told from a new one.
-const QUARANTINE: usize = 4096;
-
-#[derive(Default)]
-struct Table {
-    live: HashMap<usize, Entry>,
-    freed: VecDeque<Box<Cell>>,
-}
-
-fn table() -> &'static Mutex<Table> {
-    static TABLE: OnceCell<Mutex<Table>> = OnceCell::new();
-    TABLE.get_or_init(Mutex::default)
+fn table() -> &'static HandleTable<Object> {
+    static TABLE: OnceCell<HandleTable<Object>> = OnceCell::new();
+    TABLE.get_or_init(HandleTable::new)
 }
 
 /// Gives an object an address.
@@ -103,20 +78,7 @@ pub(super) fn insert<T>(object: Object) -> *mut T {
         Object::Trainer(handle) => Some(handle.trainer.cancel_flag().clone()),
         _ => None,
     };
-    let tag = if cancel.is_some() { LIVE_TRAINER } else { 0 };
-    let cell = Box::new(Cell {
-        tag: AtomicU64::new(tag),
-        cancel,
-    });
-    let address = std::ptr::from_ref(&*cell).cast_mut().cast::<T>();
-    let entry = Entry {
-        object,
-        poisoned: Arc::default(),
-        cell,
-    };
-    let mut table = table().lock().unwrap_or_else(|p| p.into_inner());
-    table.live.insert(address as usize, entry);
-    address
+    table().insert(object, cancel).cast_mut().cast()
 }
 
 /// Takes a handle out of the table. Calls that are inside keep the object alive until they return.
@@ -124,56 +86,37 @@ fn remove(address: usize, kind: &str) {
     if address == 0 {
         return;
     }
-    let object = {
-        let mut table = table().lock().unwrap_or_else(|p| p.into_inner());
-        if table
-            .live
-            .get(&address)
-            .is_none_or(|entry| entry.object.kind() != kind)
-        {
-            return;
-        }
-        let Some(entry) = table.live.remove(&address) else {
-            return;
-        };
-        entry.cell.tag.store(0, Ordering::Release);
-        table.freed.push_back(entry.cell);
-        if table.freed.len() > QUARANTINE {
-            table.freed.pop_front();
-        }
-        entry.object
-    };
-    // Freed without the lock: dropping a model takes a while.
-    drop(object);
+    drop(table().remove(address, |object| object.kind() == kind));
 }
 
 /// Looks a handle up; the running call counts as working on it.
 fn find<T>(address: usize, kind: &str, pick: impl FnOnce(&Object) -> Option<T>) -> Result<T> {
-    let table = table().lock().unwrap_or_else(|p| p.into_inner());
     let wrong = |what: String| Err(Error::Handle(what));
     if address == 0 {
         return wrong(format!(
             "The {kind} handle is NULL; create or load a {kind} first."
         ));
     }
-    let Some(entry) = table.live.get(&address) else {
-        return wrong(format!(
-            "The {kind} handle is not one that this library gave out, or it was freed."
-        ));
-    };
-    let Some(found) = pick(&entry.object) else {
-        return wrong(format!(
-            "A {kind} handle is expected; this is the handle of a {}.",
-            entry.object.kind()
-        ));
-    };
-    if entry.poisoned.load(Ordering::Acquire) {
-        return Err(Error::Poisoned(format!(
-            "An earlier call on this {kind} met a defect of the library; free it and make a new one."
-        )));
-    }
-    boundary::uses(&entry.poisoned);
-    Ok(found)
+    table().look(address, |entry| {
+        let Some(entry) = entry else {
+            return wrong(format!(
+                "The {kind} handle is not one that this library gave out, or it was freed."
+            ));
+        };
+        let Some(found) = pick(&entry.object) else {
+            return wrong(format!(
+                "A {kind} handle is expected; this is the handle of a {}.",
+                entry.object.kind()
+            ));
+        };
+        if entry.poisoned.load(Ordering::Acquire) {
+            return Err(Error::Poisoned(format!(
+                "An earlier call on this {kind} met a defect of the library; free it and make a new one."
+            )));
+        }
+        boundary::uses(&entry.poisoned);
+        Ok(found)
+    })
 }
 
 /// The model behind a handle.
@@ -220,12 +163,7 @@ pub(super) unsafe fn cancel(handle: *const bert_trainer) {
     if handle.is_null() {
         return;
     }
-    // SAFETY: the caller vouches for a live trainer, whose address is its cell's; the
-    // cell's one changing field is atomic, and it outlives the trainer by the quarantine.
-    let cell = unsafe { &*handle.cast::<Cell>() };
-    if cell.tag.load(Ordering::Acquire) == LIVE_TRAINER
-        && let Some(flag) = &cell.cancel
-    {
-        flag.store(true, Ordering::Relaxed);
-    }
+    // SAFETY: the caller vouches for a live trainer, whose address is its cell's; the cell's one changing field is
+    // atomic, and it outlives the trainer by the quarantine.
+    unsafe { &*handle.cast::<Cell>() }.cancel();
 }

@@ -12,6 +12,7 @@ mod arguments;
 mod boundary;
 mod dataset;
 mod global;
+mod handle_table;
 mod handles;
 mod model;
 mod predict;

@@ -286,6 +286,7 @@ sized_struct!(bert_info, || bert_info {
 });
 
 /// Sets every option from a preset. `struct_size` is sizeof(bert_model_options); `preset` is one of BERT_PRESET_….
+/// Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, an unknown preset), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -304,7 +305,7 @@ pub unsafe extern "C" fn bert_model_options_init(
     })
 }
 
-/// Sets the defaults. `struct_size` is sizeof(bert_load_options).
+/// Sets the defaults. `struct_size` is sizeof(bert_load_options). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -319,7 +320,7 @@ pub unsafe extern "C" fn bert_load_options_init(
     call(|| unsafe { sized::initialise(options, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_get_info. `struct_size` is sizeof(bert_info).
+/// Prepares the struct for bert_get_info. `struct_size` is sizeof(bert_info). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///

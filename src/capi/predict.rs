@@ -143,7 +143,7 @@ sized_struct!(bert_predictions, || bert_predictions {
     values_capacity: 0,
 });
 
-/// Sets the defaults. `struct_size` is sizeof(bert_predict_options).
+/// Sets the defaults. `struct_size` is sizeof(bert_predict_options). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn bert_predict_options_init(
     call(|| unsafe { sized::initialise(options, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_predict. `struct_size` is sizeof(bert_prediction).
+/// Prepares the struct for bert_predict. `struct_size` is sizeof(bert_prediction). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -174,6 +174,7 @@ pub unsafe extern "C" fn bert_prediction_init(
 }
 
 /// Prepares the struct for bert_predict_batch: no array is wanted. `struct_size` is sizeof(bert_predictions).
+/// Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///
@@ -573,7 +574,7 @@ sized_struct!(bert_embed_options, || bert_embed_options {
     normalise: 0,
 });
 
-/// Sets the defaults. `struct_size` is sizeof(bert_embed_options).
+/// Sets the defaults. `struct_size` is sizeof(bert_embed_options). Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
 ///

@@ -50,6 +50,30 @@ fn a_panic_poisons_its_handles_and_no_others() {
     bert_dataset_free(spared);
 }
 
+/// Asked of a process of its own, whose whole output is looked at.
+#[test]
+fn a_caught_panic_prints_nothing() {
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "--nocapture",
+            "capi::tests::a_panic_poisons_its_handles_and_no_others",
+        ])
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(run.status.success());
+    assert!(
+        text(&run.stdout).contains("1 passed"),
+        "{}",
+        text(&run.stdout)
+    );
+    for printed in [run.stdout, run.stderr] {
+        assert!(!text(&printed).contains("panicked"), "{}", text(&printed));
+        assert!(!text(&printed).contains("index 7"), "{}", text(&printed));
+    }
+}
+
 #[test]
 fn a_panic_inside_a_callbacks_call_is_that_calls_alone() {
     let (outer, inner) = (dataset(), dataset());

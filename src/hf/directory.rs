@@ -26,7 +26,7 @@ use crate::text::{BertNormalization, Tokenizer};
 
 pub const CONFIG: &str = "config.json";
 pub const WEIGHTS: &str = "model.safetensors";
-const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 const STATE_DICT: &str = "pytorch_model.bin";
 pub const TOKENIZER: &str = "tokenizer.json";
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";

@@ -14,6 +14,8 @@ mod files;
 mod json;
 mod manifest;
 mod pickle;
+#[cfg(test)]
+mod published_tests;
 mod save;
 mod staging;
 mod weights;
@@ -25,12 +27,14 @@ pub use buffer::{load_buffer, save_buffer};
 pub use checkpoint::Origins;
 pub use directory::load_directory;
 pub(crate) use directory::load_directory_with;
+pub(crate) use files::names_in;
 pub use files::{MAX_JSON_BYTES, Sink, read_file};
 pub(crate) use json::from_slice as json_from_slice;
 pub(crate) use manifest::Checksum;
 pub(crate) use save::CHECKPOINT_FILES;
 pub use save::{save_directory, save_directory_with};
 pub use staging::{Staging, check_save};
+pub(crate) use staging::{targets_in, tidy};
 pub(crate) use weights::{Source, Weights, tensors_header, write_values};
 
 use candle_core::Device;

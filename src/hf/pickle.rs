@@ -1081,4 +1081,4 @@ fn whole_number(bytes: &[u8]) -> Value {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

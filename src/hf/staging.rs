@@ -517,6 +517,31 @@ pub fn has_saves_beside(path: &Path) -> bool {
     !saves_beside(&follow(path)).is_empty()
 }
 
+/// Finishes or removes what saves to the target left that died, as the next save to it would.
+pub fn tidy(target: &Path) {
+    let _turn = Turn::take(target);
+    recover(target);
+    // Where it couldn't be finished, it holds all that there is.
+    if interrupted(target).is_none() {
+        sweep(target);
+    }
+}
+
+/// The targets in a folder that saves, alive or dead, have a directory beside.
+pub fn targets_in(folder: &Path) -> BTreeSet<PathBuf> {
+    let names = names_in(folder).unwrap_or_default().into_iter();
+    names
+        .filter_map(|name| {
+            let (target, _) = name
+                .to_str()?
+                .strip_prefix('.')?
+                .rsplit_once(".bert-save-")?;
+            Some(folder.join(target))
+        })
+        .filter(|target| !saves_beside(target).is_empty())
+        .collect()
+}
+
 /// Removes what saves to the target left that died.
 fn sweep(target: &Path) {
     for save in saves_beside(target) {

@@ -275,3 +275,37 @@ pub fn write_values<'a>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By the bits that the formats' definitions give.
+    #[test]
+    fn numbers_of_each_type_are_decoded() {
+        let decoded = |dtype: Dtype, bits: &[u16]| {
+            let bytes: Vec<u8> = bits.iter().flat_map(|b| b.to_le_bytes()).collect();
+            let mut numbers = Vec::new();
+            decoder(dtype).unwrap()(&bytes, &mut numbers);
+            numbers
+        };
+        let smallest = 2f32.powi(-24);
+        assert_eq!(
+            decoded(
+                Dtype::F16,
+                &[0x3c00, 0xc000, 0x3555, 0x7bff, 0x0001, 0x8000]
+            ),
+            [1.0, -2.0, 0.333_251_95, 65_504.0, smallest, -0.0]
+        );
+        assert_eq!(
+            decoded(Dtype::BF16, &[0x3f80, 0xc000, 0x4049, 0x7f7f, 0x0080]),
+            [1.0, -2.0, 3.140_625, 3.389_531_4e38, f32::MIN_POSITIVE]
+        );
+        // Low half first.
+        assert_eq!(
+            decoded(Dtype::F32, &[0x0000, 0x3f80, 0x0fdb, 0x4049]),
+            [1.0, std::f32::consts::PI]
+        );
+        assert!(decoder(Dtype::F64).is_none() && decoder(Dtype::I64).is_none());
+    }
+}

@@ -12,7 +12,7 @@ use super::parameters::{
 };
 use super::plain::Pass;
 use crate::error::{Error, Result, check_range};
-use crate::ops::{Accumulate, matmul};
+use crate::ops::{Accumulate, Precision};
 
 /// A linear layer of a block that an adapter can stand beside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,7 +287,7 @@ pub fn merge(table: &ParameterTable, config: &BertConfig, values: &[Values]) -> 
             let scale = lora.scale() as f32;
             let scaled: Vec<f32> = values[up].iter().map(|value| value * scale).collect();
             let weight = &mut merged[layer.projection(projection).weight];
-            matmul(
+            Precision::Float32.matmul(
                 Arc::make_mut(weight).as_mut_slice(),
                 Accumulate::Add,
                 &scaled,

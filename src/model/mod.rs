@@ -23,7 +23,7 @@ pub use parameters::{Frozen, ParameterKind, ParameterSpec, ParameterTable, Param
 use crate::data::{Batch, cut_into_batches};
 use crate::error::Result;
 use crate::memory;
-use crate::ops::Buffers;
+use crate::ops::{Buffers, Precision};
 use crate::random::Dropout;
 use crate::threads;
 
@@ -37,6 +37,10 @@ pub struct TrainingPass<'a> {
     /// What gets no gradient: no backward pass goes below the lowest part that isn't frozen. Of a model with adapters
     /// only they and the head get one.
     pub frozen: Frozen,
+    /// What the blocks' products are computed in on the CPU.
+    pub precision: Precision,
+    /// Whether the backward pass computes each block's inside again from its input, on the CPU.
+    pub gradient_checkpointing: bool,
 }
 
 impl<'a> TrainingPass<'a> {
@@ -46,6 +50,8 @@ impl<'a> TrainingPass<'a> {
             batch,
             dropout: None,
             frozen: Frozen::default(),
+            precision: Precision::Float32,
+            gradient_checkpointing: false,
         }
     }
 }
@@ -100,9 +106,10 @@ impl Model {
     /// Class scores before the softmax, [sequences, num_labels] row by row, without dropout.
     pub fn logits(&self, parameters: &Parameters, batch: &Batch) -> Result<Vec<f32>> {
         match parameters {
-            Parameters::Host(values) => {
-                self.with_buffers(|buffers| self.packed(values, batch, None).logits(buffers))
-            }
+            Parameters::Host(values) => self.with_buffers(|buffers| {
+                self.packed(values, batch, None, Precision::Float32)
+                    .logits(buffers)
+            }),
             Parameters::Device(tensors) => self.plain_logits(tensors, batch),
         }
     }
@@ -115,8 +122,10 @@ impl Model {
         pooling: Pooling,
     ) -> Result<Vec<f32>> {
         match parameters {
-            Parameters::Host(values) => self
-                .with_buffers(|buffers| self.packed(values, batch, None).pooled(buffers, pooling)),
+            Parameters::Host(values) => self.with_buffers(|buffers| {
+                self.packed(values, batch, None, Precision::Float32)
+                    .pooled(buffers, pooling)
+            }),
             Parameters::Device(tensors) => {
                 let pass = self.plain(tensors, batch, None);
                 let pooled = pass.pool(&pass.encoder()?, pooling)?;
@@ -176,10 +185,13 @@ impl Model {
             batch,
             dropout,
             frozen,
+            precision,
+            gradient_checkpointing,
         } = pass;
         match parameters {
             Parameters::Host(values) => self
-                .packed(values, batch, dropout)
+                .packed(values, batch, dropout, precision)
+                .with_gradient_checkpointing(gradient_checkpointing)
                 .logits_and_gradients(buffers, frozen, loss, gradients),
             Parameters::Device(tensors) => {
                 self.plain_logits_and_gradients(tensors, batch, dropout, loss, gradients)
@@ -265,6 +277,7 @@ impl Model {
         values: &'a [Values],
         batch: &'a Batch,
         dropout: Option<Dropout>,
+        precision: Precision,
     ) -> packed::Packed<'a> {
         packed::Packed {
             config: &self.config,
@@ -272,6 +285,8 @@ impl Model {
             values,
             batch,
             dropout,
+            precision,
+            gradient_checkpointing: false,
         }
     }
 

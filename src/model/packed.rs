@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::ops::attention::{self, ProbabilityDropout, Shape};
 use crate::ops::layer_norm::{self, Before, Norm};
 use crate::ops::{
-    Accumulate, Buffers, activation, add_bias_gradient, apply_dropout_rows, fill_rows, matmul,
-    matmul_nt, matmul_tn_add,
+    Accumulate, Buffers, Precision, activation, add_bias_gradient, apply_dropout_rows,
+    copy_dropout_rows,
 };
 use crate::random::{Dropout, DropoutMask};
 
@@ -27,6 +27,10 @@ pub(super) struct Packed<'a> {
     pub batch: &'a Batch,
     /// The dropouts of this batch; `None` outside training.
     pub dropout: Option<Dropout>,
+    /// What the blocks' products are computed in; the head's are float32.
+    pub precision: Precision,
+    /// Whether of each block only its input is kept for the backward pass, which computes its inside again.
+    pub gradient_checkpointing: bool,
 }
 
 /// What a norm's backward pass needs: (x - mean) / deviation, and 1 / deviation.
@@ -52,6 +56,14 @@ struct LayerTape {
     adapters: [Vec<f32>; 6],
 }
 
+/// What is kept of a block.
+enum LayerRecord {
+    /// All that its backward pass needs.
+    Whole(Box<LayerTape>),
+    /// Its input, from which that is computed again.
+    Input(Vec<f32>),
+}
+
 /// What the whole backward pass needs.
 struct Tape {
     encoder: EncoderTape,
@@ -61,7 +73,7 @@ struct Tape {
 /// What the encoder's backward pass needs; without layers where it was not to be kept.
 struct EncoderTape {
     embeddings_norm: Normalised,
-    layers: Vec<LayerTape>,
+    layers: Vec<LayerRecord>,
     final_norm: Option<Normalised>,
 }
 
@@ -76,6 +88,12 @@ struct HeadTape {
 }
 
 impl Packed<'_> {
+    /// The same pass, keeping for its backward pass what is asked for.
+    pub fn with_gradient_checkpointing(mut self, gradient_checkpointing: bool) -> Self {
+        self.gradient_checkpointing = gradient_checkpointing;
+        self
+    }
+
     /// Class scores [sequences, num_labels].
     pub fn logits(&self, buffers: &mut Buffers) -> Result<Vec<f32>> {
         Ok(self.forward(buffers, None)?.0)
@@ -108,7 +126,13 @@ impl Packed<'_> {
         let squares: u128 = self.batch.ranges().map(|r| (r.len() as u128).pow(2)).sum();
         let layer = self.batch.tokens() as u128 * token as u128
             + squares * config.num_attention_heads as u128;
-        let bytes = 4 * layer * kept_layers.max(1) as u128;
+        let kept = if self.gradient_checkpointing {
+            let inputs = self.batch.tokens() as u128 * config.hidden_size as u128;
+            layer + inputs * kept_layers as u128
+        } else {
+            layer * kept_layers.max(1) as u128
+        };
+        let bytes = 4 * kept;
         let memory = crate::memory::physical_bytes();
         if bytes > memory as u128 {
             return Err(Error::OutOfMemory(format!(
@@ -167,18 +191,19 @@ impl Packed<'_> {
     fn linear(
         &self,
         buffers: &mut Buffers,
+        precision: Precision,
         index: LinearIndex,
         x: &[f32],
         inputs: usize,
     ) -> Result<Vec<f32>> {
         let bias = &self.values[index.bias];
         let mut y = buffers.take(x.len() / inputs * bias.len())?;
-        fill_rows(&mut y, bias);
-        matmul_nt(
+        let weight = &self.values[index.weight];
+        precision.matmul_nt(
             &mut y,
-            Accumulate::Add,
+            Accumulate::Bias(bias),
             x,
-            &self.values[index.weight],
+            weight,
             inputs,
             bias.len(),
         );
@@ -209,14 +234,9 @@ impl Packed<'_> {
     ) -> Result<Vec<f32>> {
         let outputs = self.values[index.bias].len();
         let mut y = buffers.take(x.len() / inputs * outputs)?;
-        matmul_nt(
-            &mut y,
-            Accumulate::Replace,
-            x,
-            &self.values[index.weight],
-            inputs,
-            outputs,
-        );
+        let weight = &self.values[index.weight];
+        self.precision
+            .matmul_nt(&mut y, Accumulate::Replace, x, weight, inputs, outputs);
         Ok(y)
     }
 
@@ -283,12 +303,21 @@ impl Packed<'_> {
         let (mut states, embeddings_norm) = self.embed(buffers)?;
         let mut layers = Vec::new();
         for (number, layer) in self.table.layers.iter().enumerate() {
+            let mut input = None;
+            if number >= first_kept && self.gradient_checkpointing {
+                let mut copy = buffers.take(states.len())?;
+                copy.copy_from_slice(&states);
+                input = Some(copy);
+            }
             let (output, tape) = self.layer(buffers, number, layer, states)?;
             states = output;
-            if number >= first_kept {
-                layers.push(tape);
-            } else {
-                tape.give(buffers);
+            match input {
+                Some(input) => {
+                    tape.give(buffers);
+                    layers.push(LayerRecord::Input(input));
+                }
+                None if number >= first_kept => layers.push(LayerRecord::Whole(Box::new(tape))),
+                None => tape.give(buffers),
             }
         }
         let mut final_norm = None;
@@ -347,11 +376,11 @@ impl Packed<'_> {
                 self.adapt(buffers, (number, projection), x, y)
                     .map(|reduced| adapters[projection as usize] = reduced)
             };
-        let mut query = self.linear(buffers, layer.query, &input, hidden)?;
+        let mut query = self.linear(buffers, self.precision, layer.query, &input, hidden)?;
         adapt(buffers, Projection::Query, &input, &mut query)?;
-        let mut key = self.linear(buffers, layer.key, &input, hidden)?;
+        let mut key = self.linear(buffers, self.precision, layer.key, &input, hidden)?;
         adapt(buffers, Projection::Key, &input, &mut key)?;
-        let mut value = self.linear(buffers, layer.value, &input, hidden)?;
+        let mut value = self.linear(buffers, self.precision, layer.value, &input, hidden)?;
         adapt(buffers, Projection::Value, &input, &mut value)?;
         let mut probabilities = buffers.take(shape.probabilities())?;
         let mut context = buffers.take(input.len())?;
@@ -448,7 +477,7 @@ impl Packed<'_> {
         }
         match self.table.pooler {
             Some(index) if pooling == Pooling::Pooler => {
-                let mut dense = self.linear(buffers, index, &pooled, hidden)?;
+                let mut dense = self.linear(buffers, Precision::Float32, index, &pooled, hidden)?;
                 for value in &mut dense {
                     *value = value.tanh();
                 }
@@ -463,11 +492,15 @@ impl Packed<'_> {
         let hidden = self.hidden();
         let (first, pooled) = self.pool(buffers, states, self.config.pooling)?;
         let mut dropped = buffers.take(pooled.len())?;
-        dropped.copy_from_slice(&pooled);
-        if let Some(mask) = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout()) {
-            apply_dropout_rows(&mut dropped, hidden, &mask);
-        }
-        let logits = self.linear(buffers, self.table.classifier, &dropped, hidden)?;
+        let mask = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout());
+        copy_dropout_rows(&mut dropped, &pooled, hidden, mask.as_ref());
+        let logits = self.linear(
+            buffers,
+            Precision::Float32,
+            self.table.classifier,
+            &dropped,
+            hidden,
+        )?;
         let tape = HeadTape {
             first,
             pooled,
@@ -479,6 +512,7 @@ impl Packed<'_> {
     /// A linear layer's gradients from the derivative by its output, where it isn't frozen.
     fn add_linear_gradients(
         &self,
+        precision: Precision,
         index: LinearIndex,
         dy: &[f32],
         x: &[f32],
@@ -490,20 +524,21 @@ impl Packed<'_> {
         }
         let outputs = self.values[index.bias].len();
         add_bias_gradient(&mut gradients[index.bias], dy);
-        matmul_tn_add(&mut gradients[index.weight], dy, x, inputs, outputs);
+        precision.matmul_tn_add(&mut gradients[index.weight], dy, x, inputs, outputs);
     }
 
     /// The derivative by a linear layer's input.
     fn input_derivative(
         &self,
+        precision: Precision,
         index: LinearIndex,
         dy: &[f32],
-        accumulate: Accumulate,
+        accumulate: Accumulate<'_>,
         inputs: usize,
         dx: &mut [f32],
     ) {
         let outputs = self.values[index.bias].len();
-        matmul(
+        precision.matmul(
             dx,
             accumulate,
             dy,
@@ -556,7 +591,15 @@ impl Packed<'_> {
         }
         let kept = self.table.layers.iter().enumerate().skip(frozen.layers);
         let embeddings_are_trained = !gradients[self.table.embeddings.word].is_empty();
-        for ((number, layer), tape) in kept.zip(layers).rev() {
+        for ((number, layer), record) in kept.zip(layers).rev() {
+            let tape = match record {
+                LayerRecord::Whole(tape) => *tape,
+                LayerRecord::Input(input) => {
+                    let (output, tape) = self.layer(buffers, number, layer, input)?;
+                    buffers.give(output);
+                    tape
+                }
+            };
             let goes_on = number > frozen.layers || embeddings_are_trained;
             dstates =
                 self.layer_backward(buffers, (number, layer), tape, dstates, goes_on, gradients)?;
@@ -579,9 +622,17 @@ impl Packed<'_> {
     ) -> Result<Vec<f32>> {
         let hidden = self.hidden();
         let classifier = self.table.classifier;
-        self.add_linear_gradients(classifier, dlogits, &tape.dropped, hidden, gradients);
+        self.add_linear_gradients(
+            Precision::Float32,
+            classifier,
+            dlogits,
+            &tape.dropped,
+            hidden,
+            gradients,
+        );
         let mut dpooled = buffers.take(tape.pooled.len())?;
         self.input_derivative(
+            Precision::Float32,
             classifier,
             dlogits,
             Accumulate::Replace,
@@ -595,9 +646,23 @@ impl Packed<'_> {
             for (derivative, value) in dpooled.iter_mut().zip(&tape.pooled) {
                 *derivative *= 1.0 - value * value;
             }
-            self.add_linear_gradients(index, &dpooled, &tape.first, hidden, gradients);
+            self.add_linear_gradients(
+                Precision::Float32,
+                index,
+                &dpooled,
+                &tape.first,
+                hidden,
+                gradients,
+            );
             let mut dfirst = buffers.take(dpooled.len())?;
-            self.input_derivative(index, &dpooled, Accumulate::Replace, hidden, &mut dfirst);
+            self.input_derivative(
+                Precision::Float32,
+                index,
+                &dpooled,
+                Accumulate::Replace,
+                hidden,
+                &mut dfirst,
+            );
             buffers.give(std::mem::replace(&mut dpooled, dfirst));
         }
         let mut dstates = buffers.take(self.batch.tokens() * hidden)?;
@@ -642,6 +707,7 @@ impl Packed<'_> {
         let doutput = self.through_dropout(buffers, &dstates, site)?;
         let mut dinner = buffers.take(tape.inner.len())?;
         self.input_derivative(
+            self.precision,
             layer.output,
             &doutput,
             Accumulate::Replace,
@@ -662,15 +728,30 @@ impl Packed<'_> {
             &mut activated,
             &mut dinner,
         );
-        self.add_linear_gradients(layer.output, &doutput, &activated, inner_size, gradients);
+        self.add_linear_gradients(
+            self.precision,
+            layer.output,
+            &doutput,
+            &activated,
+            inner_size,
+            gradients,
+        );
         if let Some(adapter) = &adapter {
             adapter.backward_down(buffers, &dreduced, &activated, gradients)?;
         }
         buffers.give(dreduced);
         buffers.give(activated);
         buffers.give(doutput);
-        self.add_linear_gradients(layer.intermediate, &dinner, &tape.middle, hidden, gradients);
+        self.add_linear_gradients(
+            self.precision,
+            layer.intermediate,
+            &dinner,
+            &tape.middle,
+            hidden,
+            gradients,
+        );
         self.input_derivative(
+            self.precision,
             layer.intermediate,
             &dinner,
             Accumulate::Add,
@@ -697,6 +778,7 @@ impl Packed<'_> {
         let site = dropout_site::attention_output(number);
         let doutput = self.through_dropout(buffers, &dstates, site)?;
         self.add_linear_gradients(
+            self.precision,
             layer.attention_output,
             &doutput,
             &tape.context,
@@ -705,6 +787,7 @@ impl Packed<'_> {
         );
         let mut dcontext = buffers.take(doutput.len())?;
         self.input_derivative(
+            self.precision,
             layer.attention_output,
             &doutput,
             Accumulate::Replace,
@@ -739,9 +822,23 @@ impl Packed<'_> {
             (Projection::Value, dvalue),
         ] {
             let index = layer.projection(projection);
-            self.add_linear_gradients(index, &derivative, &tape.input, hidden, gradients);
+            self.add_linear_gradients(
+                self.precision,
+                index,
+                &derivative,
+                &tape.input,
+                hidden,
+                gradients,
+            );
             if goes_on {
-                self.input_derivative(index, &derivative, Accumulate::Add, hidden, &mut dstates);
+                self.input_derivative(
+                    self.precision,
+                    index,
+                    &derivative,
+                    Accumulate::Add,
+                    hidden,
+                    &mut dstates,
+                );
             }
             self.adapter_backward(
                 buffers,
@@ -784,10 +881,7 @@ impl Packed<'_> {
     /// A copy of `dy` behind the dropout of that number.
     fn through_dropout(&self, buffers: &mut Buffers, dy: &[f32], site: u32) -> Result<Vec<f32>> {
         let mut dx = buffers.take(dy.len())?;
-        dx.copy_from_slice(dy);
-        if let Some(mask) = self.hidden_mask(site) {
-            apply_dropout_rows(&mut dx, self.hidden(), &mask);
-        }
+        copy_dropout_rows(&mut dx, dy, self.hidden(), self.hidden_mask(site).as_ref());
         Ok(dx)
     }
 
@@ -843,7 +937,10 @@ impl EncoderTape {
     fn give(self, buffers: &mut Buffers) {
         self.embeddings_norm.give(buffers);
         for layer in self.layers {
-            layer.give(buffers);
+            match layer {
+                LayerRecord::Whole(tape) => tape.give(buffers),
+                LayerRecord::Input(input) => buffers.give(input),
+            }
         }
         if let Some(normalised) = self.final_norm {
             normalised.give(buffers);

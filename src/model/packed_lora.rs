@@ -5,7 +5,7 @@ use super::lora::{LoraConfig, Projection, dropout_site};
 use super::packed::Packed;
 use super::parameters::AdapterIndex;
 use crate::error::Result;
-use crate::ops::{Accumulate, Buffers, apply_dropout_rows, matmul, matmul_nt, matmul_tn_add};
+use crate::ops::{Accumulate, Buffers, Precision, apply_dropout_rows, copy_dropout_rows};
 use crate::random::DropoutMask;
 
 /// One projection's adapter in one pass.
@@ -46,7 +46,7 @@ impl Adapter<'_> {
     pub fn forward(&self, buffers: &mut Buffers, x: &[f32], y: &mut [f32]) -> Result<Vec<f32>> {
         let mut reduced = buffers.take(x.len() / self.inputs * self.rank)?;
         let dropped = self.dropped(buffers, x)?;
-        matmul_nt(
+        Precision::Float32.matmul_nt(
             &mut reduced,
             Accumulate::Replace,
             dropped.as_deref().unwrap_or(x),
@@ -58,7 +58,7 @@ impl Adapter<'_> {
         for value in &mut reduced {
             *value *= self.scale;
         }
-        matmul_nt(
+        Precision::Float32.matmul_nt(
             y,
             Accumulate::Add,
             &reduced,
@@ -78,7 +78,7 @@ impl Adapter<'_> {
         reduced: &[f32],
         gradients: &mut Gradients,
     ) -> Result<Vec<f32>> {
-        matmul_tn_add(
+        Precision::Float32.matmul_tn_add(
             &mut gradients[self.index.up],
             dy,
             reduced,
@@ -86,7 +86,7 @@ impl Adapter<'_> {
             self.outputs,
         );
         let mut dreduced = buffers.take(reduced.len())?;
-        matmul(
+        Precision::Float32.matmul(
             &mut dreduced,
             Accumulate::Replace,
             dy,
@@ -109,7 +109,7 @@ impl Adapter<'_> {
         gradients: &mut Gradients,
     ) -> Result<()> {
         let dropped = self.dropped(buffers, x)?;
-        matmul_tn_add(
+        Precision::Float32.matmul_tn_add(
             &mut gradients[self.index.down],
             dreduced,
             dropped.as_deref().unwrap_or(x),
@@ -128,7 +128,7 @@ impl Adapter<'_> {
         dx: &mut [f32],
     ) -> Result<()> {
         let product = |result: &mut [f32], accumulate| {
-            matmul(
+            Precision::Float32.matmul(
                 result,
                 accumulate,
                 dreduced,
@@ -157,8 +157,7 @@ impl Adapter<'_> {
             return Ok(None);
         };
         let mut dropped = buffers.take(x.len())?;
-        dropped.copy_from_slice(x);
-        apply_dropout_rows(&mut dropped, self.inputs, mask);
+        copy_dropout_rows(&mut dropped, x, self.inputs, Some(mask));
         Ok(Some(dropped))
     }
 }

@@ -1,8 +1,8 @@
 //! The feed-forward block's activations with their derivatives.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::isa;
 use super::math::{erf, exp, tanh};
 use super::rows::rows_per_task;
 use crate::model::HiddenAct;
@@ -59,9 +59,9 @@ pub fn forward(act: HiddenAct, x: &mut [f32], bias: &[f32], y: &mut [f32]) {
         .for_each(|(x, y)| {
             // The choice is outside of the loop that is vectorised.
             match act {
-                HiddenAct::Gelu => Arch::new().dispatch(|| forward_rows(x, bias, y, gelu)),
-                HiddenAct::GeluTanh => Arch::new().dispatch(|| forward_rows(x, bias, y, gelu_tanh)),
-                HiddenAct::Relu => Arch::new().dispatch(|| forward_rows(x, bias, y, relu)),
+                HiddenAct::Gelu => isa::arch().dispatch(|| forward_rows(x, bias, y, gelu)),
+                HiddenAct::GeluTanh => isa::arch().dispatch(|| forward_rows(x, bias, y, gelu_tanh)),
+                HiddenAct::Relu => isa::arch().dispatch(|| forward_rows(x, bias, y, relu)),
             }
         });
 }
@@ -84,11 +84,11 @@ pub fn backward(act: HiddenAct, x: &[f32], y: &mut [f32], dy: &mut [f32]) {
         .zip(y.par_chunks_mut(TASK))
         .zip(dy.par_chunks_mut(TASK))
         .for_each(|((x, y), dy)| match act {
-            HiddenAct::Gelu => Arch::new().dispatch(|| backward_slice(x, y, dy, gelu_both)),
+            HiddenAct::Gelu => isa::arch().dispatch(|| backward_slice(x, y, dy, gelu_both)),
             HiddenAct::GeluTanh => {
-                Arch::new().dispatch(|| backward_slice(x, y, dy, gelu_tanh_both))
+                isa::arch().dispatch(|| backward_slice(x, y, dy, gelu_tanh_both))
             }
-            HiddenAct::Relu => Arch::new().dispatch(|| backward_slice(x, y, dy, relu_both)),
+            HiddenAct::Relu => isa::arch().dispatch(|| backward_slice(x, y, dy, relu_both)),
         });
 }
 

@@ -3,12 +3,11 @@
 
 use std::ops::Range;
 
-use gemm::Parallelism;
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::gemm::{Lines, Matrix, small_product};
+use super::isa;
 use super::math::{dot, exp, highest, sum};
-use super::matmul::{Accumulate, Strided, product};
 use crate::data::Batch;
 use crate::random::DropoutMask;
 
@@ -113,23 +112,19 @@ impl Task {
         self.tokens.start * shape.width() + self.head * shape.head_size
     }
 
-    /// This head's [length, head_size] part of states.
-    fn part(&self, shape: &Shape<'_>, states: &[f32]) -> Strided<*const f32> {
-        Strided {
-            start: states[self.offset(shape)..].as_ptr(),
-            row_stride: shape.width(),
-            column_stride: 1,
+    /// This head's [length, head_size] part of states; `lines` says what its rows are to the product.
+    fn part<'a>(&self, shape: &Shape<'_>, states: &'a [f32], lines: Lines) -> Matrix<'a> {
+        Matrix {
+            values: &states[self.offset(shape)..],
+            stride: shape.width(),
+            lines,
         }
     }
 
-    /// The same part of states that are written.
-    fn part_mut(&self, shape: &Shape<'_>, states: Shared) -> Strided<*mut f32> {
-        Strided {
-            // The offset lies inside the states, whose size was checked.
-            start: states.get().wrapping_add(self.offset(shape)),
-            row_stride: shape.width(),
-            column_stride: 1,
-        }
+    /// Where the same part of states that are written begins.
+    fn part_mut(&self, shape: &Shape<'_>, states: Shared) -> *mut f32 {
+        // The offset lies inside the states, whose size was checked.
+        states.get().wrapping_add(self.offset(shape))
     }
 
     /// The factors of every probability, row by row.
@@ -140,19 +135,12 @@ impl Task {
     }
 }
 
-fn transpose<P>(matrix: Strided<P>) -> Strided<P> {
-    Strided {
-        start: matrix.start,
-        row_stride: matrix.column_stride,
-        column_stride: matrix.row_stride,
-    }
-}
-
-fn square<P>(start: P, length: usize) -> Strided<P> {
-    Strided {
-        start,
-        row_stride: length,
-        column_stride: 1,
+/// [length, length] numbers, row by row.
+fn square(values: &[f32], length: usize, lines: Lines) -> Matrix<'_> {
+    Matrix {
+        values,
+        stride: length,
+        lines,
     }
 }
 
@@ -176,60 +164,56 @@ pub fn forward(
         // SAFETY: this task's n² numbers, which lie inside the buffer (its size was checked) and are no other task's.
         let scores =
             unsafe { std::slice::from_raw_parts_mut(all.get().add(task.probabilities), n * n) };
-        let (q, k, v) = (
-            task.part(&shape, query),
-            task.part(&shape, key),
-            task.part(&shape, value),
-        );
-        // SAFETY: each part is n rows of head_size numbers inside its states, whose sizes were checked.
+        // SAFETY: the scores are this task's own.
         unsafe {
-            product(
+            small_product(
                 (n, n, shape.head_size),
-                square(scores.as_mut_ptr(), n),
-                Accumulate::Replace,
-                q,
-                transpose(k),
-                shape.scale(),
-                Parallelism::None,
+                task.part(&shape, query, Lines::Inner),
+                task.part(&shape, key, Lines::Inner),
+                scores.as_mut_ptr(),
+                n,
             );
         }
-        Arch::new().dispatch(|| {
-            for row in scores.chunks_exact_mut(n) {
-                softmax(row);
-            }
-        });
+        let scale = shape.scale();
+        isa::arch().dispatch(
+            #[inline(always)]
+            || {
+                for row in scores.chunks_exact_mut(n) {
+                    softmax(row, scale);
+                }
+            },
+        );
         let mut dropped = Vec::new();
         let used = match dropout {
-            None => scores.as_ptr(),
+            None => &*scores,
             Some(dropout) => {
                 dropped.resize(n * n, 0.0);
                 task.factors(&shape, &dropout, &mut dropped);
                 for (factor, probability) in dropped.iter_mut().zip(scores.iter()) {
                     *factor *= probability;
                 }
-                dropped.as_ptr()
+                &dropped
             }
         };
-        // SAFETY: as above; of the context this task writes its sequence's rows in its head's columns alone.
+        // SAFETY: of the context, whose size was checked, this task writes its sequence's rows in its head's columns alone.
         unsafe {
-            product(
+            small_product(
                 (n, shape.head_size, n),
+                square(used, n, Lines::Inner),
+                task.part(&shape, value, Lines::Outer),
                 task.part_mut(&shape, context),
-                Accumulate::Replace,
-                square(used, n),
-                v,
-                1.0,
-                Parallelism::None,
+                shape.width(),
             );
         }
     });
 }
 
+/// The softmax of the row times `scale`, in place.
 #[inline(always)]
-fn softmax(row: &mut [f32]) {
+fn softmax(row: &mut [f32], scale: f32) {
     let most = highest(row);
     for value in row.iter_mut() {
-        *value = exp(*value - most);
+        *value = exp((*value - most) * scale);
     }
     let share = 1.0 / sum(row);
     for value in row.iter_mut() {
@@ -257,12 +241,6 @@ pub fn backward(
     shape.tasks().into_par_iter().for_each(|task| {
         let n = task.length();
         let probabilities = &probabilities[task.probabilities..][..n * n];
-        let (q, k, v) = (
-            task.part(&shape, query),
-            task.part(&shape, key),
-            task.part(&shape, value),
-        );
-        let upstream = task.part(&shape, dcontext);
         let mut factors = Vec::new();
         let mut dropped = probabilities.to_vec();
         if let Some(dropout) = dropout {
@@ -273,33 +251,30 @@ pub fn backward(
             }
         }
         let mut scores = vec![0f32; n * n];
-        // SAFETY: each part is n rows of head_size numbers inside states whose sizes were checked; of dv, dq and dk this
-        // task writes its sequence's rows in its head's columns alone.
+        let width = shape.width();
+        // SAFETY: the scores are this task's own; of dv, dq and dk, whose sizes were checked, it writes its sequence's rows
+        // in its head's columns alone.
         unsafe {
-            product(
+            small_product(
                 (n, shape.head_size, n),
+                square(&dropped, n, Lines::Outer),
+                task.part(&shape, dcontext, Lines::Outer),
                 task.part_mut(&shape, dv),
-                Accumulate::Replace,
-                transpose(square(dropped.as_ptr(), n)),
-                upstream,
-                1.0,
-                Parallelism::None,
+                width,
             );
-            product(
+            small_product(
                 (n, n, shape.head_size),
-                square(scores.as_mut_ptr(), n),
-                Accumulate::Replace,
-                upstream,
-                transpose(v),
-                1.0,
-                Parallelism::None,
+                task.part(&shape, dcontext, Lines::Inner),
+                task.part(&shape, value, Lines::Inner),
+                scores.as_mut_ptr(),
+                n,
             );
         }
         for (derivative, factor) in scores.iter_mut().zip(&factors) {
             *derivative *= factor;
         }
         let scale = shape.scale();
-        Arch::new().dispatch(|| {
+        isa::arch().dispatch(|| {
             for (row, probabilities) in scores
                 .chunks_exact_mut(n)
                 .zip(probabilities.chunks_exact(n))
@@ -312,23 +287,19 @@ pub fn backward(
         });
         // SAFETY: as above.
         unsafe {
-            product(
+            small_product(
                 (n, shape.head_size, n),
+                square(&scores, n, Lines::Inner),
+                task.part(&shape, key, Lines::Outer),
                 task.part_mut(&shape, dq),
-                Accumulate::Replace,
-                square(scores.as_ptr(), n),
-                k,
-                1.0,
-                Parallelism::None,
+                width,
             );
-            product(
+            small_product(
                 (n, shape.head_size, n),
+                square(&scores, n, Lines::Outer),
+                task.part(&shape, query, Lines::Outer),
                 task.part_mut(&shape, dk),
-                Accumulate::Replace,
-                transpose(square(scores.as_ptr(), n)),
-                q,
-                1.0,
-                Parallelism::None,
+                width,
             );
         }
     });

@@ -1,8 +1,8 @@
 //! Layer norm (Ba, Kiros and Hinton, 2016), and what stands before it in a block: bias, dropout and residual.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::isa;
 use super::math::{dot, sum, sum_of_squares};
 use super::rows::{BLOCK_ROWS, add_up, rows_per_task};
 use crate::random::DropoutMask;
@@ -60,7 +60,7 @@ pub fn forward(
                 {
                     mask.fill_row(row, &mut factors);
                 }
-                Arch::new().dispatch(|| {
+                isa::arch().dispatch(|| {
                     if let Some(before) = before {
                         let residual = &before.residual[row * width..(row + 1) * width];
                         for (((x, bias), residual), factor) in
@@ -107,7 +107,7 @@ pub fn backward(
         .map(|((dy, normalised), inverse)| {
             let mut weight_sums = vec![0f32; weight_gradient.len()];
             let mut bias_sums = vec![0f32; bias_gradient.len()];
-            Arch::new().dispatch(|| {
+            isa::arch().dispatch(|| {
                 for ((dy, x), inverse) in dy
                     .chunks_exact_mut(width)
                     .zip(normalised.chunks_exact(width))

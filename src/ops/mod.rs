@@ -9,25 +9,12 @@ pub mod activation;
 pub mod attention;
 mod buffers;
 pub mod float_state;
+pub mod gemm;
+pub mod isa;
 pub mod layer_norm;
 mod math;
-mod matmul;
 mod rows;
 
 pub use buffers::Buffers;
-pub use matmul::{Accumulate, matmul, matmul_nt, matmul_tn_add};
-pub use rows::{add_bias_gradient, apply_dropout_rows, fill_rows};
-
-/// The widest instructions that the kernels use here.
-pub fn instructions() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if pulp::x86::V4::is_available() {
-            return "avx512";
-        }
-        if pulp::x86::V3::is_available() {
-            return "avx2";
-        }
-    }
-    "baseline"
-}
+pub use gemm::{Accumulate, Precision};
+pub use rows::{add_bias_gradient, apply_dropout_rows, copy_dropout_rows};

@@ -1,8 +1,8 @@
 //! What goes row by row: biases, their gradients, dropout.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::isa;
 use crate::random::DropoutMask;
 
 /// Numbers of one task, about: enough to pay for handing it out.
@@ -16,16 +16,6 @@ pub(super) fn rows_per_task(width: usize) -> usize {
 /// Rows whose sums are added up first in a gradient over all rows: fixed, so that the number of threads doesn't matter.
 pub(super) const BLOCK_ROWS: usize = 64;
 
-/// Every row becomes `row`.
-pub fn fill_rows(out: &mut [f32], row: &[f32]) {
-    out.par_chunks_mut(rows_per_task(row.len()) * row.len())
-        .for_each(|rows| {
-            for out in rows.chunks_mut(row.len()) {
-                out.copy_from_slice(row);
-            }
-        });
-}
-
 /// A bias's gradient: `gradient` += Σ over the rows of `dy`.
 pub fn add_bias_gradient(gradient: &mut [f32], dy: &[f32]) {
     let width = gradient.len();
@@ -33,7 +23,7 @@ pub fn add_bias_gradient(gradient: &mut [f32], dy: &[f32]) {
         .par_chunks(BLOCK_ROWS * width)
         .map(|rows| {
             let mut sums = vec![0f32; width];
-            Arch::new().dispatch(|| {
+            isa::arch().dispatch(|| {
                 for row in rows.chunks(width) {
                     for (sum, &value) in sums.iter_mut().zip(row) {
                         *sum += value;
@@ -66,6 +56,26 @@ pub fn apply_dropout_rows(x: &mut [f32], width: usize, mask: &DropoutMask) {
                 mask.fill_row(task * step + index, &mut factors);
                 for (value, factor) in row.iter_mut().zip(&factors) {
                     *value *= factor;
+                }
+            }
+        });
+}
+
+/// `out` gets the rows of `x`, multiplied with the factors of `mask` where there is one.
+pub fn copy_dropout_rows(out: &mut [f32], x: &[f32], width: usize, mask: Option<&DropoutMask>) {
+    let step = rows_per_task(width);
+    out.par_chunks_mut(step * width)
+        .zip(x.par_chunks(step * width))
+        .enumerate()
+        .for_each(|(task, (out, x))| {
+            let Some(mask) = mask else {
+                out.copy_from_slice(x);
+                return;
+            };
+            for (index, (out, x)) in out.chunks_mut(width).zip(x.chunks(width)).enumerate() {
+                mask.fill_row(task * step + index, out);
+                for (out, value) in out.iter_mut().zip(x) {
+                    *out *= value;
                 }
             }
         });
@@ -112,5 +122,12 @@ mod tests {
             mask.fill_row(row, &mut factors);
             assert_eq!(values, factors);
         }
+        let x: Vec<f32> = (0..rows * width).map(|i| i as f32).collect();
+        let (mut in_place, mut copied) = (x.clone(), vec![f32::NAN; x.len()]);
+        apply_dropout_rows(&mut in_place, width, &mask);
+        copy_dropout_rows(&mut copied, &x, width, Some(&mask));
+        assert_eq!(copied, in_place);
+        copy_dropout_rows(&mut copied, &x, width, None);
+        assert_eq!(copied, x);
     }
 }

@@ -168,7 +168,11 @@ impl Environment {
     pub fn now(model: &Model) -> Result<Environment> {
         Ok(Environment {
             version: env!("CARGO_PKG_VERSION").into(),
-            instructions: format!("{} {}", std::env::consts::ARCH, crate::ops::instructions()),
+            instructions: format!(
+                "{} {}",
+                std::env::consts::ARCH,
+                crate::ops::isa::level().name()
+            ),
             device: crate::device::name(&model.device),
             threads: threads::num_threads()?,
         })

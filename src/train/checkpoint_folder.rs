@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::DESCRIPTION;
 use crate::error::{Error, Result, check_range};
-use crate::log;
+use crate::{hf, log};
 
 /// Begins a checkpoint's name; the step follows.
 const PREFIX: &str = "checkpoint-";
@@ -66,17 +66,18 @@ impl CheckpointFolder {
     /// The steps that have a checkpoint, whole or not, the newest first.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let fail = |error: std::io::Error| Error::io("read the folder", &self.path, &error);
-        let mut steps = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(fail)? {
-            let name = entry.map_err(fail)?.file_name();
-            steps.extend(name.to_str().and_then(step_of));
-        }
+        let names = hf::names_in(&self.path).map_err(fail)?;
+        let steps = names
+            .iter()
+            .filter_map(|name| name.to_str().and_then(step_of));
+        let mut steps: Vec<u64> = steps.collect();
         steps.sort_unstable_by(|a, b| b.cmp(a));
         Ok(steps)
     }
 
     /// What `read` makes of the newest checkpoint that is whole; damaged ones are passed over with a line in the log.
     pub fn newest<T>(&self, mut read: impl FnMut(&Path) -> Result<T>) -> Result<Option<T>> {
+        self.tidy();
         for step in self.steps()? {
             let path = self.path_of(step);
             match read(&path) {
@@ -94,6 +95,17 @@ impl CheckpointFolder {
         Ok(None)
     }
 
+    /// Finishes or removes what a run that was killed while it saved a checkpoint left here. No later save does it: after
+    /// the interruption checkpoints may come at other steps.
+    fn tidy(&self) {
+        for target in hf::targets_in(&self.path) {
+            let name = target.file_name().and_then(|name| name.to_str());
+            if name.and_then(step_of).is_some() {
+                hf::tidy(&target);
+            }
+        }
+    }
+
     /// Removes all but the newest up to `step`; one that can't be removed now is left to the next time. Newer ones, which
     /// were found damaged, stay until the run comes by them.
     pub fn prune(&self, step: u64) {
@@ -109,17 +121,23 @@ impl CheckpointFolder {
                 let _ = fs::rename(&path, self.path.join(format!("{REMOVED_PREFIX}{step}")));
             }
         }
-        let Ok(entries) = fs::read_dir(&self.path) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let name = name.to_str().unwrap_or_default();
-            if name.strip_prefix(REMOVED_PREFIX).is_some_and(is_number) {
-                let _ = fs::remove_dir_all(entry.path());
+        for name in hf::names_in(&self.path).unwrap_or_default() {
+            let step = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(REMOVED_PREFIX));
+            if step.is_some_and(is_number) {
+                let _ = remove(&self.path.join(name));
             }
         }
     }
+}
+
+/// Removes a directory and the files in it. One with directories in it, which are the user's, stays.
+fn remove(directory: &Path) -> std::io::Result<()> {
+    for name in hf::names_in(directory)? {
+        fs::remove_file(directory.join(name))?;
+    }
+    fs::remove_dir(directory)
 }
 
 fn is_number(text: &str) -> bool {
@@ -169,6 +187,41 @@ mod tests {
         // What isn't about this one checkpoint is told.
         let told = folder.newest(|_| Err::<(), _>(Error::InvalidArgument("Another run's.".into())));
         assert!(told.is_err());
+    }
+
+    #[test]
+    fn what_a_killed_save_left_is_finished_or_removed() {
+        let (_scratch, folder) = folder(2);
+        let inside = |name: &str| folder.path.join(name);
+        for name in [
+            // It died with the new one in place,
+            "checkpoint-4",
+            ".checkpoint-4.bert-save-4000000-0/whole",
+            // between the two renames,
+            ".checkpoint-5.bert-save-4000000-0/whole",
+            ".checkpoint-5.bert-save-4000000-0/old-0",
+            // and while files were written.
+            ".checkpoint-6.bert-save-4000000-0/files",
+            // No checkpoints of ours.
+            ".checkpoint-x.bert-save-4000000-0/files",
+            ".checkpoint-7.bert-save-mine/files",
+        ] {
+            fs::create_dir_all(inside(name)).unwrap();
+        }
+        let newest = folder.newest(|path| Ok(path.to_path_buf())).unwrap();
+        assert_eq!(newest, Some(folder.path_of(5)));
+        let names = fs::read_dir(&folder.path).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                ".checkpoint-7.bert-save-mine",
+                ".checkpoint-x.bert-save-4000000-0",
+                "checkpoint-4",
+                "checkpoint-5",
+            ]
+        );
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct History {
     path: PathBuf,
     /// Bytes written; `None` while the file still has what it held before.
     length: Option<u64>,
+    /// Lines of what was done already that couldn't be written: they come before the next one.
+    unwritten: String,
 }
 
 impl History {
@@ -34,6 +36,7 @@ impl History {
             file,
             path: path.to_path_buf(),
             length: None,
+            unwritten: String::new(),
         })
     }
 
@@ -46,13 +49,16 @@ impl History {
     /// written again. A file that can't be the run's is replaced.
     pub fn resume(&mut self, length: u64) -> Result<()> {
         let fail = |error: std::io::Error| Error::io("read the history", &self.path, &error);
-        let mut last = [0];
-        let is_ours = length > 0
-            && self.file.metadata().map_err(fail)?.len() >= length
-            && self.file.seek(SeekFrom::Start(length - 1)).is_ok()
-            && self.file.read_exact(&mut last).is_ok()
-            && last == *b"\n";
-        self.start(if is_ours { length } else { 0 })
+        let mut is_ours = length > 0 && self.file.metadata().map_err(fail)?.len() >= length;
+        if is_ours {
+            let mut last = [0];
+            self.file.seek(SeekFrom::Start(length - 1)).map_err(fail)?;
+            self.file.read_exact(&mut last).map_err(fail)?;
+            is_ours = last == *b"\n";
+        }
+        self.start(if is_ours { length } else { 0 })?;
+        self.unwritten.clear();
+        Ok(())
     }
 
     /// Writing begins at `length`, and nothing comes after it.
@@ -67,9 +73,9 @@ impl History {
         Ok(())
     }
 
-    /// One optimizer step.
-    pub fn step(&mut self, report: &StepReport) -> Result<()> {
-        self.line(&json!({
+    /// One optimizer step, which is done: its line is written by [`write`](History::write).
+    pub fn note_step(&mut self, report: &StepReport) {
+        self.note(&json!({
             "event": "step",
             "step": report.step,
             "epoch": report.epoch,
@@ -79,10 +85,11 @@ impl History {
             "examples": report.examples,
             "tokens": report.tokens,
             "seconds": report.seconds,
-        }))
+        }));
     }
 
-    /// One evaluation after step `step`, with the metrics that its problem has.
+    /// Writes one evaluation after step `step`, with the metrics that its problem has. Where that fails it has no line:
+    /// it is made again.
     pub fn evaluation(&mut self, step: u64, epoch: u32, evaluation: &Evaluation) -> Result<()> {
         let mut line = json!({
             "event": "evaluation",
@@ -106,23 +113,39 @@ impl History {
             }
         }
         line["examples"] = json!(evaluation.examples);
-        self.line(&line)
+        let noted = self.unwritten.len();
+        self.note(&line);
+        self.write().inspect_err(|_| self.unwritten.truncate(noted))
     }
 
-    fn line(&mut self, value: &serde_json::Value) -> Result<()> {
+    fn note(&mut self, line: &serde_json::Value) {
+        self.unwritten += &format!("{line}\n");
+    }
+
+    /// Writes what was noted.
+    pub fn write(&mut self) -> Result<()> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        if self.length.is_none() {
+            self.start(0)?;
+        }
+        let length = self.length();
         // One write a line: a reader never sees half of one.
-        let line = format!("{value}\n");
-        let length = match self.length {
-            Some(length) => length,
-            None => {
-                self.start(0)?;
-                0
+        match self.file.write_all(self.unwritten.as_bytes()) {
+            Ok(()) => {
+                self.length = Some(length + self.unwritten.len() as u64);
+                self.unwritten.clear();
+                Ok(())
             }
-        };
-        self.file
-            .write_all(line.as_bytes())
-            .map_err(|error| Error::io("write the history to", &self.path, &error))?;
-        self.length = Some(length + line.len() as u64);
-        Ok(())
+            Err(error) => {
+                // What part of it was written is written again.
+                if self.file.metadata().is_ok_and(|now| now.is_file()) {
+                    let _ = self.file.set_len(length);
+                    let _ = self.file.seek(SeekFrom::Start(length));
+                }
+                Err(Error::io("write the history to", &self.path, &error))
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ mod options;
 mod plan;
 mod resume;
 pub mod schedule;
+pub mod touched;
 mod trainer;
 
 pub use checkpoint_folder::CheckpointOptions;

@@ -1,12 +1,13 @@
 //! AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), as `torch.optim.AdamW` computes it,
 //! with clipping by the global norm (`torch.nn.utils.clip_grad_norm_`).
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::touched::TouchedRows;
 use crate::error::Result;
 use crate::memory;
 use crate::model::{Gradients, ParameterTable, Values};
+use crate::ops::isa;
 
 /// Numbers that one task works on: sums go by these blocks, so that they don't depend on the number of threads.
 const BLOCK: usize = 16_384;
@@ -62,6 +63,8 @@ pub struct AdamW {
     step: u64,
     first_moments: Vec<Vec<f32>>,
     second_moments: Vec<Vec<f32>>,
+    /// For each row of the word embeddings whether both its moments are zero: without a gradient it only decays.
+    is_idle: Vec<bool>,
 }
 
 impl AdamW {
@@ -82,6 +85,7 @@ impl AdamW {
                 .collect()
         };
         Ok(AdamW {
+            is_idle: memory::filled(true, table.specs[table.embeddings.word].shape[0])?,
             first_moments: zeros()?,
             second_moments: zeros()?,
             options,
@@ -108,16 +112,19 @@ impl AdamW {
         self.step = step;
         self.first_moments = first;
         self.second_moments = second;
+        // Whatever a row's moments are, this is right; a row that only decays is found out by its next update.
+        self.is_idle.fill(false);
     }
 
     /// One update of `values`, written to `updated`: every parameter decays and moves by its moments, also where its
     /// gradient is zero. The gradients are multiplied with `gradient_scale` first (clipping). What is frozen isn't
-    /// looked at: `updated` needs no memory for it.
+    /// looked at: `updated` needs no memory for it. Of the word embeddings' gradient only the `touched` rows are read, the
+    /// others are taken for zero; with `None` all are read.
     pub fn update(
         &mut self,
         values: &[Values],
         updated: &mut [Vec<f32>],
-        gradients: &Gradients,
+        (gradients, touched): (&Gradients, Option<&TouchedRows>),
         learning_rate: f64,
         gradient_scale: f64,
     ) {
@@ -130,58 +137,181 @@ impl AdamW {
         let exponent = self.step.min(i32::MAX as u64) as i32;
         let first_correction = 1.0 - beta1.powi(exponent);
         let root_correction = (1.0 - beta2.powi(exponent)).sqrt() as f32;
-        let scale = gradient_scale as f32;
-        let (keep1, take1) = (beta1 as f32, (1.0 - beta1) as f32);
-        let (keep2, take2) = (beta2 as f32, (1.0 - beta2) as f32);
-        let epsilon = epsilon as f32;
         for (index, (values, updated)) in values.iter().zip(updated).enumerate() {
             let group = self.groups[index];
             if group.is_frozen {
                 continue;
             }
             let learning_rate = learning_rate * group.rate_factor;
-            let step_size = (learning_rate / first_correction) as f32;
-            let shrink = (1.0 - learning_rate * group.weight_decay) as f32;
-            values
-                .par_chunks(BLOCK)
-                .zip(updated.par_chunks_mut(BLOCK))
-                .zip(gradients[index].par_chunks(BLOCK))
-                .zip(self.first_moments[index].par_chunks_mut(BLOCK))
-                .zip(self.second_moments[index].par_chunks_mut(BLOCK))
-                .for_each(|((((values, updated), gradient), first), second)| {
-                    Arch::new().dispatch(|| {
-                        for ((((p, new), &g), m), v) in values
-                            .iter()
-                            .zip(updated.iter_mut())
-                            .zip(gradient)
-                            .zip(first.iter_mut())
-                            .zip(second.iter_mut())
-                        {
-                            let g = g * scale;
-                            *m = keep1 * *m + take1 * g;
-                            *v = keep2 * *v + take2 * g * g;
-                            let denominator = v.sqrt() / root_correction + epsilon;
-                            *new = *p * shrink - step_size * (*m / denominator);
-                        }
-                    });
+            let rule = Rule {
+                scale: gradient_scale as f32,
+                first: (beta1 as f32, (1.0 - beta1) as f32),
+                second: (beta2 as f32, (1.0 - beta2) as f32),
+                root_correction,
+                epsilon: epsilon as f32,
+                step_size: (learning_rate / first_correction) as f32,
+                shrink: (1.0 - learning_rate * group.weight_decay) as f32,
+            };
+            let touched = touched.filter(|touched| touched.index == index);
+            // Whole rows, where rows matter.
+            let block = touched.map_or(BLOCK, |touched| {
+                (BLOCK / touched.width).max(1) * touched.width
+            });
+            let parts = values
+                .par_chunks(block)
+                .zip(updated.par_chunks_mut(block))
+                .zip(gradients[index].par_chunks(block))
+                .zip(self.first_moments[index].par_chunks_mut(block))
+                .zip(self.second_moments[index].par_chunks_mut(block))
+                .map(|((((values, updated), gradient), first), second)| Part {
+                    values,
+                    updated,
+                    gradient,
+                    first,
+                    second,
                 });
+            match touched {
+                None => parts.for_each(|part| rule.update(part)),
+                Some(touched) => {
+                    let rows = block / touched.width;
+                    parts
+                        .zip(self.is_idle.par_chunks_mut(rows))
+                        .zip(touched.is_touched.par_chunks(rows))
+                        .for_each(|((part, idle), touched_rows)| {
+                            rule.update_rows(part, touched.width, idle, touched_rows);
+                        });
+                }
+            }
         }
     }
 }
 
-/// The square root of the sum of the squares of all gradients, in float64.
-pub fn global_norm(gradients: &Gradients) -> f64 {
-    gradients
-        .iter()
-        .map(|gradient| {
-            let blocks: Vec<f64> = gradient
-                .par_chunks(BLOCK)
-                .map(|block| block.iter().map(|&g| f64::from(g) * f64::from(g)).sum())
-                .collect();
-            blocks.iter().sum::<f64>()
-        })
-        .sum::<f64>()
-        .sqrt()
+/// The numbers of one update.
+#[derive(Clone, Copy)]
+struct Rule {
+    /// What gradients are multiplied with.
+    scale: f32,
+    /// What the first moment keeps, and what it takes of the gradient.
+    first: (f32, f32),
+    /// The same of the second moment.
+    second: (f32, f32),
+    /// The root of the second moment's bias correction.
+    root_correction: f32,
+    epsilon: f32,
+    /// The rate, corrected for the first moment's bias.
+    step_size: f32,
+    /// What weight decay leaves of a value.
+    shrink: f32,
+}
+
+/// A piece of a parameter and of what belongs to it.
+struct Part<'a> {
+    values: &'a [f32],
+    updated: &'a mut [f32],
+    gradient: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
+impl Rule {
+    fn update(&self, part: Part<'_>) {
+        let gradient = part.gradient.iter().copied();
+        isa::arch().dispatch(
+            #[inline(always)]
+            || self.apply(part.values, part.updated, gradient, part.first, part.second),
+        );
+    }
+
+    /// Row by row; those that have no gradient aren't read from it.
+    fn update_rows(&self, part: Part<'_>, width: usize, idle: &mut [bool], touched: &[bool]) {
+        isa::arch().dispatch(
+            #[inline(always)]
+            || {
+                let rows = part
+                    .values
+                    .chunks_exact(width)
+                    .zip(part.updated.chunks_exact_mut(width))
+                    .zip(part.gradient.chunks_exact(width))
+                    .zip(part.first.chunks_exact_mut(width))
+                    .zip(part.second.chunks_exact_mut(width))
+                    .zip(idle.iter_mut().zip(touched));
+                for (((((values, updated), gradient), first), second), (idle, &touched)) in rows {
+                    if touched {
+                        *idle = false;
+                        self.apply(values, updated, gradient.iter().copied(), first, second);
+                    } else if !*idle {
+                        self.apply(values, updated, std::iter::repeat(0.0), first, second);
+                        *idle = first.iter().chain(&*second).all(|&moment| moment == 0.0);
+                    } else {
+                        // Moments of zero move nothing.
+                        for (new, value) in updated.iter_mut().zip(values) {
+                            *new = value * self.shrink;
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn apply(
+        &self,
+        values: &[f32],
+        updated: &mut [f32],
+        gradient: impl Iterator<Item = f32>,
+        first: &mut [f32],
+        second: &mut [f32],
+    ) {
+        for ((((p, new), g), m), v) in values
+            .iter()
+            .zip(updated)
+            .zip(gradient)
+            .zip(first)
+            .zip(second)
+        {
+            let g = g * self.scale;
+            *m = self.first.0 * *m + self.first.1 * g;
+            *v = self.second.0 * *v + self.second.1 * g * g;
+            let denominator = v.sqrt() / self.root_correction + self.epsilon;
+            *new = *p * self.shrink - self.step_size * (*m / denominator);
+        }
+    }
+}
+
+/// The square root of the sum of the squares of all gradients, in float64. Of the word embeddings' only the `touched`
+/// rows are read; with `None` all are.
+pub fn global_norm(gradients: &Gradients, touched: Option<&TouchedRows>) -> f64 {
+    let square = |block: &[f32]| -> f64 {
+        isa::arch().dispatch(
+            #[inline(always)]
+            || {
+                // Eight sums, so that they go side by side.
+                let mut sums = [0f64; 8];
+                let mut chunks = block.chunks_exact(8);
+                for numbers in &mut chunks {
+                    for (sum, &g) in sums.iter_mut().zip(numbers) {
+                        *sum += f64::from(g) * f64::from(g);
+                    }
+                }
+                for (sum, &g) in sums.iter_mut().zip(chunks.remainder()) {
+                    *sum += f64::from(g) * f64::from(g);
+                }
+                sums.iter().sum()
+            },
+        )
+    };
+    let of = |(index, gradient): (usize, &Vec<f32>)| -> f64 {
+        let squares: Vec<f64> = match touched {
+            Some(touched) if touched.index == index && !gradient.is_empty() => touched
+                .rows
+                .par_iter()
+                .map(|&row| square(&gradient[row as usize * touched.width..][..touched.width]))
+                .collect(),
+            _ => gradient.par_chunks(BLOCK).map(square).collect(),
+        };
+        squares.iter().sum()
+    };
+    gradients.iter().enumerate().map(of).sum::<f64>().sqrt()
 }
 
 /// What gradients of this norm are multiplied with so that it is at most `max_norm`; 0 turns clipping off.
@@ -239,7 +369,13 @@ mod tests {
         for (step, gradient) in [(1, 0.3f64), (2, 0.0)] {
             let mut updated = fill(f32::NAN);
             updated[table.embeddings.word].clear();
-            optimizer.update(&values, &mut updated, &fill(gradient as f32), 0.01, 0.5);
+            optimizer.update(
+                &values,
+                &mut updated,
+                (&fill(gradient as f32), None),
+                0.01,
+                0.5,
+            );
             let next = Parameters::Host(values)
                 .with_updated(updated, &table)
                 .unwrap();
@@ -268,10 +404,53 @@ mod tests {
         );
     }
 
+    /// Reading only the rows that have a gradient changes no number, whatever rows were reached before.
+    #[test]
+    fn rows_without_a_gradient_need_not_be_read() {
+        let table = small_table();
+        let options = AdamWOptions {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        };
+        let word = table.embeddings.word;
+        let new = || AdamW::new(options, &table, Group::plain(&table, 0.1)).unwrap();
+        let (mut all, mut some) = (new(), new());
+        let mut touched = TouchedRows::new(&table).unwrap();
+        let initial: Vec<Vec<f32>> = table.specs.iter().map(|s| vec![0.5; s.len()]).collect();
+        let set = Parameters::from_host(initial.clone(), &table, &Device::Cpu).unwrap();
+        let mut values = set.host().unwrap().into_owned();
+        for (step, ids) in [vec![1, 3], vec![3, 4], vec![], vec![0, 1]]
+            .into_iter()
+            .enumerate()
+        {
+            touched.set(ids.iter().copied());
+            let mut gradients: Vec<Vec<f32>> =
+                table.specs.iter().map(|s| vec![0.3; s.len()]).collect();
+            for (row, gradient) in gradients[word].chunks_exact_mut(4).enumerate() {
+                gradient.fill(if ids.contains(&(row as u32)) {
+                    0.1 + row as f32
+                } else {
+                    0.0
+                });
+            }
+            let norms = [None, Some(&touched)].map(|touched| global_norm(&gradients, touched));
+            assert!((norms[0] - norms[1]).abs() < 1e-12);
+            let (mut a, mut b) = (initial.clone(), initial.clone());
+            all.update(&values, &mut a, (&gradients, None), 0.01, 0.5);
+            some.update(&values, &mut b, (&gradients, Some(&touched)), 0.01, 0.5);
+            assert_eq!(a, b);
+            assert_eq!(all.moments(), some.moments());
+            assert_eq!(some.is_idle[2], step < 4);
+            values = a.into_iter().map(Arc::new).collect();
+        }
+        assert_eq!(some.is_idle, [false, false, true, false, false]);
+    }
+
     #[test]
     fn clipping_bounds_the_norm() {
         let gradients = vec![vec![3.0f32; 1], vec![4.0; 1]];
-        assert_eq!(global_norm(&gradients), 5.0);
+        assert_eq!(global_norm(&gradients, None), 5.0);
         assert!((clip_factor(5.0, 1.0) - 0.2).abs() < 1e-6);
         assert_eq!(clip_factor(0.5, 1.0), 1.0);
         assert_eq!(clip_factor(5.0, 0.0), 1.0);

@@ -11,6 +11,7 @@ use super::schedule::{Schedule, ScheduleKind};
 use crate::error::{Error, Result, check_range};
 use crate::model::parameters::Part;
 use crate::model::{BertConfig, Frozen, Model, ParameterTable};
+use crate::ops::Precision;
 use crate::problem::ProblemType;
 
 /// What decides which of two evaluations is better.
@@ -129,6 +130,12 @@ pub struct TrainOptions {
     pub cross_entropy: CrossEntropy,
     /// Gradients are scaled down to this global norm; 0 turns that off.
     pub max_grad_norm: f64,
+    /// What the blocks' products are computed in on the CPU. Weights, gradients, moments, norms, softmax, loss and all that
+    /// is added up stay float32, and so do evaluations.
+    pub precision: Precision,
+    /// Whether the backward pass computes each block's inside again instead of keeping it: a third more work, and memory
+    /// that grows with the tokens of a batch by a fraction of what it does otherwise. The numbers are the same.
+    pub gradient_checkpointing: bool,
     /// The learning rate's course.
     pub schedule: ScheduleKind,
     /// Steps of warm-up; where 0, `warmup_ratio` decides.
@@ -176,6 +183,8 @@ impl Default for TrainOptions {
             frozen: Frozen::default(),
             cross_entropy: CrossEntropy::default(),
             max_grad_norm: 1.0,
+            precision: Precision::Float32,
+            gradient_checkpointing: false,
             schedule: ScheduleKind::Linear,
             warmup_steps: 0,
             warmup_ratio: 0.1,
@@ -340,6 +349,9 @@ impl TrainOptions {
                     label_smoothing,
                 },
             max_grad_norm,
+            precision,
+            // It changes no number.
+            gradient_checkpointing: _,
             schedule,
             warmup_steps: _,
             warmup_ratio: _,
@@ -368,7 +380,7 @@ impl TrainOptions {
         } = &model.config;
         let warmup_steps = self.schedule(total_steps).warmup_steps;
         let classifier_dropout = model.config.classifier_dropout();
-        let plan: [(&str, &dyn std::fmt::Debug); 35] = [
+        let plan: [(&str, &dyn std::fmt::Debug); 36] = [
             ("seed", seed),
             ("epochs", epochs),
             ("total_steps", &total_steps),
@@ -387,6 +399,7 @@ impl TrainOptions {
             ("class_weights", class_weights),
             ("label_smoothing", label_smoothing),
             ("max_grad_norm", max_grad_norm),
+            ("precision", precision),
             ("schedule", schedule),
             ("warmup_steps", &warmup_steps),
             ("group_by_length", group_by_length),

@@ -1,7 +1,7 @@
 //! The training loop: steps, epochs, and the whole plan with evaluation, best checkpoint and early stopping.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use once_cell::sync::OnceCell;
@@ -17,6 +17,7 @@ use super::options::TrainOptions;
 use super::plan::epoch_batches;
 use super::resume::Saver;
 use super::schedule::Schedule;
+use super::touched::TouchedRows;
 use crate::classifier::Classifier;
 use crate::data::{Dataset, Targets};
 use crate::error::{Error, Result};
@@ -25,6 +26,7 @@ use crate::model::{Gradients, Parameters, TrainingPass, Values};
 use crate::ops::Buffers;
 use crate::problem::ProblemType;
 use crate::random::Dropout;
+use crate::sync::Turns;
 use crate::{hf, log, threads};
 
 /// One optimizer step.
@@ -163,18 +165,18 @@ pub struct Trainer {
     pub(super) schedule: Schedule,
     pub(super) cancelled: Arc<AtomicBool>,
     /// Held for one step at a time, never during a callback: whoever wants to save the run waits for a step at most.
-    pub(super) state: Mutex<State>,
+    pub(super) state: Turns<State>,
     /// What the run is, as far as the data goes: computed when it is first asked for.
     pub(super) fingerprints: OnceCell<(Fingerprint, Option<Fingerprint>)>,
     pub(super) checkpoints: Option<CheckpointFolder>,
-    /// Who waits for `state`: without a queue the training call, which takes it again at once, would starve the others.
-    pub(super) turn: Mutex<()>,
 }
 
 /// What a run changes as it goes.
 pub(super) struct State {
     pub(super) optimizer: AdamW,
     pub(super) gradients: Gradients,
+    /// The rows of the word embeddings in which `gradients` may be other than zero.
+    pub(super) touched: TouchedRows,
     /// Memory of the passes.
     pub(super) buffers: Buffers,
     /// Memory for the next values of what isn't frozen; empty where there is none.
@@ -188,6 +190,11 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Writes the lines of the steps that were made.
+    fn write_history(&mut self) -> Result<()> {
+        self.history.as_mut().map_or(Ok(()), History::write)
+    }
+
     fn standing(&self, step: StepReport) -> Standing {
         Standing {
             step,
@@ -285,9 +292,10 @@ impl Trainer {
             .transpose()?;
         Ok(Trainer {
             lengths: memory::collected(data.sequences.ranges().map(|range| Ok(range.len())))?,
-            state: Mutex::new(State {
+            state: Turns::new(State {
                 optimizer: AdamW::new(options.adamw, &model.table, groups)?,
                 gradients: model.zero_gradients(options.frozen)?,
+                touched: TouchedRows::new(&model.table)?,
                 buffers: Buffers::default(),
                 spare: Vec::new(),
                 position: Position::default(),
@@ -295,7 +303,6 @@ impl Trainer {
                 history,
                 best: None,
             }),
-            turn: Mutex::new(()),
             fingerprints: OnceCell::new(),
             checkpoints: options
                 .checkpoints
@@ -321,11 +328,13 @@ impl Trainer {
         &self.cancelled
     }
 
-    /// One optimizer step on the next batches. [`Error::Finished`] once all planned epochs are done.
+    /// One optimizer step on the next batches. [`Error::Finished`] once all planned epochs are done. Where the history
+    /// can't be written the step is made; its line comes with the next one.
     pub fn train_step(&self, progress: Option<OnProgress<'_>>) -> Result<StepReport> {
         let _training = self.classifier.begin_training()?;
         let mut state = self.state()?;
         let report = self.step(&mut state)?;
+        state.write_history()?;
         let standing = state.standing(report);
         drop(state);
         self.tell(standing, Event::Step, progress)?;
@@ -338,6 +347,7 @@ impl Trainer {
         loop {
             let mut state = self.state()?;
             let report = self.step(&mut state)?;
+            state.write_history()?;
             let totals = state.position.totals;
             let is_whole = state.batches.is_empty();
             let standing = state.standing(report);
@@ -379,9 +389,6 @@ impl Trainer {
         } else {
             let mut saver = Saver::new(self, start, resumed.is_some());
             let outcome = self.train_on(&mut saver, &mut tokens, progress);
-            if let Ok(StopReason::EarlyStopping) = outcome {
-                self.state()?.position.stopped_early = true;
-            }
             // What was done so far is kept also where somebody ended it.
             if let Ok(_) | Err(Error::Cancelled(_)) = outcome {
                 saver.save(&*self.state()?)?;
@@ -432,14 +439,13 @@ impl Trainer {
             // An evaluation that is due is made also where a cancellation came in between.
             if state.position.evaluation_is_due {
                 drop(state);
-                let without_gain = self.evaluate_now(again(&mut progress))?;
-                let patience = self.options.early_stopping_patience;
-                if patience > 0 && without_gain >= patience {
+                if self.evaluate_now(again(&mut progress))? {
                     return Ok(StopReason::EarlyStopping);
                 }
                 continue;
             }
             if state.position.epochs_done >= self.options.epochs {
+                state.write_history()?;
                 return Ok(StopReason::Finished);
             }
             let report = self.step(&mut state)?;
@@ -448,6 +454,7 @@ impl Trainer {
             let ends_epoch = state.batches.is_empty();
             let is_due = ends_epoch || (every > 0 && report.step % every == 0);
             state.position.evaluation_is_due = is_due && self.validation.is_some();
+            state.write_history()?;
             if saver.is_due(report.step, ends_epoch) {
                 saver.save(&state)?;
             }
@@ -470,7 +477,6 @@ impl Trainer {
 
     /// The run's state, as of the end of a step.
     pub(super) fn state(&self) -> Result<MutexGuard<'_, State>> {
-        let _turn = self.turn.lock().unwrap_or_else(|p| p.into_inner());
         self.state.lock().map_err(|_| {
             Error::Poisoned("An earlier call on this trainer failed; create a new one.".into())
         })
@@ -515,7 +521,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// One optimizer step. Where it fails the weights are those of the step before.
+    /// One optimizer step. Where it fails the weights are those of the step before. Its line in the history is to be
+    /// written.
     fn step(&self, state: &mut State) -> Result<StepReport> {
         self.check_cancelled(state.position.step)?;
         let options = &self.options;
@@ -539,6 +546,7 @@ impl Trainer {
         let epoch = state.position.epochs_done + 1;
         let first_batch_number = state.position.batch_number;
         // The position moves on first: a step that fails isn't tried again with the same outcome.
+        state.position.stopped_early = false;
         state.position.next_batch = last;
         state.position.batch_number = state
             .position
@@ -573,13 +581,18 @@ impl Trainer {
         let State {
             optimizer,
             gradients,
+            touched,
             buffers,
             ..
         } = state;
         let (sums, grad_norm, updated) = threads::run(|| -> Result<_> {
-            for gradient in gradients.iter_mut() {
-                gradient.fill(0.0);
-            }
+            touched.clear(gradients);
+            let sequences = &self.data.sequences;
+            let ranges = window
+                .iter()
+                .flatten()
+                .map(|&example| sequences.range(example));
+            touched.set(ranges.flat_map(|range| sequences.input_ids[range].iter().copied()));
             let mut sums = Totals::default();
             for (number, examples) in window.iter().enumerate() {
                 let batch = self.data.sequences.select(examples);
@@ -591,6 +604,8 @@ impl Trainer {
                         batch: &batch,
                         dropout: Some(dropout),
                         frozen: options.frozen,
+                        precision: options.precision,
+                        gradient_checkpointing: options.gradient_checkpointing,
                     },
                     |logits| {
                         let loss = objective.of(examples, logits, 1.0 / weight);
@@ -604,7 +619,7 @@ impl Trainer {
                 sums.examples += batch.len();
                 sums.tokens += batch.tokens();
             }
-            let norm = global_norm(gradients);
+            let norm = global_norm(gradients, Some(touched));
             if !sums.loss.is_finite() || !norm.is_finite() {
                 return Ok((sums, norm, None));
             }
@@ -612,7 +627,7 @@ impl Trainer {
             optimizer.update(
                 &parameters.host()?,
                 &mut updated,
-                gradients,
+                (gradients, Some(touched)),
                 learning_rate,
                 scale,
             );
@@ -655,33 +670,28 @@ impl Trainer {
         totals.seconds += report.seconds;
         state.position.last_step = Some(report);
         if let Some(history) = &mut state.history {
-            history.step(&report)?;
+            history.note_step(&report);
         }
         Ok(report)
     }
 
-    /// Evaluates on the validation data, keeps the weights where they are the best so far, and calls back. How many
-    /// evaluations in a row brought no gain.
-    fn evaluate_now(&self, progress: Option<OnProgress<'_>>) -> Result<u32> {
+    /// Evaluates on the validation data, keeps the weights where they are the best so far, and calls back. Whether the
+    /// run has had enough evaluations in a row without a gain.
+    fn evaluate_now(&self, progress: Option<OnProgress<'_>>) -> Result<bool> {
         let Some(validation) = &self.validation else {
-            return Ok(0);
+            return Ok(false);
         };
         let parameters = self.classifier.parameters();
         let model = self.classifier.model();
         let evaluation = evaluate(model, &parameters, validation, self.options.threshold);
         let mut state = self.state()?;
-        // One that fails isn't tried again with the same outcome.
-        state.position.evaluation_is_due = false;
-        let evaluation = evaluation?;
         let Some(last_step) = state.position.last_step else {
             return Err(Error::Internal(
                 "An evaluation was due before the first step; please report this.".into(),
             ));
         };
-        let step = state.position.step;
-        if let Some(history) = &mut state.history {
-            history.evaluation(step, last_step.epoch, &evaluation)?;
-        }
+        // One that fails isn't tried again with the same outcome.
+        let evaluation = evaluation.inspect_err(|_| state.position.evaluation_is_due = false)?;
         let decides = self.options.metric_for(model.config.problem_type);
         let metric = decides.of(&evaluation);
         let best = state.best.as_ref().map(|best| best.score);
@@ -690,11 +700,16 @@ impl Trainer {
         // gain, or a loss that still falls would never let it end.
         let is_kept =
             gains || best.is_some_and(|best| metric == best.metric && evaluation.loss < best.loss);
+        // Files come first: where one can't be written, the evaluation is due still, and is made again.
+        if let (true, Some(path)) = (is_kept, &self.options.best_model_path) {
+            self.classifier.save(path)?;
+        }
+        let step = state.position.step;
+        if let Some(history) = &mut state.history {
+            history.evaluation(step, last_step.epoch, &evaluation)?;
+        }
+        state.position.evaluation_is_due = false;
         if is_kept {
-            // Saved first: what can't be saved isn't the best yet.
-            if let Some(path) = &self.options.best_model_path {
-                self.classifier.save(path)?;
-            }
             let score = BestScore {
                 metric,
                 loss: evaluation.loss,
@@ -707,11 +722,14 @@ impl Trainer {
         } else {
             state.position.evaluations_without_gain += 1;
         }
-        let without_gain = state.position.evaluations_without_gain;
+        // Before the callback: a run that this cancels is ended all the same.
+        let patience = self.options.early_stopping_patience;
+        let is_enough = patience > 0 && state.position.evaluations_without_gain >= patience;
+        state.position.stopped_early = is_enough;
         let standing = state.standing(last_step);
         drop(state);
         self.tell(standing, Event::Evaluation(&evaluation), progress)?;
-        Ok(without_gain)
+        Ok(is_enough)
     }
 }
 

@@ -1,6 +1,8 @@
 /* What a progress callback may do: ask, predict, evaluate, save, load, set the number of threads, free its trainer and
  * its model, and stop the run; training from inside it answers BERT_ERR_BUSY. */
 
+#include <pthread.h>
+
 #include "check.h"
 
 typedef struct {
@@ -11,6 +13,8 @@ typedef struct {
     int calls, stop_after, answer;
     /* With what it is stopped: the callback's answer, or bert_trainer_cancel. */
     int cancels;
+    /* That of the training call. */
+    pthread_t thread;
 } host;
 
 static int32_t calls_back_in(const bert_progress *progress, void *user_data)
@@ -25,6 +29,7 @@ static int32_t calls_back_in(const bert_progress *progress, void *user_data)
     size_t count = 0;
     CHECK_EQUAL(progress->struct_size, sizeof(*progress));
     h->calls++;
+    CHECK(pthread_equal(pthread_self(), h->thread));
     /* Everything that asks. */
     logits_of(h->model, "a great film", logits);
     CHECK_OK(bert_evaluation_init(&evaluation, sizeof(evaluation)));
@@ -75,7 +80,7 @@ static void everything_but_training_is_allowed(void)
         /* Every answer but 0 ends the run, negative ones too. */
         static const int answers[] = {1, -1, 256, INT32_MIN};
         for (size_t i = 0; i < COUNT_OF(answers); i++) {
-            host h = {small_model(), NULL, toy(BERT_TOY_TRAIN), NULL, 0, 3, answers[i], cancels};
+            host h = {small_model(), NULL, toy(BERT_TOY_TRAIN), NULL, 0, 3, answers[i], cancels, pthread_self()};
             bert_train_options options = train_options();
             options.batch_size = 4;
             options.progress = calls_back_in;
@@ -125,7 +130,7 @@ static void frees_inside_take_effect_afterwards(void)
 {
     static const char *const freed[] = {"t", "m", "d", "tm", "tmd"};
     for (size_t i = 0; i < COUNT_OF(freed); i++) {
-        host h = {small_model(), NULL, toy(BERT_TOY_TRAIN), freed[i], 0, 0, 0, 0};
+        host h = {small_model(), NULL, toy(BERT_TOY_TRAIN), freed[i], 0, 0, 0, 0, pthread_self()};
         bert_train_options options = train_options();
         options.epochs = 2;
         options.batch_size = 4;

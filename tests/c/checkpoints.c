@@ -340,6 +340,34 @@ static void an_early_end_is_kept(void)
     end(second);
 }
 
+static int32_t ends_at_the_second_evaluation(const bert_progress *progress, void *user_data)
+{
+    int *evaluations = user_data;
+    return progress->event == BERT_EVENT_EVALUATION && ++*evaluations == 2;
+}
+
+/* Also where the callback ended it at that very evaluation. */
+static void an_early_end_that_was_cancelled_is_kept(void)
+{
+    int evaluations = 0;
+    bert_train_options options = plan();
+    options.learning_rate = 0;
+    options.early_stopping_patience = 1;
+    options.checkpoint_path = "early-cancelled";
+    options.progress = ends_at_the_second_evaluation;
+    options.progress_user_data = &evaluations;
+    run first = begin(&options);
+    bert_train_report report = report_init();
+    CHECK_STATUS(bert_train(first.trainer, NULL), BERT_ERR_CANCELLED);
+    run second = begin(&options);
+    CHECK_OK(bert_train(second.trainer, &report));
+    CHECK_EQUAL(report.stop_reason, BERT_STOP_EARLY);
+    CHECK_EQUAL(report.steps, report.resumed_step);
+    CHECK_EQUAL(evaluations, 2);
+    end(first);
+    end(second);
+}
+
 static char warned[4096];
 
 static void keep_warning(int32_t level, const char *message, void *user_data)
@@ -563,6 +591,7 @@ int main(void)
     bert_train_goes_on_by_itself();
     the_newest_whole_one_is_used();
     an_early_end_is_kept();
+    an_early_end_that_was_cancelled_is_kept();
     another_run_is_told();
     what_is_no_checkpoint_is_refused();
     saving_while_it_trains();

@@ -297,8 +297,38 @@ static void data_that_makes_no_classifier_is_refused(void)
     bert_dataset_free(ids);
 }
 
+/* Strings that are lent live as long as the model's handle, whatever is done with the model meanwhile. */
+static void lent_strings_stay(void)
+{
+    bert_dataset *train = toy(BERT_TOY_TRAIN);
+    bert_model_options options = small_options();
+    bert_model *model = create(&options, train);
+    const char *names[2], *parameter = NULL;
+    char before[256];
+    size_t count = 0;
+    for (int32_t id = 0; id < 2; id++) {
+        CHECK_OK(bert_label_name(model, id, &names[id], NULL));
+    }
+    CHECK_OK(bert_parameter_name(model, BERT_PARAMETERS_INITIALISED, 0, &parameter, &count));
+    snprintf(before, sizeof(before), "%s", parameter);
+    bert_trainer *trainer = trainer_of(model, train, NULL, NULL);
+    CHECK_OK(bert_train_epoch(trainer, NULL));
+    bert_trainer_free(trainer);
+    bert_dataset_free(train);
+    bert_free(small_model());
+    CHECK_OK(bert_save(model, "lends"));
+    CHECK_TEXT(names[0], "negative");
+    CHECK_TEXT(names[1], "positive");
+    CHECK_TEXT(parameter, before);
+    const char *again = NULL;
+    CHECK_OK(bert_label_name(model, 0, &again, NULL));
+    CHECK(again == names[0]);
+    bert_free(model);
+}
+
 int main(void)
 {
+    lent_strings_stay();
     presets_have_their_sizes();
     choices_combine();
     the_seed_decides_the_weights();

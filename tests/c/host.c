@@ -1,10 +1,11 @@
 /* What belongs to the host stays the host's, and where the host is narrow or odd the library says so and goes on: file
- * descriptors, threads and memory that run out, no standard streams, another locale, umask and directory. */
+ * descriptors, threads and memory that run out, no standard streams, another locale, umask and directory, few processors. */
 
 #define _GNU_SOURCE
 
 #include <fcntl.h>
 #include <locale.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -332,6 +333,30 @@ static void odd_variables(void)
 }
 
 /* Handlers and the mask are as the host set them. */
+/* As many worker threads as the host's process may use processors. */
+static void bound_to_one_processor(void)
+{
+    cpu_set_t may, one;
+    CHECK(sched_getaffinity(0, sizeof(may), &may) == 0);
+    int first = 0;
+    while (!CPU_ISSET(first, &may)) {
+        first++;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+    int32_t threads = 0;
+    CHECK_OK(bert_get_num_threads(&threads));
+    CHECK_EQUAL(threads, 1);
+    /* Set by hand it is what was asked for. */
+    CHECK_OK(bert_set_num_threads(3));
+    CHECK_OK(bert_get_num_threads(&threads));
+    CHECK_EQUAL(threads, 3);
+    bert_free(small_model());
+    CHECK(sched_getaffinity(0, sizeof(may), &may) == 0);
+    CHECK(CPU_EQUAL(&may, &one));
+}
+
 static void note(int signal)
 {
     (void)signal;
@@ -368,6 +393,7 @@ int main(void)
     alone("another locale", another_locale);
     alone("another umask and directory", another_umask_and_directory);
     alone("odd variables", odd_variables);
+    alone("bound to one processor", bound_to_one_processor);
     alone("the host's signals", the_hosts_signals);
     return 0;
 }

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -111,6 +112,31 @@ static long threads_now(void)
     return count;
 }
 
+static long descriptors_now(void)
+{
+    long open = 0;
+    for (int descriptor = 0; descriptor < 1000; descriptor++) {
+        open += fcntl(descriptor, F_GETFD) != -1;
+    }
+    return open;
+}
+
+/* No thread is started and no file opened before something is asked for that needs them. */
+static void loading_does_nothing(const char *path)
+{
+    long threads = threads_now(), descriptors = descriptors_now();
+    library l = load(path, RTLD_NOW | RTLD_LOCAL);
+    bert_dataset *toy_data = NULL;
+    size_t count = 0;
+    CHECK_OK(l.toy(BERT_TOY_TRAIN, &toy_data));
+    CHECK_OK(l.count(toy_data, &count));
+    CHECK_EQUAL(threads_now(), threads);
+    CHECK_EQUAL(descriptors_now(), descriptors);
+    CHECK_EQUAL(threads, 1);
+    l.dataset_free(toy_data);
+    CHECK(dlclose(l.handle) == 0);
+}
+
 enum { ROUNDS = 200, FIRST = 50 };
 
 static void again_and_again(const char *path)
@@ -195,6 +221,7 @@ int main(void)
     }
     copy(path, "./first.so");
     copy(path, "./second.so");
+    loading_does_nothing("./first.so");
     again_and_again("./first.so");
     side_by_side("./first.so", "./second.so", RTLD_NOW | RTLD_LOCAL);
     side_by_side("./second.so", path, RTLD_NOW | RTLD_GLOBAL);

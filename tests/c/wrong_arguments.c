@@ -194,6 +194,8 @@ static const field fields[] = {
     REALS(bert_train_options, adam_epsilon, 0, 1.1),
     REALS(bert_train_options, max_grad_norm, 1e31),
     INT(bert_train_options, schedule, 3),
+    INT(bert_train_options, precision, 2),
+    FLAG(bert_train_options, gradient_checkpointing),
     FLAG(bert_train_options, group_by_length),
     NATURAL64(bert_train_options, warmup_steps),
     REALS(bert_train_options, warmup_ratio, 1.1),

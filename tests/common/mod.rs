@@ -166,6 +166,11 @@ pub fn run_quietly(command: &mut Command) -> Result<String, String> {
 
 /// As [`run_quietly`], with a text on standard input.
 pub fn run_with_input(command: &mut Command, input: &str) -> Result<String, String> {
+    run_and_listen(command, input).map(|(out, _)| out)
+}
+
+/// As [`run_with_input`], and gives what was written to standard error too.
+pub fn run_and_listen(command: &mut Command, input: &str) -> Result<(String, String), String> {
     let failed = |error: std::io::Error| format!("running a program: {error}");
     // Files and not pipes: a program that writes much or leaves a child behind can't block the test.
     let directory = tempfile::tempdir().map_err(failed)?;
@@ -197,7 +202,7 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Result<String, Stri
         |name: &str| fs::read(path(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let (out, err) = (text("out").map_err(failed)?, text("err").map_err(failed)?);
     let ended = match status {
-        Some(status) if status.success() => return Ok(out),
+        Some(status) if status.success() => return Ok((out, err)),
         Some(status) => status.to_string(),
         None => format!("still running after {} s", TIME_LIMIT.as_secs()),
     };

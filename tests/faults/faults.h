@@ -9,8 +9,10 @@ enum {
     FAULT_KILL_BEFORE = -1,
     /* after it, or after half of it where it reads or writes. */
     FAULT_KILL_AFTER = -2,
-    /* Half of the bytes are read or written. */
-    FAULT_SHORT = -3
+    /* Half of the bytes are read or written. Only reads and writes are counted, */
+    FAULT_SHORT = -3,
+    /* and here too: the process is killed after the half. */
+    FAULT_KILL_HALF = -4
 };
 
 /* From now on calls that use what is under the directory (an absolute path that stays valid) are counted from 1, and

@@ -76,7 +76,8 @@ enum { GO, FAIL, HALF, THEN_END };
 /* Counts the call. Only some may be interrupted, and only some do a part of their work. */
 static int next(int may_be_interrupted, int may_be_short)
 {
-    if ((kind == EINTR && !may_be_interrupted) || (kind == FAULT_SHORT && !may_be_short)) {
+    int is_of_halves = kind == FAULT_SHORT || kind == FAULT_KILL_HALF;
+    if ((kind == EINTR && !may_be_interrupted) || (is_of_halves && !may_be_short)) {
         return GO;
     }
     if (++count != at) {
@@ -87,6 +88,7 @@ static int next(int may_be_interrupted, int may_be_short)
         end();
         return FAIL;
     case FAULT_KILL_AFTER:
+    case FAULT_KILL_HALF:
         return THEN_END;
     case FAULT_SHORT:
         return HALF;
@@ -296,6 +298,12 @@ off64_t lseek64(int descriptor, off64_t offset, int whence)
 {
     REAL(lseek64);
     CALL(file(descriptor), 0, -1, real(descriptor, offset, whence));
+}
+
+int ftruncate64(int descriptor, off64_t length)
+{
+    REAL(ftruncate64);
+    CALL(file(descriptor), 1, -1, real(descriptor, length));
 }
 
 int fsync(int descriptor)

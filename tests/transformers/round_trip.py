@@ -8,20 +8,35 @@ token ids, logits and losses, and what transformers wrote loads here.
 For each kind of tokenizer and each kind of problem a model with BERT's pooler is trained on a few sentences, saved, and
 loaded by AutoTokenizer and AutoModelForSequenceClassification, whose own loss on those sentences is held against
 bert_evaluate's. Each MODEL_DIR (a published BERT) is loaded by transformers with a classifier of its own for each
-problem, saved there, and loaded here. Run by hand; prints one line a comparison, exits 1 on a difference.
+problem, saved there, and loaded here; so it is as each other class that has an encoder, in each type of numbers, as one
+file, in shards and as PyTorch's. Run by hand; prints one line a comparison, exits 1 on a difference.
 """
 
 import ctypes
+import glob
 import os
+import shutil
 import sys
 import tempfile
 from ctypes import byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_void_p
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    BertModel,
+    logging,
+)
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "examples-c"))
 import quickstart  # noqa: E402  (the structs and the loader, declared once)
+
+# What it says of heads that a checkpoint lacks is meant so here.
+logging.set_verbosity_error()
+logging.disable_progress_bar()
 
 TOLERANCE = 1e-5
 NUL_TERMINATED = c_size_t(-1)
@@ -177,7 +192,8 @@ def our_logits(bert, model, labels):
     return torch.tensor(list(logits)).reshape(len(encoded), labels)
 
 
-def compare(bert, model, directory, name):
+def compare(bert, model, directory, problem, name):
+    """Prints how far ids, logits and losses are at most from those of transformers."""
     tokenizer = AutoTokenizer.from_pretrained(directory)
     theirs = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     limit = min(tokenizer.model_max_length, theirs.config.max_position_embeddings)
@@ -189,8 +205,78 @@ def compare(bert, model, directory, name):
             different += encoding["input_ids"][0].tolist() != our_ids(bert, model, text)
             rows.append(theirs(**encoding).logits[0])
     worst = (torch.stack(rows) - our_logits(bert, model, theirs.config.num_labels)).abs().max().item()
-    print("%-46s %d texts, token ids different in %d, logits differ by at most %.1e" % (name, len(TEXTS), different, worst))
-    return different == 0 and worst <= TOLERANCE
+    loss = losses_differ(bert, model, directory, problem)
+    print(
+        "%-46s token ids of %d texts differ in %d, logits by %.1e, losses by %.1e"
+        % (name, len(TEXTS), different, worst, loss)
+    )
+    return different == 0 and worst <= TOLERANCE and loss <= TOLERANCE
+
+
+def our_means(bert, model, width):
+    """The mean state of each text."""
+    encoded = [text.encode() for text in TEXTS]
+    texts = (c_char_p * len(encoded))(*encoded)
+    vectors = (c_float * (len(encoded) * width))()
+    bert.bert_embed.argtypes = None
+    check(bert, bert.bert_embed(model, c_size_t(len(encoded)), texts, None, None, None, None, vectors, c_size_t(len(vectors))))
+    return torch.tensor(list(vectors)).reshape(len(encoded), width)
+
+
+def save_as(model, source, directory, kind):
+    """The model as it is published: one file, shards, or PyTorch's file with old names; the last with vocab.txt alone."""
+    if kind == "pytorch_model.bin":
+        model.config.save_pretrained(directory)
+        state = {
+            name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+            for name, value in model.state_dict().items()
+        }
+        prefix = "" if type(model) is BertModel else "bert."
+        state[prefix + "embeddings.position_ids"] = torch.arange(model.config.max_position_embeddings).expand((1, -1))
+        torch.save(state, os.path.join(directory, kind))
+        for name in ["vocab.txt", "tokenizer_config.json"]:
+            shutil.copy(os.path.join(source, name), directory)
+        return
+    model.save_pretrained(directory, max_shard_size="20MB" if kind == "shards" else "10GB")
+    AutoTokenizer.from_pretrained(source).save_pretrained(directory)
+    if (len(glob.glob(os.path.join(directory, "model*.safetensors"))) > 1) != (kind == "shards"):
+        sys.exit("transformers wrote other files than were asked for")
+
+
+def compare_published(bert, source, scratch):
+    """Every class, type of numbers and kind of file; the encoder's mean states, and logits where the class has them."""
+    right = True
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    kinds = ["model.safetensors", "shards", "pytorch_model.bin"]
+    for row, cls in enumerate([BertModel, BertForPreTraining, BertForMaskedLM, BertForSequenceClassification]):
+        for column, dtype in enumerate([torch.float32, torch.float16, torch.bfloat16]):
+            torch.manual_seed(0)
+            theirs = cls.from_pretrained(source, dtype=dtype)
+            kind = kinds[(row + column) % 3]
+            directory = os.path.join(scratch, "published-%d-%d" % (row, column))
+            os.makedirs(directory)
+            save_as(theirs, source, directory, kind)
+            # The numbers that were saved, computed with in float32 as here.
+            theirs = theirs.float().eval()
+            ours = c_void_p()
+            check(bert, bert.bert_load(c_char_p(directory.encode()), None, byref(ours)))
+            means, logits = [], []
+            with torch.no_grad():
+                for text in TEXTS:
+                    encoding = tokenizer(text, truncation=True, max_length=512, return_tensors="pt")
+                    means.append(theirs.base_model(**encoding).last_hidden_state[0].mean(0))
+                    if cls is BertForSequenceClassification:
+                        logits.append(theirs(**encoding).logits[0])
+            worst = (torch.stack(means) - our_means(bert, ours, theirs.config.hidden_size)).abs().max().item()
+            what = "mean states"
+            if logits:
+                worst = max(worst, (torch.stack(logits) - our_logits(bert, ours, len(logits[0]))).abs().max().item())
+                what += " and logits"
+            name = "%s, %s, %s" % (cls.__name__, str(dtype).split(".")[1], kind)
+            print("%-59s %s differ by %.1e" % (name, what, worst))
+            right &= worst <= TOLERANCE
+            bert.bert_free(ours)
+    return right
 
 
 def main():
@@ -210,10 +296,7 @@ def main():
             check(bert, bert.bert_train(trainer, None))
             directory = os.path.join(scratch, "%d-%d" % (number, problem))
             check(bert, bert.bert_save(model, c_char_p(directory.encode())))
-            right &= compare(bert, model, directory, "ours, %s, %s" % (kind, problem_name))
-            difference = losses_differ(bert, model, directory, problem)
-            print("%-46s losses differ by %.1e" % ("", difference))
-            right &= difference <= TOLERANCE
+            right &= compare(bert, model, directory, problem, "ours, %s, %s" % (kind, problem_name))
             bert.bert_trainer_free(trainer)
             bert.bert_free(model)
             bert.bert_dataset_free(train)
@@ -232,11 +315,9 @@ def main():
             model = c_void_p()
             check(bert, bert.bert_load(c_char_p(directory.encode()), None, byref(model)))
             source_name = os.path.basename(os.path.normpath(source))
-            right &= compare(bert, model, directory, "theirs, %s, %s" % (source_name, problem_name))
-            difference = losses_differ(bert, model, directory, problem)
-            print("%-46s losses differ by %.1e" % ("", difference))
-            right &= difference <= TOLERANCE
+            right &= compare(bert, model, directory, problem, "theirs, %s, %s" % (source_name, problem_name))
             bert.bert_free(model)
+        right &= compare_published(bert, source, os.path.join(scratch, "as-published-%d" % number))
     sys.exit(0 if right else 1)
 
 

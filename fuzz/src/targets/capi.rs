@@ -1189,6 +1189,8 @@ impl Machine<'_> {
                 &mut o.freeze_embeddings,
                 &mut o.freeze_layers,
                 &mut o.checkpoint_keep,
+                &mut o.precision,
+                &mut o.gradient_checkpointing,
             ] {
                 self.maybe(size, || self.integer());
             }

@@ -90,7 +90,7 @@ fn assert_unsupported(bytes: &[u8], part: &str) {
 
 /// How [`zip`] writes.
 #[derive(Clone, Copy, PartialEq)]
-enum Zip {
+pub(in crate::hf) enum Zip {
     Plain,
     /// All numbers in zip64 records.
     Wide,
@@ -99,7 +99,7 @@ enum Zip {
 }
 
 /// A zip archive of stored entries.
-fn zip(entries: &[(&str, &[u8])], kind: Zip) -> Vec<u8> {
+pub(in crate::hf) fn zip(entries: &[(&str, &[u8])], kind: Zip) -> Vec<u8> {
     let wide = kind == Zip::Wide;
     let method = if kind == Zip::Deflated { 8u16 } else { 0 };
     let mut out = Vec::new();
@@ -186,12 +186,24 @@ fn ints(numbers: &[i64]) -> Vec<u8> {
     [b"(".as_slice(), &numbers, b"t"].concat()
 }
 
-/// A tensor on a storage of that name that has `elements` numbers.
+/// A tensor on a storage of that name that has `elements` float32 numbers.
 fn tensor_on(key: &str, elements: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
+    tensor_of("FloatStorage", key, elements, offset, shape, strides)
+}
+
+/// As [`tensor_on`], of any type of storage.
+pub(in crate::hf) fn tensor_of(
+    storage: &str,
+    key: &str,
+    elements: i64,
+    offset: i64,
+    shape: &[i64],
+    strides: &[i64],
+) -> Vec<u8> {
     [
         b"ctorch._utils\n_rebuild_tensor_v2\n((".as_slice(),
         &text("storage"),
-        b"ctorch\nFloatStorage\n",
+        format!("ctorch\n{storage}\n").as_bytes(),
         &text(key),
         &text("cpu"),
         &int(elements),
@@ -209,7 +221,7 @@ fn tensor(offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
 }
 
 /// A pickle of a dict with these items.
-fn dict(items: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub(in crate::hf) fn dict(items: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut pickle = b"\x80\x02}(".to_vec();
     for (key, value) in items {
         pickle.extend(text(key));

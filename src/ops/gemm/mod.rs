@@ -1,0 +1,584 @@
+//! Matrix products on the current rayon pool, in float32 or with operands rounded to bfloat16 (sums stay float32).
+//!
+//! The right side is packed into panels as wide as a tile ([`pack`]), a block of the inner dimension at a time; tiles
+//! of the result stay in registers ([`tile`]). Goto and van de Geijn, "Anatomy of High-Performance Matrix
+//! Multiplication", 2008. No sum over the inner dimension is split between threads.
+
+mod pack;
+mod scratch;
+mod tile;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use self::pack::{Block, Unit};
+pub(super) use self::pack::{Lines, Matrix};
+use self::scratch::Scratch;
+use self::tile::{Kernel, Left, Place, Start};
+use super::isa;
+
+/// What products are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// float32 throughout.
+    #[default]
+    Float32,
+    /// Both operands are rounded to bfloat16, sums are float32.
+    BFloat16,
+}
+
+/// What a product's sums are added to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Accumulate<'a> {
+    /// Nothing: what is at the result's place is replaced.
+    Replace,
+    /// The numbers that are at the result's place.
+    Add,
+    /// A number for each column.
+    Bias(&'a [f32]),
+}
+
+/// Units of the inner dimension that are multiplied at once: those of a tile's rows fit the first-level cache.
+const INNER: usize = 384;
+
+/// Columns of the right side whose panels are packed at once: they fit the second-level cache.
+const COLUMNS: usize = pack::WIDEST;
+
+/// Multiplications below which a product stays on its thread: about as many as handing it out costs.
+const ALONE: usize = 1 << 19;
+
+impl Precision {
+    /// A linear layer: result[rows, outputs] (+)= x[rows, inputs] · weight[outputs, inputs]ᵀ.
+    pub fn matmul_nt(
+        self,
+        result: &mut [f32],
+        accumulate: Accumulate<'_>,
+        x: &[f32],
+        weight: &[f32],
+        inputs: usize,
+        outputs: usize,
+    ) {
+        let rows = x.len() / inputs;
+        assert!(x.len() == rows * inputs && weight.len() == inputs * outputs);
+        let product = Product {
+            sizes: (rows, outputs, inputs),
+            left: lines(x, inputs, Lines::Inner),
+            right: lines(weight, inputs, Lines::Inner),
+        };
+        product.compute(self, result, accumulate);
+    }
+
+    /// A linear layer's derivative by its input: result[rows, inputs] (+)= dy[rows, outputs] · weight[outputs, inputs].
+    pub fn matmul(
+        self,
+        result: &mut [f32],
+        accumulate: Accumulate<'_>,
+        dy: &[f32],
+        weight: &[f32],
+        inputs: usize,
+        outputs: usize,
+    ) {
+        let rows = dy.len() / outputs;
+        assert!(dy.len() == rows * outputs && weight.len() == inputs * outputs);
+        let product = Product {
+            sizes: (rows, inputs, outputs),
+            left: lines(dy, outputs, Lines::Inner),
+            right: lines(weight, inputs, Lines::Outer),
+        };
+        product.compute(self, result, accumulate);
+    }
+
+    /// A linear layer's derivative by its weight: gradient[outputs, inputs] += dy[rows, outputs]ᵀ · x[rows, inputs].
+    pub fn matmul_tn_add(
+        self,
+        gradient: &mut [f32],
+        dy: &[f32],
+        x: &[f32],
+        inputs: usize,
+        outputs: usize,
+    ) {
+        let rows = x.len() / inputs;
+        assert!(x.len() == rows * inputs && dy.len() == rows * outputs);
+        let product = Product {
+            sizes: (outputs, inputs, rows),
+            left: lines(dy, outputs, Lines::Outer),
+            right: lines(x, inputs, Lines::Outer),
+        };
+        product.compute(self, gradient, Accumulate::Add);
+    }
+}
+
+fn lines(values: &[f32], stride: usize, lines: Lines) -> Matrix<'_> {
+    Matrix {
+        values,
+        stride,
+        lines,
+    }
+}
+
+/// Evaluates an expression with `$kernel` as the kernel of this machine and a precision.
+macro_rules! with_kernel {
+    ($precision:expr, $kernel:ident => $body:expr) => {{
+        macro_rules! on {
+            ($of:ty) => {{
+                type $kernel = $of;
+                $body
+            }};
+        }
+        match ($precision, isa::level()) {
+            #[cfg(target_arch = "x86_64")]
+            (Precision::BFloat16, isa::Level::Avx512) if isa::has_bf16() => on!(tile::Avx512Bf16),
+            #[cfg(target_arch = "x86_64")]
+            (Precision::BFloat16, isa::Level::Avx512) => on!(tile::Avx512<true>),
+            #[cfg(target_arch = "x86_64")]
+            (Precision::BFloat16, isa::Level::Avx2) => on!(tile::Avx2<true>),
+            (Precision::BFloat16, _) => on!(tile::Baseline<true>),
+            #[cfg(target_arch = "x86_64")]
+            (Precision::Float32, isa::Level::Avx512) => on!(tile::Avx512<false>),
+            #[cfg(target_arch = "x86_64")]
+            (Precision::Float32, isa::Level::Avx2) => on!(tile::Avx2<false>),
+            (Precision::Float32, _) => on!(tile::Baseline<false>),
+        }
+    }};
+}
+
+/// A small float32 product, `result`[m, n] = left[m, k] · right[k, n], on the thread that asks. The result's rows are
+/// `stride` apart.
+///
+/// # Safety
+/// The result's elements are inside memory that is writable, by this call alone.
+pub(super) unsafe fn small_product(
+    (m, n, k): (usize, usize, usize),
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    result: *mut f32,
+    stride: usize,
+) {
+    let product = Product {
+        sizes: (m, n, k),
+        left,
+        right,
+    };
+    with_kernel!(Precision::Float32, K => {
+        let mut scratch = Scratch::default();
+        let left = product.left_side::<K>(&mut scratch, 1);
+        for start in (0..n).step_by(COLUMNS) {
+            let task = Task {
+                product,
+                left,
+                rows: 0..m,
+                columns: start..n.min(start + COLUMNS),
+            };
+            // SAFETY: by this function's contract.
+            unsafe { task.run::<K>(result, stride, Accumulate::Replace) }
+        }
+    });
+}
+
+/// result[m, n] (+)= left[m, k] · right[k, n].
+#[derive(Clone, Copy)]
+struct Product<'a> {
+    /// m, n, k.
+    sizes: (usize, usize, usize),
+    left: Matrix<'a>,
+    right: Matrix<'a>,
+}
+
+/// Memory that tasks write to at the same time, each to elements of its own.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: it is an address; whoever writes through it says why no other task touches the same elements.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn get(self) -> *mut f32 {
+        self.0
+    }
+}
+
+/// The left side as tiles read it.
+#[derive(Clone, Copy)]
+enum LeftSide<'a, U> {
+    /// Rows, so many units apart.
+    Rows(&'a [U], usize),
+    /// Columns, so many units from one place of the inner dimension to the next.
+    Columns(&'a [U], usize),
+    /// Panels of a kernel's rows: block after block of the inner dimension, and in each panel after panel.
+    Panels(&'a [U]),
+}
+
+impl Product<'_> {
+    fn compute(self, precision: Precision, result: &mut [f32], accumulate: Accumulate<'_>) {
+        with_kernel!(precision, K => self.on::<K>(result, accumulate));
+    }
+
+    fn on<K: Kernel>(self, result: &mut [f32], accumulate: Accumulate<'_>) {
+        let (m, n, k) = self.sizes;
+        assert_eq!(result.len(), m * n);
+        if let Accumulate::Bias(bias) = accumulate {
+            assert_eq!(bias.len(), n);
+        }
+        if result.is_empty() {
+            return;
+        }
+        let threads = match m * n * k {
+            small if small <= ALONE => 1,
+            _ => rayon::current_num_threads(),
+        };
+        let mut scratch = Scratch::default();
+        let left = self.left_side::<K>(&mut scratch, threads);
+        // As many columns for each task as fit the cache, and as equal shares as panels allow.
+        let panels = n.div_ceil(K::COLUMNS);
+        let count = panels
+            .div_ceil(COLUMNS / K::COLUMNS)
+            .max(threads.min(panels));
+        let count = count.next_multiple_of(threads).min(panels);
+        let columns = panels.div_ceil(count) * K::COLUMNS;
+        let tiles = m.div_ceil(K::ROWS);
+        // Where there are fewer blocks of columns than threads, rows are shared out too.
+        let bands = threads.div_ceil(n.div_ceil(columns)).min(tiles);
+        let rows = tiles.div_ceil(bands) * K::ROWS;
+        let shared = Shared(result.as_mut_ptr());
+        let task = |number: usize| {
+            let (band, block) = (number % bands, number / bands);
+            let task = Task {
+                product: self,
+                left,
+                rows: band * rows..m.min((band + 1) * rows),
+                columns: block * columns..n.min((block + 1) * columns),
+            };
+            if !task.rows.is_empty() {
+                // SAFETY: the result is m × n (just checked), and each task has rows and columns of its own.
+                unsafe { task.run::<K>(shared.get(), n, accumulate) }
+            }
+        };
+        let tasks = n.div_ceil(columns) * bands;
+        if threads == 1 {
+            (0..tasks).for_each(task);
+        } else {
+            (0..tasks).into_par_iter().with_max_len(1).for_each(task);
+        }
+    }
+
+    /// The left side: as it is where it needs no packing, else in `scratch`.
+    fn left_side<'s, K: Kernel>(
+        &'s self,
+        scratch: &'s mut Scratch,
+        threads: usize,
+    ) -> LeftSide<'s, K::Unit> {
+        let (m, _, k) = self.sizes;
+        let deep = K::Unit::DEPTH;
+        if let (false, Some(values)) = (K::ROUNDS, K::Unit::unchanged(self.left.values)) {
+            return match self.left.lines {
+                Lines::Inner => LeftSide::Rows(values, self.left.stride),
+                Lines::Outer => LeftSide::Columns(values, self.left.stride),
+            };
+        }
+        match self.left.lines {
+            Lines::Inner => {
+                let units = k.div_ceil(deep);
+                let out = scratch.take::<K::Unit>(m * units);
+                let fill = |(index, out): (usize, &mut [K::Unit])| {
+                    isa::arch().dispatch(
+                        #[inline(always)]
+                        || {
+                            for (row, out) in out.chunks_exact_mut(units).enumerate() {
+                                let row = index * K::ROWS + row;
+                                let values = &self.left.values[row * self.left.stride..][..k];
+                                pack::row::<K>(values, out);
+                            }
+                        },
+                    );
+                };
+                let chunk = K::ROWS * units;
+                if threads == 1 {
+                    out.chunks_mut(chunk).enumerate().for_each(fill);
+                } else {
+                    out.par_chunks_mut(chunk).enumerate().for_each(fill);
+                }
+                LeftSide::Rows(out, units)
+            }
+            Lines::Outer => {
+                let tiles = m.div_ceil(K::ROWS);
+                let out = scratch.take::<K::Unit>(tiles * K::ROWS * k.div_ceil(deep));
+                for (number, out) in out.chunks_mut(tiles * K::ROWS * INNER).enumerate() {
+                    let inner = number * INNER * deep;
+                    let depth = (k - inner).min(INNER * deep);
+                    // Some panels at a time: what lies in one line of the cache is read once.
+                    const PANELS: usize = 8;
+                    let fill = |(group, out): (usize, &mut [K::Unit])| {
+                        let outer = group * PANELS * K::ROWS;
+                        let block = Block {
+                            outer,
+                            width: (PANELS * K::ROWS).min(m - outer),
+                            inner,
+                            depth,
+                        };
+                        isa::arch().dispatch(
+                            #[inline(always)]
+                            || pack::panels::<K>(self.left, block, K::ROWS, out),
+                        );
+                    };
+                    let chunk = PANELS * K::ROWS * depth.div_ceil(deep);
+                    if threads == 1 {
+                        out.chunks_mut(chunk).enumerate().for_each(fill);
+                    } else {
+                        out.par_chunks_mut(chunk).enumerate().for_each(fill);
+                    }
+                }
+                LeftSide::Panels(out)
+            }
+        }
+    }
+}
+
+/// A part of a product: these rows and columns of its result.
+struct Task<'a, U> {
+    product: Product<'a>,
+    left: LeftSide<'a, U>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl<U: Unit> Task<'_, U> {
+    /// # Safety
+    /// `result` is the whole product's, its rows `result_stride` apart, and no one else touches this task's elements of it.
+    unsafe fn run<K: Kernel<Unit = U>>(
+        &self,
+        result: *mut f32,
+        result_stride: usize,
+        accumulate: Accumulate<'_>,
+    ) {
+        let (m, _, k) = self.product.sizes;
+        let deep = U::DEPTH;
+        let panels = self.columns.len().div_ceil(K::COLUMNS);
+        let mut scratch = Scratch::default();
+        let right = scratch.take::<U>(panels * K::COLUMNS * INNER.min(k.div_ceil(deep)));
+        for inner in (0..k).step_by(INNER * deep) {
+            let depth = (k - inner).min(INNER * deep);
+            let units = depth.div_ceil(deep);
+            let panel = K::COLUMNS * units;
+            let block = Block {
+                outer: self.columns.start,
+                width: self.columns.len(),
+                inner,
+                depth,
+            };
+            isa::arch().dispatch(
+                #[inline(always)]
+                || pack::panels::<K>(self.product.right, block, K::COLUMNS, right),
+            );
+            // Rows are shared out evenly among as few tiles as they need.
+            let tiles = self.rows.len().div_ceil(K::ROWS);
+            for tile in 0..tiles {
+                // Panels of the left side are cut already.
+                let row = |tile: usize| match self.left {
+                    LeftSide::Rows(..) | LeftSide::Columns(..) => {
+                        self.rows.start + self.rows.len() * tile / tiles
+                    }
+                    LeftSide::Panels(_) => (self.rows.start + tile * K::ROWS).min(self.rows.end),
+                };
+                let (row, rows) = (row(tile), row(tile + 1) - row(tile));
+                for (number, right) in right.chunks_exact(panel).take(panels).enumerate() {
+                    let column = self.columns.start + number * K::COLUMNS;
+                    let start = match accumulate {
+                        _ if inner > 0 => Start::Result,
+                        Accumulate::Replace => Start::Zero,
+                        Accumulate::Add => Start::Result,
+                        Accumulate::Bias(bias) => Start::Bias(bias[column..].as_ptr()),
+                    };
+                    let place = Place {
+                        // SAFETY: inside the result.
+                        start: unsafe { result.add(row * result_stride + column) },
+                        stride: result_stride,
+                        columns: K::COLUMNS.min(self.columns.end - column),
+                    };
+                    let right = right.as_ptr();
+                    match self.left {
+                        LeftSide::Rows(values, stride) => {
+                            let left = Left {
+                                start: values[row * stride + inner / deep..].as_ptr(),
+                                stride,
+                            };
+                            // SAFETY: the rows' units are inside `values`, and the panel was filled above; the kernel
+                            // is one of this machine's; the result's part is this task's own.
+                            unsafe { K::tile::<false>(rows, units, left, right, place, start) }
+                        }
+                        LeftSide::Panels(values) => {
+                            let block = m.next_multiple_of(K::ROWS) * (inner / deep);
+                            let left = Left {
+                                start: values[block + row * units..].as_ptr(),
+                                stride: K::ROWS,
+                            };
+                            // SAFETY: as above; bands begin at a tile's first row.
+                            unsafe { K::tile::<true>(rows, units, left, right, place, start) }
+                        }
+                        LeftSide::Columns(values, stride) => {
+                            let left = Left {
+                                start: values[inner * stride + row..].as_ptr(),
+                                stride,
+                            };
+                            // SAFETY: as above.
+                            unsafe { K::tile::<true>(rows, units, left, right, place, start) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(n: usize, k: f32) -> Vec<f32> {
+        (0..n).map(|i| (k * i as f32).sin()).collect()
+    }
+
+    fn rounded(values: &[f32], rounds: bool) -> Vec<f64> {
+        values
+            .iter()
+            .map(|&x| f64::from(<f32 as Unit>::of(x, 0.0, rounds)))
+            .collect()
+    }
+
+    /// Sizes around every edge: tiles, panels, blocks of columns, blocks of the inner dimension, odd ones of it.
+    const SIZES: [(usize, usize, usize); 11] = [
+        (1, 1, 1),
+        (1, 3, 7),
+        (5, 1, 8),
+        (13, 17, 33),
+        (70, 65, 40),
+        (25, 37, 801),
+        (100, 70, 1537),
+        (300, 300, 5),
+        (37, 13, 385),
+        (4, 600, 20),
+        (40, 100, 769),
+    ];
+
+    /// The product in all three forms that a linear layer needs, on one kernel, with one thread and with three.
+    fn check<K: Kernel>() {
+        let pools = [1, 3].map(|threads| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap()
+        });
+        for (m, n, k) in SIZES {
+            let (left, right, bias) = (wave(m * k, 0.37), wave(n * k, 0.53), wave(n, 0.3));
+            let (a, b) = (rounded(&left, K::ROUNDS), rounded(&right, K::ROUNDS));
+            for (left_lines, right_lines) in [
+                (Lines::Inner, Lines::Inner),
+                (Lines::Inner, Lines::Outer),
+                (Lines::Outer, Lines::Outer),
+            ] {
+                let at = |lines, outer: usize, size: usize, inner: usize| match lines {
+                    Lines::Inner => outer * k + inner,
+                    Lines::Outer => inner * size + outer,
+                };
+                let stride = |lines, size| if lines == Lines::Inner { k } else { size };
+                let product = Product {
+                    sizes: (m, n, k),
+                    left: lines(&left, stride(left_lines, m), left_lines),
+                    right: lines(&right, stride(right_lines, n), right_lines),
+                };
+                for accumulate in [
+                    Accumulate::Replace,
+                    Accumulate::Add,
+                    Accumulate::Bias(&bias),
+                ] {
+                    let results = pools.each_ref().map(|pool| {
+                        let before = if accumulate == Accumulate::Add {
+                            2.0
+                        } else {
+                            f32::NAN
+                        };
+                        let mut result = vec![before; m * n];
+                        pool.install(|| product.on::<K>(&mut result, accumulate));
+                        result
+                    });
+                    assert_eq!(results[0], results[1], "threads change nothing");
+                    for row in 0..m {
+                        for column in 0..n {
+                            let mut want: f64 = (0..k)
+                                .map(|i| {
+                                    a[at(left_lines, row, m, i)] * b[at(right_lines, column, n, i)]
+                                })
+                                .sum();
+                            want += match accumulate {
+                                Accumulate::Replace => 0.0,
+                                Accumulate::Add => 2.0,
+                                Accumulate::Bias(bias) => f64::from(bias[column]),
+                            };
+                            let got = f64::from(results[0][row * n + column]);
+                            assert!(
+                                (got - want).abs() < 1e-4,
+                                "{m}x{n}x{k} at {row}, {column}: {got} {want}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_follow_the_definition_on_every_kernel() {
+        check::<tile::Baseline<false>>();
+        check::<tile::Baseline<true>>();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if isa::widest() >= isa::Level::Avx2 {
+                check::<tile::Avx2<false>>();
+                check::<tile::Avx2<true>>();
+            }
+            if isa::widest() >= isa::Level::Avx512 {
+                check::<tile::Avx512<false>>();
+                check::<tile::Avx512<true>>();
+                if std::arch::is_x86_feature_detected!("avx512bf16") {
+                    check::<tile::Avx512Bf16>();
+                }
+            }
+        }
+    }
+
+    /// A row alone gives what it gives among others, bit for bit.
+    #[test]
+    fn a_row_does_not_depend_on_the_others() {
+        let (rows, inputs, outputs) = (29, 500, 70);
+        let (x, weight) = (wave(rows * inputs, 0.37), wave(outputs * inputs, 0.53));
+        for precision in [Precision::Float32, Precision::BFloat16] {
+            let product = |x: &[f32]| {
+                let mut y = vec![0.0; x.len() / inputs * outputs];
+                precision.matmul_nt(&mut y, Accumulate::Replace, x, &weight, inputs, outputs);
+                y
+            };
+            let all = product(&x);
+            for row in [0, 11, 28] {
+                let alone = product(&x[row * inputs..(row + 1) * inputs]);
+                assert_eq!(alone, all[row * outputs..(row + 1) * outputs]);
+            }
+        }
+    }
+
+    /// What isn't a number stays so: training tells it by its loss.
+    #[test]
+    fn not_a_number_stays_so() {
+        for precision in [Precision::Float32, Precision::BFloat16] {
+            for bad in [f32::NAN, f32::INFINITY] {
+                let mut y = vec![0.0; 4];
+                let x = [1.0, bad, 2.0, 3.0];
+                let weight = [1.0, 1.0, 1.0, -1.0];
+                precision.matmul_nt(&mut y, Accumulate::Replace, &x, &weight, 2, 2);
+                assert!(!y[0].is_finite() && !y[1].is_finite(), "{y:?}");
+                assert_eq!(y[2..], [5.0, -1.0]);
+            }
+        }
+    }
+}

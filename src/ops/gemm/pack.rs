@@ -1,0 +1,268 @@
+//! Operands in the order in which tiles read them, rounded where their format is narrower.
+
+use super::scratch::Plain;
+use super::tile::Kernel;
+
+/// A matrix as it lies in memory.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Matrix<'a> {
+    /// Its numbers.
+    pub values: &'a [f32],
+    /// Numbers from one of its lines to the next.
+    pub stride: usize,
+    /// Which way its lines go.
+    pub lines: Lines,
+}
+
+/// Along what the numbers of a line stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::ops) enum Lines {
+    /// The inner dimension: a line is one row of the left side, or one column of the right side.
+    Inner,
+    /// The outer one: a line is one place of the inner dimension.
+    Outer,
+}
+
+/// Lines and units of a square that is turned at once.
+pub(super) const SQUARE: usize = 16;
+
+/// Rows or columns that are packed at once, at most.
+pub(super) const WIDEST: usize = 256;
+
+/// What is packed: these places of the outer and of the inner dimension.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    /// The first row of the left side, or column of the right one.
+    pub outer: usize,
+    /// How many: at most [`WIDEST`].
+    pub width: usize,
+    /// The first place of the inner dimension; a multiple of the unit's depth.
+    pub inner: usize,
+    /// How many.
+    pub depth: usize,
+}
+
+/// bfloat16 from float32, rounded to the nearest, ties to even; NaN stays NaN.
+#[inline(always)]
+fn bfloat16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) >> 16;
+    if x.is_nan() {
+        bits >> 16 | 0x40
+    } else {
+        rounded
+    }
+}
+
+/// Two bfloat16 numbers that are next to each other along the inner dimension, the first one in the low half.
+pub(super) type Pair = u32;
+
+/// How numbers stand in panels.
+pub(super) trait Unit: Plain + Default + Send + Sync + 'static {
+    /// Numbers in a unit, along the inner dimension.
+    const DEPTH: usize;
+
+    /// The unit of the numbers at one place after another; one alone is followed by zero.
+    fn of(first: f32, second: f32, rounds: bool) -> Self;
+
+    /// Units that are the numbers themselves, where the format is float32.
+    fn unchanged(values: &[f32]) -> Option<&[Self]>;
+}
+
+impl Unit for f32 {
+    const DEPTH: usize = 1;
+
+    #[inline(always)]
+    fn of(first: f32, _: f32, rounds: bool) -> f32 {
+        if rounds {
+            f32::from_bits(bfloat16(first) << 16)
+        } else {
+            first
+        }
+    }
+
+    fn unchanged(values: &[f32]) -> Option<&[f32]> {
+        Some(values)
+    }
+}
+
+impl Unit for Pair {
+    const DEPTH: usize = 2;
+
+    #[inline(always)]
+    fn of(first: f32, second: f32, _: bool) -> Pair {
+        bfloat16(first) | bfloat16(second) << 16
+    }
+
+    fn unchanged(_: &[f32]) -> Option<&[Pair]> {
+        None
+    }
+}
+
+/// Fills panels of `width` with `block` of `matrix`, one after another, as many as its own width needs: in each for each
+/// unit of the inner dimension `width` units, those behind the block's width zero.
+#[inline(always)]
+pub(super) fn panels<K: Kernel>(
+    matrix: Matrix<'_>,
+    block: Block,
+    width: usize,
+    out: &mut [K::Unit],
+) {
+    let deep = K::Unit::DEPTH;
+    let units = block.depth.div_ceil(deep);
+    let out = &mut out[..block.width.div_ceil(width) * units * width];
+    if !block.width.is_multiple_of(width) {
+        let last = out.len() - units * width;
+        out[last..].fill(K::Unit::default());
+    }
+    match matrix.lines {
+        // Line by line through all panels: what is read lies together.
+        Lines::Outer => {
+            let line = |k: usize| &matrix.values[k * matrix.stride + block.outer..][..block.width];
+            let mut row = [K::Unit::default(); WIDEST];
+            let row = &mut row[..block.width];
+            for unit in 0..units {
+                let k = block.inner + unit * deep;
+                let second = if deep == 2 && unit * deep + 1 < block.depth {
+                    line(k + 1)
+                } else {
+                    &[]
+                };
+                interleave::<K>(line(k), second, row);
+                let places = out.chunks_exact_mut(units * width);
+                for (panel, row) in places.zip(row.chunks(width)) {
+                    let out = &mut panel[unit * width..][..width];
+                    // A copy whose length the compiler knows is no call.
+                    match row.len() == width {
+                        true => out.copy_from_slice(&row[..width]),
+                        false => out[..row.len()].copy_from_slice(row),
+                    }
+                }
+            }
+        }
+        Lines::Inner => {
+            for (index, panel) in out.chunks_exact_mut(units * width).enumerate() {
+                let outer = block.outer + index * width;
+                let lines = width.min(block.outer + block.width - outer);
+                let values = &matrix.values[outer * matrix.stride + block.inner..];
+                transpose::<K>(values, matrix.stride, (lines, block.depth), width, panel);
+            }
+        }
+    }
+}
+
+/// The units of two lines that follow one another; where there is no second one, of the first alone.
+#[inline(always)]
+fn interleave<K: Kernel>(first: &[f32], second: &[f32], out: &mut [K::Unit]) {
+    let of = |first, second| K::Unit::of(first, second, K::ROUNDS);
+    if second.is_empty() {
+        for (out, &first) in out.iter_mut().zip(first) {
+            *out = of(first, 0.0);
+        }
+        return;
+    }
+    let count = first.len().min(second.len()).min(out.len());
+    let mut done = 0;
+    if K::NARROWS > 0 {
+        while done + K::NARROWS <= count {
+            let (first, second) = (first[done..].as_ptr(), second[done..].as_ptr());
+            // SAFETY: the kernel has this, and so many numbers and units are left in all three.
+            unsafe { K::interleave(first, second, out[done..].as_mut_ptr()) }
+            done += K::NARROWS;
+        }
+    }
+    for ((out, &first), &second) in out[done..]
+        .iter_mut()
+        .zip(&first[done..])
+        .zip(&second[done..])
+    {
+        *out = of(first, second);
+    }
+}
+
+/// Writes `lines` lines of `depth` numbers, which are `stride` apart, as the columns of a panel of `width`.
+#[inline(always)]
+fn transpose<K: Kernel>(
+    values: &[f32],
+    stride: usize,
+    (lines, depth): (usize, usize),
+    width: usize,
+    out: &mut [K::Unit],
+) {
+    let deep = K::Unit::DEPTH;
+    let of = |first, second| K::Unit::of(first, second, K::ROUNDS);
+    // Numbers of each line, and lines, that go by squares.
+    let (squares, whole) = if K::HAS_SQUARES {
+        (lines - lines % SQUARE, depth - depth % (SQUARE * deep))
+    } else {
+        (0, 0)
+    };
+    for first in (0..squares).step_by(SQUARE) {
+        for k in (0..whole).step_by(SQUARE * deep) {
+            let values = &values[first * stride + k..][..(SQUARE - 1) * stride + SQUARE * deep];
+            let out = &mut out[k / deep * width + first..][..(SQUARE - 1) * width + SQUARE];
+            // SAFETY: the kernel has this, and both slices reach to the square's last unit (just cut so).
+            unsafe { K::square(values.as_ptr(), stride, out.as_mut_ptr(), width) }
+        }
+    }
+    for line in 0..lines {
+        let done = if line < squares { whole } else { 0 };
+        let values = &values[line * stride + done..][..depth - done];
+        let mut numbers = values.chunks_exact(deep);
+        let start = done / deep * width + line;
+        if start >= out.len() {
+            continue;
+        }
+        let mut places = out[start..].iter_mut().step_by(width);
+        for (numbers, out) in (&mut numbers).zip(&mut places) {
+            *out = of(numbers[0], numbers[deep - 1]);
+        }
+        if let ([last], Some(out)) = (numbers.remainder(), places.next()) {
+            *out = of(*last, 0.0);
+        }
+    }
+}
+
+/// One row in units, padded with zero.
+#[inline(always)]
+pub(super) fn row<K: Kernel>(values: &[f32], out: &mut [K::Unit]) {
+    let deep = K::Unit::DEPTH;
+    let mut done = 0;
+    if K::NARROWS > 0 {
+        while 2 * (done + K::NARROWS) <= values.len() {
+            // SAFETY: the kernel has this, and so many numbers and units are left in both.
+            unsafe { K::narrow(values[2 * done..].as_ptr(), out[done..].as_mut_ptr()) }
+            done += K::NARROWS;
+        }
+    }
+    let (values, out) = (&values[deep * done..], &mut out[done..]);
+    let mut chunks = values.chunks_exact(deep);
+    for (numbers, out) in (&mut chunks).zip(&mut *out) {
+        *out = K::Unit::of(numbers[0], numbers[deep - 1], K::ROUNDS);
+    }
+    if let ([last], Some(out)) = (chunks.remainder(), out.last_mut()) {
+        *out = K::Unit::of(*last, 0.0, K::ROUNDS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bfloat16_is_rounded_to_nearest_even() {
+        for (x, want) in [
+            (1.0f32, 0x3f80),
+            (f32::from_bits(0x3f80_8000), 0x3f80),
+            (f32::from_bits(0x3f81_8000), 0x3f82),
+            (f32::from_bits(0x3f80_8001), 0x3f81),
+            (-0.0, 0x8000),
+            (f32::MAX, 0x7f80),
+            (f32::INFINITY, 0x7f80),
+        ] {
+            assert_eq!(bfloat16(x), want, "{x}");
+        }
+        let nan = bfloat16(f32::from_bits(0x7f80_0001));
+        assert!(f32::from_bits(nan << 16).is_nan());
+    }
+}

@@ -1,0 +1,599 @@
+//! The innermost products: tiles of the result that stay in registers while the inner dimension goes by. One for each
+//! instruction set and number format; what surrounds them is the same for all.
+//!
+//! A sum goes over the inner dimension in order, whatever the tile's size: a row's result doesn't depend on the rows that
+//! it is computed with.
+
+use super::pack::Unit;
+
+/// What a tile's sums are added to.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    /// Nothing.
+    Zero,
+    /// The numbers that are at the result's place.
+    Result,
+    /// A number for each column.
+    Bias(*const f32),
+}
+
+/// The left side of a tile.
+#[derive(Clone, Copy)]
+pub(super) struct Left<U> {
+    /// Its first unit.
+    pub start: *const U,
+    /// Units from one row to the next, or where the left side is a panel, from one place of the inner dimension to the next.
+    pub stride: usize,
+}
+
+/// Where a tile's result goes.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Its first number.
+    pub start: *mut f32,
+    /// Numbers from one row to the next.
+    pub stride: usize,
+    /// Columns that are written: at most [`Kernel::COLUMNS`].
+    pub columns: usize,
+}
+
+/// One way to compute tiles.
+pub(super) trait Kernel: Copy + Send + Sync + 'static {
+    /// What its operands consist of.
+    type Unit: Unit;
+    /// Rows of a tile, at most.
+    const ROWS: usize;
+    /// Columns of a tile, and of a panel of the right side.
+    const COLUMNS: usize;
+    /// Whether the operands are rounded to bfloat16.
+    const ROUNDS: bool;
+
+    /// Whether there is [`Kernel::square`].
+    const HAS_SQUARES: bool = false;
+
+    /// Turns a square of 16 lines, `stride` numbers apart, of so many units each: unit number u of line l is written
+    /// to place l of row u, and rows are `width` apart.
+    ///
+    /// # Safety
+    /// The instruction set is there, the lines are readable and the rows writable.
+    unsafe fn square(_values: *const f32, _stride: usize, _out: *mut Self::Unit, _width: usize) {
+        unreachable!("asked for only where HAS_SQUARES says so")
+    }
+
+    /// Numbers that [`Kernel::narrow`] and [`Kernel::interleave`] make units of at once; 0 where they aren't there.
+    const NARROWS: usize = 0;
+
+    /// Writes the units of two times [`Kernel::NARROWS`] numbers that follow one another.
+    ///
+    /// # Safety
+    /// The instruction set is there, the numbers are readable and their units writable.
+    unsafe fn narrow(_values: *const f32, _out: *mut Self::Unit) {
+        unreachable!("asked for only where NARROWS says so")
+    }
+
+    /// Writes the units of [`Kernel::NARROWS`] numbers each of two lines that follow one another.
+    ///
+    /// # Safety
+    /// As for [`Kernel::narrow`].
+    unsafe fn interleave(_first: *const f32, _second: *const f32, _out: *mut Self::Unit) {
+        unreachable!("asked for only where NARROWS says so")
+    }
+
+    /// `place` = `start` + the product of `rows` rows of `left` and a panel of `depth` times [`Kernel::COLUMNS`] units.
+    /// With `PANEL` the left side is a panel too, of `depth` times [`Kernel::ROWS`] units; else its rows are apart by its
+    /// stride.
+    ///
+    /// # Safety
+    /// The instruction set is there, 0 < `rows` ≤ [`Kernel::ROWS`], the operands are readable, the result's rows are
+    /// readable and writable by this call alone, and a bias has the result's columns.
+    unsafe fn tile<const PANEL: bool>(
+        rows: usize,
+        depth: usize,
+        left: Left<Self::Unit>,
+        right: *const Self::Unit,
+        place: Place,
+        start: Start,
+    );
+}
+
+/// Calls `$inner::<$rows, PANEL>` for the number of rows that it is.
+macro_rules! by_rows {
+    ($rows:expr, $inner:ident::<$panel:ident> $arguments:tt, $($count:literal)*) => {
+        match $rows {
+            $($count => $inner::<$count, $panel> $arguments,)*
+            _ => unreachable!("a tile has no more rows than its kernel"),
+        }
+    };
+}
+
+/// float32 without any instruction set of its own. With `ROUNDS` its operands were rounded to bfloat16.
+#[derive(Clone, Copy)]
+pub(super) struct Baseline<const ROUNDS: bool>;
+
+impl<const ROUNDS: bool> Kernel for Baseline<ROUNDS> {
+    type Unit = f32;
+    const ROWS: usize = 4;
+    const COLUMNS: usize = 8;
+    const ROUNDS: bool = ROUNDS;
+
+    unsafe fn tile<const PANEL: bool>(
+        rows: usize,
+        depth: usize,
+        left: Left<f32>,
+        right: *const f32,
+        place: Place,
+        start: Start,
+    ) {
+        // SAFETY: this function's contract is the inner one's.
+        unsafe { by_rows!(rows, baseline::<PANEL>(depth, left, right, place, start), 1 2 3 4) }
+    }
+}
+
+unsafe fn baseline<const ROWS: usize, const PANEL: bool>(
+    depth: usize,
+    left: Left<f32>,
+    right: *const f32,
+    place: Place,
+    start: Start,
+) {
+    const COLUMNS: usize = 8;
+    let mut sums = [[0f32; COLUMNS]; ROWS];
+    for k in 0..depth {
+        // SAFETY: by the contract of `Kernel::tile`, as all that follows.
+        let b = unsafe { &*right.add(k * COLUMNS).cast::<[f32; COLUMNS]>() };
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let at = if PANEL {
+                k * left.stride + row
+            } else {
+                row * left.stride + k
+            };
+            // SAFETY: as above.
+            let a = unsafe { *left.start.add(at) };
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum += a * b;
+            }
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        for (column, sum) in sums.iter().enumerate().take(place.columns) {
+            // SAFETY: as above.
+            unsafe {
+                let out = place.start.add(row * place.stride + column);
+                *out = sum
+                    + match start {
+                        Start::Zero => 0.0,
+                        Start::Result => *out,
+                        Start::Bias(bias) => *bias.add(column),
+                    };
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512, Avx512Bf16};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::super::pack::{Pair, SQUARE};
+    use super::{Kernel, Left, Place, Start};
+
+    /// float32 with AVX2 and FMA.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx2<const ROUNDS: bool>;
+
+    impl<const ROUNDS: bool> Kernel for Avx2<ROUNDS> {
+        type Unit = f32;
+        const ROWS: usize = 6;
+        const COLUMNS: usize = 16;
+        const ROUNDS: bool = ROUNDS;
+
+        unsafe fn tile<const PANEL: bool>(
+            rows: usize,
+            depth: usize,
+            left: Left<f32>,
+            right: *const f32,
+            place: Place,
+            start: Start,
+        ) {
+            // SAFETY: this function's contract is the inner one's.
+            unsafe { by_rows!(rows, avx2::<PANEL>(depth, left, right, place, start), 1 2 3 4 5 6) }
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2<const ROWS: usize, const PANEL: bool>(
+        depth: usize,
+        left: Left<f32>,
+        right: *const f32,
+        place: Place,
+        start: Start,
+    ) {
+        let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+        // SAFETY: by the contract of `Kernel::tile`; a tile with fewer columns goes by way of `whole`, which has all.
+        unsafe {
+            let mut b = right;
+            let mut a = left.start;
+            for _ in 0..depth {
+                let low = _mm256_loadu_ps(b);
+                let high = _mm256_loadu_ps(b.add(8));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let a = _mm256_set1_ps(*if PANEL {
+                        a.add(row)
+                    } else {
+                        a.add(row * left.stride)
+                    });
+                    sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
+                    sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
+                }
+                b = b.add(16);
+                a = a.wrapping_add(if PANEL { left.stride } else { 1 });
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                let out = place.start.add(row * place.stride);
+                if place.columns == 16 {
+                    for (half, &sum) in sums.iter().enumerate() {
+                        let out = out.add(8 * half);
+                        let sum = match start {
+                            Start::Zero => sum,
+                            Start::Result => _mm256_add_ps(sum, _mm256_loadu_ps(out)),
+                            Start::Bias(bias) => {
+                                _mm256_add_ps(sum, _mm256_loadu_ps(bias.add(8 * half)))
+                            }
+                        };
+                        _mm256_storeu_ps(out, sum);
+                    }
+                    continue;
+                }
+                let mut whole = [0f32; 16];
+                _mm256_storeu_ps(whole.as_mut_ptr(), sums[0]);
+                _mm256_storeu_ps(whole.as_mut_ptr().add(8), sums[1]);
+                for (column, sum) in whole.iter().enumerate().take(place.columns) {
+                    let out = out.add(column);
+                    *out = sum
+                        + match start {
+                            Start::Zero => 0.0,
+                            Start::Result => *out,
+                            Start::Bias(bias) => *bias.add(column),
+                        };
+                }
+            }
+        }
+    }
+
+    /// float32 with AVX-512.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx512<const ROUNDS: bool>;
+
+    impl<const ROUNDS: bool> Kernel for Avx512<ROUNDS> {
+        type Unit = f32;
+        const ROWS: usize = 12;
+        const COLUMNS: usize = 32;
+        const ROUNDS: bool = ROUNDS;
+
+        unsafe fn tile<const PANEL: bool>(
+            rows: usize,
+            depth: usize,
+            left: Left<f32>,
+            right: *const f32,
+            place: Place,
+            start: Start,
+        ) {
+            // SAFETY: this function's contract is the inner one's.
+            unsafe {
+                by_rows!(
+                    rows,
+                    avx512::<PANEL>(depth, left, right, place, start),
+                    1 2 3 4 5 6 7 8 9 10 11 12
+                )
+            }
+        }
+
+        const HAS_SQUARES: bool = !ROUNDS;
+
+        unsafe fn square(values: *const f32, stride: usize, out: *mut f32, width: usize) {
+            // SAFETY: this function's contract.
+            unsafe { square_of_numbers(values, stride, out.cast(), width) }
+        }
+    }
+
+    /// bfloat16 operands with float32 sums: AVX512-BF16.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx512Bf16;
+
+    impl Kernel for Avx512Bf16 {
+        type Unit = Pair;
+        const ROWS: usize = 12;
+        const COLUMNS: usize = 32;
+        const ROUNDS: bool = true;
+
+        unsafe fn tile<const PANEL: bool>(
+            rows: usize,
+            depth: usize,
+            left: Left<Pair>,
+            right: *const Pair,
+            place: Place,
+            start: Start,
+        ) {
+            // SAFETY: this function's contract is the inner one's.
+            unsafe {
+                by_rows!(
+                    rows,
+                    avx512_bf16::<PANEL>(depth, left, right, place, start),
+                    1 2 3 4 5 6 7 8 9 10 11 12
+                )
+            }
+        }
+
+        const HAS_SQUARES: bool = true;
+
+        unsafe fn square(values: *const f32, stride: usize, out: *mut Pair, width: usize) {
+            // SAFETY: this function's contract.
+            unsafe { square_of_pairs(values, stride, out, width) }
+        }
+
+        const NARROWS: usize = 16;
+
+        #[inline]
+        unsafe fn narrow(values: *const f32, out: *mut Pair) {
+            // SAFETY: this function's contract.
+            unsafe { narrow(values, out) }
+        }
+
+        #[inline]
+        unsafe fn interleave(first: *const f32, second: *const f32, out: *mut Pair) {
+            // SAFETY: this function's contract.
+            unsafe { interleave(first, second, out) }
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn square_of_numbers(values: *const f32, stride: usize, out: *mut u32, width: usize) {
+        let mut lines = [_mm512_setzero_si512(); SQUARE];
+        for (line, units) in lines.iter_mut().enumerate() {
+            // SAFETY: by the contract of `Kernel::square`.
+            *units = unsafe { _mm512_loadu_si512(values.add(line * stride).cast()) };
+        }
+        // SAFETY: as above.
+        unsafe { turn(lines, out, width) }
+    }
+
+    /// 16 numbers of each place, rounded, one after another.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn rounded(first: *const f32, second: *const f32) -> __m512i {
+        // SAFETY: its caller's: the numbers are readable; both types are the same 64 bytes.
+        unsafe {
+            std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(
+                _mm512_loadu_ps(second),
+                _mm512_loadu_ps(first),
+            ))
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn narrow(values: *const f32, out: *mut Pair) {
+        // SAFETY: by the contract of `Kernel::narrow`.
+        unsafe { _mm512_storeu_si512(out.cast(), rounded(values, values.add(16))) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn interleave(first: *const f32, second: *const f32, out: *mut Pair) {
+        // Places 0, 16, 1, 17, … of halves of 32 bits.
+        let order = _mm512_add_epi32(
+            _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+            _mm512_set_epi32(
+                31 << 16,
+                30 << 16,
+                29 << 16,
+                28 << 16,
+                27 << 16,
+                26 << 16,
+                25 << 16,
+                24 << 16,
+                23 << 16,
+                22 << 16,
+                21 << 16,
+                20 << 16,
+                19 << 16,
+                18 << 16,
+                17 << 16,
+                16 << 16,
+            ),
+        );
+        // SAFETY: by the contract of `Kernel::interleave`.
+        unsafe {
+            let halves = rounded(first, second);
+            _mm512_storeu_si512(out.cast(), _mm512_permutexvar_epi16(order, halves));
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn square_of_pairs(values: *const f32, stride: usize, out: *mut u32, width: usize) {
+        let mut lines = [_mm512_setzero_si512(); SQUARE];
+        for (line, units) in lines.iter_mut().enumerate() {
+            // SAFETY: by the contract of `Kernel::square`, 32 numbers of each line are readable.
+            *units = unsafe {
+                let values = values.add(line * stride);
+                rounded(values, values.add(16))
+            };
+        }
+        // SAFETY: as above.
+        unsafe { turn(lines, out, width) }
+    }
+
+    /// Turns a square of units and writes its rows, which are `width` apart.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn turn(lines: [__m512i; SQUARE], out: *mut u32, width: usize) {
+        let mut twos = lines;
+        for i in 0..8 {
+            twos[2 * i] = _mm512_unpacklo_epi32(lines[2 * i], lines[2 * i + 1]);
+            twos[2 * i + 1] = _mm512_unpackhi_epi32(lines[2 * i], lines[2 * i + 1]);
+        }
+        // Row 4 i + j: of each quarter of 128 bits its unit j, of the lines 4 i to 4 i + 3.
+        let mut fours = twos;
+        for i in 0..4 {
+            fours[4 * i] = _mm512_unpacklo_epi64(twos[4 * i], twos[4 * i + 2]);
+            fours[4 * i + 1] = _mm512_unpackhi_epi64(twos[4 * i], twos[4 * i + 2]);
+            fours[4 * i + 2] = _mm512_unpacklo_epi64(twos[4 * i + 1], twos[4 * i + 3]);
+            fours[4 * i + 3] = _mm512_unpackhi_epi64(twos[4 * i + 1], twos[4 * i + 3]);
+        }
+        for j in 0..4 {
+            let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
+            // The first two and the last two quarters of two groups of lines.
+            let (ab, cd) = (
+                _mm512_shuffle_i32x4::<0x44>(a, b),
+                _mm512_shuffle_i32x4::<0x44>(c, d),
+            );
+            let (ab_high, cd_high) = (
+                _mm512_shuffle_i32x4::<0xEE>(a, b),
+                _mm512_shuffle_i32x4::<0xEE>(c, d),
+            );
+            let rows = [
+                (j, _mm512_shuffle_i32x4::<0x88>(ab, cd)),
+                (4 + j, _mm512_shuffle_i32x4::<0xDD>(ab, cd)),
+                (8 + j, _mm512_shuffle_i32x4::<0x88>(ab_high, cd_high)),
+                (12 + j, _mm512_shuffle_i32x4::<0xDD>(ab_high, cd_high)),
+            ];
+            for (row, units) in rows {
+                // SAFETY: its caller's: the rows are writable.
+                unsafe { _mm512_storeu_si512(out.add(row * width).cast(), units) }
+            }
+        }
+    }
+
+    /// Rows that one pointer serves: the processor adds one or two strides to an address by itself, so that twelve rows
+    /// need four pointers.
+    const SHARED: usize = 3;
+
+    /// Asks for the lines that the result will be written to, so that they are there at the end.
+    #[inline(always)]
+    unsafe fn prefetch<const ROWS: usize>(place: Place) {
+        for row in 0..ROWS {
+            // A prefetch reads nothing that could fault, wherever it points.
+            let line = place
+                .start
+                .wrapping_add(row * place.stride)
+                .cast::<i8>()
+                .cast_const();
+            // SAFETY: SSE is part of x86-64.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(line);
+                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(64));
+                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(124));
+            }
+        }
+    }
+
+    /// Adds `start` to the sums and writes the columns that there are.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn finish<const ROWS: usize>(sums: [[__m512; 2]; ROWS], place: Place, start: Start) {
+        let mask = |from: usize| -> __mmask16 {
+            let left = place.columns.saturating_sub(from).min(16);
+            ((1u32 << left) - 1) as __mmask16
+        };
+        let masks = [mask(0), mask(16)];
+        // SAFETY: by the contract of `Kernel::tile`; what is masked isn't touched.
+        unsafe {
+            for (row, sums) in sums.into_iter().enumerate() {
+                for (half, sum) in sums.into_iter().enumerate() {
+                    let out = place.start.add(row * place.stride).wrapping_add(16 * half);
+                    let sum = match start {
+                        Start::Zero => sum,
+                        Start::Result => {
+                            _mm512_add_ps(sum, _mm512_maskz_loadu_ps(masks[half], out))
+                        }
+                        Start::Bias(bias) => _mm512_add_ps(
+                            sum,
+                            _mm512_maskz_loadu_ps(masks[half], bias.wrapping_add(16 * half)),
+                        ),
+                    };
+                    _mm512_mask_storeu_ps(out, masks[half], sum);
+                }
+            }
+        }
+    }
+
+    /// The loop over the inner dimension, which is the same for both formats but for its one instruction.
+    macro_rules! avx512_tile {
+        ($name:ident, $features:literal, $unit:ty, $load:expr, $broadcast:expr, $multiply_add:expr) => {
+            #[target_feature(enable = $features)]
+            unsafe fn $name<const ROWS: usize, const PANEL: bool>(
+                depth: usize,
+                left: Left<$unit>,
+                right: *const $unit,
+                place: Place,
+                start: Start,
+            ) {
+                let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+                // SAFETY: by the contract of `Kernel::tile`; pointers that no row uses are never read.
+                unsafe {
+                    prefetch::<ROWS>(place);
+                    let mut b = right;
+                    let mut pointers: [*const $unit; 4] = std::array::from_fn(|index| {
+                        left.start.wrapping_add(if PANEL {
+                            0
+                        } else {
+                            SHARED * index * left.stride
+                        })
+                    });
+                    for _ in 0..depth {
+                        let low = $load(b);
+                        let high = $load(b.add(16));
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let a = if PANEL {
+                                pointers[0].add(row)
+                            } else {
+                                pointers[row / SHARED].add(row % SHARED * left.stride)
+                            };
+                            let a = $broadcast(*a);
+                            sums[0] = $multiply_add(sums[0], a, low);
+                            sums[1] = $multiply_add(sums[1], a, high);
+                        }
+                        b = b.add(32);
+                        for pointer in &mut pointers {
+                            *pointer = pointer.wrapping_add(if PANEL { left.stride } else { 1 });
+                        }
+                    }
+                    finish(sums, place, start);
+                }
+            }
+        };
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn multiply_add_pairs(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+        // SAFETY: both types are the same 64 bytes.
+        let (a, b) = unsafe {
+            (
+                std::mem::transmute::<__m512i, __m512bh>(a),
+                std::mem::transmute::<__m512i, __m512bh>(b),
+            )
+        };
+        _mm512_dpbf16_ps(sum, a, b)
+    }
+
+    avx512_tile!(
+        avx512,
+        "avx512f",
+        f32,
+        |numbers| _mm512_loadu_ps(numbers),
+        |number| _mm512_set1_ps(number),
+        |sum, a, b| _mm512_fmadd_ps(a, b, sum)
+    );
+    avx512_tile!(
+        avx512_bf16,
+        "avx512f,avx512bf16",
+        Pair,
+        |pairs: *const Pair| _mm512_loadu_si512(pairs.cast()),
+        |pair: Pair| _mm512_set1_epi32(pair.cast_signed()),
+        multiply_add_pairs
+    );
+}

@@ -1,0 +1,200 @@
+//! Which instructions the kernels use: the widest that the processor has, or fewer where the environment variable
+//! `BERT_INSTRUCTIONS` says so.
+
+use std::sync::OnceLock;
+
+use pulp::Arch;
+
+use crate::log;
+
+/// What the kernels are written for, from the narrowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What every processor of the target has.
+    Baseline,
+    /// x86-64-v3: AVX2, FMA and F16C.
+    Avx2,
+    /// x86-64-v4: AVX-512 F, BW, CD, DQ and VL.
+    Avx512,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Level; 3] = [Level::Baseline, Level::Avx2, Level::Avx512];
+
+    /// As `BERT_INSTRUCTIONS` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Baseline => "baseline",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
+    }
+}
+
+/// The environment variable that holds the choice back to a [`Level`]. It is read once, by the first call that computes.
+pub const VARIABLE: &str = "BERT_INSTRUCTIONS";
+
+/// What was chosen for this process.
+#[derive(Clone, Copy)]
+struct Choice {
+    level: Level,
+    arch: Arch,
+    vnni: bool,
+    bf16: bool,
+}
+
+impl Choice {
+    fn of(level: Level) -> Choice {
+        Choice {
+            level,
+            arch: arch_of(level),
+            vnni: level == Level::Avx512 && has_vnni_instructions(),
+            bf16: level == Level::Avx512 && has_bf16_instructions(),
+        }
+    }
+}
+
+/// The widest that this processor has.
+pub fn widest() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if pulp::x86::V4::is_available() {
+            return Level::Avx512;
+        }
+        if pulp::x86::V3::is_available() {
+            return Level::Avx2;
+        }
+    }
+    Level::Baseline
+}
+
+#[cfg(target_arch = "x86_64")]
+fn arch_of(level: Level) -> Arch {
+    let wide = match level {
+        Level::Avx512 => pulp::x86::V4::try_new().map(Arch::V4),
+        Level::Avx2 => pulp::x86::V3::try_new().map(Arch::V3),
+        Level::Baseline => None,
+    };
+    wide.unwrap_or(Arch::Scalar)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn arch_of(_: Level) -> Arch {
+    Arch::new()
+}
+
+fn has_vnni_instructions() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512vnni")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+fn has_bf16_instructions() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+/// What `asked` makes of the widest level, and what is wrong with it.
+fn limited(asked: Option<&str>, widest: Level) -> (Level, Option<String>) {
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
+        return (widest, None);
+    };
+    match Level::ALL.into_iter().find(|level| level.name() == asked) {
+        Some(level) if level <= widest => (level, None),
+        Some(level) => {
+            let complaint = format!(
+                "{VARIABLE} asks for {}, which this processor doesn't have; {} is used.",
+                level.name(),
+                widest.name()
+            );
+            (widest, Some(complaint))
+        }
+        None => {
+            let known = Level::ALL.map(Level::name).join(", ");
+            let complaint = format!(
+                "{VARIABLE} is '{asked}' and is ignored; it can be one of {known}. {} is used.",
+                widest.name()
+            );
+            (widest, Some(complaint))
+        }
+    }
+}
+
+fn choice() -> Choice {
+    static CHOICE: OnceLock<Choice> = OnceLock::new();
+    if let Some(choice) = CHOICE.get() {
+        return *choice;
+    }
+    let asked = std::env::var_os(VARIABLE).map(|asked| asked.to_string_lossy().into_owned());
+    let (level, complaint) = limited(asked.as_deref(), widest());
+    let is_first = CHOICE.set(Choice::of(level)).is_ok();
+    // Told when the choice stands, since whoever is told may call the library.
+    if let (true, Some(complaint)) = (is_first, complaint) {
+        log::warning(|| complaint);
+    }
+    *CHOICE.get_or_init(|| Choice::of(level))
+}
+
+/// The level that this process computes with.
+pub fn level() -> Level {
+    choice().level
+}
+
+/// The same for kernels that `pulp` compiles.
+#[inline]
+pub fn arch() -> Arch {
+    choice().arch
+}
+
+/// Whether the int8 dot products of AVX-512 VNNI are used.
+#[inline]
+pub fn has_vnni() -> bool {
+    choice().vnni
+}
+
+/// Whether the bfloat16 dot products of AVX-512 BF16 are used.
+#[inline]
+pub fn has_bf16() -> bool {
+    choice().bf16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_holds_the_choice_back_and_never_widens_it() {
+        for widest in Level::ALL {
+            for level in Level::ALL {
+                let (chosen, complaint) = limited(Some(level.name()), widest);
+                assert_eq!(chosen, level.min(widest));
+                assert_eq!(complaint.is_some(), level > widest);
+            }
+            for nothing in [None, Some("")] {
+                assert_eq!(limited(nothing, widest), (widest, None));
+            }
+            let (chosen, complaint) = limited(Some("AVX9"), widest);
+            assert_eq!(chosen, widest);
+            assert!(complaint.is_some_and(|text| text.contains("'AVX9'")));
+        }
+    }
+
+    #[test]
+    fn narrower_levels_use_no_wider_features() {
+        let narrow = Choice::of(Level::Avx2);
+        assert!(!narrow.vnni && !narrow.bf16);
+        assert!(level() <= widest());
+    }
+}
