@@ -3,8 +3,8 @@
 //!
 //!     cargo bench --bench long_texts -- [--pairs] [--check] [--from N] [--seconds S] [TOKENIZER/TEXT...]
 //!
-//! Each case runs in a process of its own. A line for each: milliseconds of the first call, the median of five, MiB that
-//! the process had at most beyond what it had before, the case. `--check` compares with the ids that the `tokenizers`
+//! Each case runs in a process of its own. A line for each: the case, milliseconds of the first call,
+//! the median of five, what processors worked for one, MiB that the process had at most beyond what it had before. `--check` compares with the ids that the `tokenizers`
 //! crate gives the whole text instead. A name given is a part of the cases' names. `--seconds` ends after some time and
 //! says where to go on with `--from`. The environment variable BERT_TEST_MODEL adds the tokenizer of that directory.
 
@@ -14,6 +14,7 @@ use std::time::Instant;
 use bert::text::{Tokenizer, TokenizerKind, TokenizerOptions};
 use serde_json::{Value, json};
 
+/// Unless the environment variable LONG_TEXTS_BYTES says another.
 const SIZE: usize = 10_000_000;
 const MAX_LENGTH: usize = 512;
 const RUNS: usize = 5;
@@ -88,7 +89,9 @@ fn run_case(tokenizer: &str, text: &str, pair: bool, check: bool) {
         .iter()
         .find(|(name, _)| *name == text)
         .expect("a known text");
-    let text = make(SIZE);
+    let size = std::env::var("LONG_TEXTS_BYTES")
+        .map_or(SIZE, |size| size.parse().expect("a number of bytes"));
+    let text = make(size);
     // The same length in tokens: both must be read to their ends.
     let second = pair.then(|| text.clone());
     if check {
@@ -97,6 +100,7 @@ fn run_case(tokenizer: &str, text: &str, pair: bool, check: bool) {
     let before = memory("VmRSS:");
     std::fs::write("/proc/self/clear_refs", "5").expect("the peak can be reset");
     let mut times = Vec::new();
+    let ticks = processor_time();
     let mut said = String::new();
     for _ in 0..RUNS {
         let start = Instant::now();
@@ -116,7 +120,10 @@ fn run_case(tokenizer: &str, text: &str, pair: bool, check: bool) {
     } else {
         ""
     };
-    println!("{first:7.1} {median:7.1} ms {peak:6.1} MiB {said} {over}");
+    let worked = (processor_time() - ticks) * 1e3 / RUNS as f64;
+    println!(
+        "{first:7.1} {median:7.1} ms ({worked:.0} of processors) {peak:6.1} MiB {said} {over}"
+    );
 }
 
 /// The ids that encoding all of each text with the crate and then truncating gives.
@@ -168,6 +175,19 @@ fn check_case(tokenizer: &Tokenizer, text: &str, second: Option<&str>) {
             "DIFFERENT"
         }
     );
+}
+
+/// Seconds that all threads of this process have worked, in steps of 10 ms.
+fn processor_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .expect("a name")
+        .split_whitespace()
+        .collect();
+    let ticks = |place: usize| fields[place].parse::<f64>().expect("a number of ticks");
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 /// A line of /proc/self/status, in KiB.

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use tokenizers::SplitDelimiterBehavior;
 use unicode_normalization_alignments::char::{decompose_canonical, decompose_compatible};
 
-use super::characters::{COMBINES, JOINS, PUNCTUATION, SPACE, WORD, class, combining_class};
+use super::characters::{COMBINES, JOINS, PUNCTUATION, SPACE, WORD, alike, class, combining_class};
 use super::normalization::Normalization;
 use super::splitting::Splitting;
 use super::symbols::{ADDED, BLOCK, END, Source, Step, Stream, character};
@@ -160,14 +160,32 @@ impl Table {
 
     #[cold]
     fn work_out(&self, page: usize) -> Box<Page> {
+        if alike(page) {
+            let mut all = self.work_out_first(page, 1);
+            let first = (page * PAGE) as u32;
+            all.flags = [all.flags[0]; PAGE];
+            if all.entries[0] == NOTHING {
+                all.entries = [NOTHING; PAGE];
+                return all;
+            }
+            if all.entries[0] == first {
+                all.entries = std::array::from_fn(|place| first + place as u32);
+                return all;
+            }
+        }
+        self.work_out_first(page, PAGE)
+    }
+
+    /// A page of which so many characters are worked out.
+    fn work_out_first(&self, page: usize, count: usize) -> Box<Page> {
         let mut all = Box::new(Page {
             entries: [NOTHING; PAGE],
             several: Vec::new(),
             flags: [OPAQUE; PAGE],
         });
         // The characters with a mark behind each, which says where what each becomes ends.
-        let mut symbols = Vec::with_capacity(2 * PAGE);
-        for place in 0..PAGE {
+        let mut symbols = Vec::with_capacity(2 * count);
+        for place in 0..count {
             let c = char::from_u32((page * PAGE + place) as u32);
             symbols.extend(c.map(u32::from));
             symbols.push(ADDED | place as u32);
@@ -262,7 +280,11 @@ fn beside_others(part: Part, symbols: &[u32]) -> Beside {
         return Beside::Depends;
     };
     let depends = match part {
-        Part::Normalization(Normalization::Decompose { compatible, drop }) => {
+        Part::Normalization(Normalization::Decompose {
+            compatible,
+            drop_marks,
+            ..
+        }) => {
             let mut parts = Vec::new();
             for c in symbols.iter().filter_map(|&symbol| character(symbol)) {
                 if compatible {
@@ -271,7 +293,7 @@ fn beside_others(part: Part, symbols: &[u32]) -> Beside {
                     decompose_canonical(c, |part| parts.push(part as u32));
                 }
             }
-            let goes = |&part: &u32| combining_class(part) != 0 && class(part) & drop != 0;
+            let goes = |&part: &u32| combining_class(part) != 0 && class(part) & drop_marks != 0;
             if parts.iter().all(goes) {
                 return Beside::GoesAlone;
             }
@@ -475,6 +497,7 @@ mod tests {
         let decompose = |compatible| N::Decompose {
             compatible,
             drop: 0,
+            drop_marks: 0,
         };
         let normalizers = [
             vec![decompose(false), N::Compose],

@@ -52,6 +52,12 @@ struct Page {
 static PAGES: [OnceLock<Box<Page>>; 0x11_0000 / PAGE] =
     [const { OnceLock::new() }; 0x11_0000 / PAGE];
 
+/// Whether all characters of a page (of 256) are alike in every respect: they are in the planes where nothing is assigned
+/// or all is private, but for each plane's last page, which holds noncharacters.
+pub(super) fn alike(page: usize) -> bool {
+    matches!(page, 0x400..0xe00 | 0xf00..0x1100) && page % 0x100 != 0xff
+}
+
 #[inline]
 fn page(character: u32) -> &'static Page {
     let page = character as usize / PAGE;
@@ -86,6 +92,13 @@ fn work_out(page: usize) -> Box<Page> {
         combining: [0; PAGE],
         lower: [None; PAGE],
     });
+    if alike(page)
+        && let Some(c) = char::from_u32((page * PAGE) as u32)
+    {
+        all.bits = [bits_of(c); PAGE];
+        all.lower = std::array::from_fn(|place| char::from_u32((page * PAGE + place) as u32));
+        return all;
+    }
     for place in 0..PAGE {
         if let Some(c) = char::from_u32((page * PAGE + place) as u32) {
             all.bits[place] = bits_of(c);
@@ -194,6 +207,25 @@ mod tests {
             }
         }
         assert_eq!(class('a' as u32) & JOINS, 0);
+    }
+
+    #[test]
+    fn pages_of_characters_that_are_alike_are_what_they_would_be_one_by_one() {
+        for c in ('\u{40000}'..=char::MAX).filter(|&c| alike(c as usize / PAGE)) {
+            assert_eq!(class(c as u32), bits_of(c), "{c:?}");
+            assert_eq!(combining_class(c as u32), canonical_combining_class(c));
+            assert!(c.to_lowercase().eq(lower(c as u32)), "{c:?}");
+        }
+    }
+
+    /// Marks may go before what is lower-cased as well as behind.
+    #[test]
+    fn no_mark_has_another_case() {
+        for c in '\0'..=char::MAX {
+            if class(c as u32) & (MARK | NONSPACING) != 0 && class(c as u32) & COMBINES != 0 {
+                assert_eq!(lower(c as u32), Some(c));
+            }
+        }
     }
 
     #[test]

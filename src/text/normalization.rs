@@ -17,10 +17,11 @@ pub(super) enum Normalization {
     Clean,
     /// Spaces around Chinese characters.
     SeparateChinese,
-    /// NFD or NFKD; characters with one of the `drop` bits are left out.
+    /// NFD or NFKD; characters with one of the `drop` bits are left out, and combining ones with one of `drop_marks`.
     Decompose {
         compatible: bool,
         drop: u16,
+        drop_marks: u16,
     },
     /// The second half of NFC and NFKC.
     Compose,
@@ -43,6 +44,7 @@ impl Normalization {
         let decompose = |compatible| Normalization::Decompose {
             compatible,
             drop: 0,
+            drop_marks: 0,
         };
         let mut steps = match normalizer {
             N::BertNormalizer(bert) => {
@@ -81,10 +83,15 @@ impl Normalization {
                 .concat(),
             _ => return None,
         };
-        // Marks that go anyway needn't be put in order before.
         steps.dedup_by(|next, before| match (before, next) {
-            (Normalization::Decompose { drop, .. }, Normalization::Drop(bits)) => {
+            (
+                Normalization::Decompose {
+                    drop, drop_marks, ..
+                },
+                Normalization::Drop(bits),
+            ) => {
                 *drop |= *bits;
+                *drop_marks |= *bits;
                 true
             }
             // Done again it changes nothing.
@@ -93,6 +100,22 @@ impl Normalization {
                     && !matches!(next, Normalization::Bytes | Normalization::SeparateChinese)
             }
         });
+        // Combining marks that go anyway needn't be put in order before. (Others keep marks before and behind them apart.)
+        for place in 0..steps.len() {
+            let (before, behind) = steps.split_at_mut(place + 1);
+            let Some(Normalization::Decompose { drop_marks, .. }) = before.last_mut() else {
+                continue;
+            };
+            for step in behind {
+                match step {
+                    Normalization::Drop(bits) => *drop_marks |= *bits,
+                    Normalization::Clean
+                    | Normalization::SeparateChinese
+                    | Normalization::Lowercase => {}
+                    _ => break,
+                }
+            }
+        }
         Some(steps)
     }
 
@@ -101,9 +124,14 @@ impl Normalization {
         match self {
             Normalization::Clean => Box::new(Clean),
             Normalization::SeparateChinese => Box::new(SeparateChinese),
-            Normalization::Decompose { compatible, drop } => Box::new(Decompose {
+            Normalization::Decompose {
                 compatible,
                 drop,
+                drop_marks,
+            } => Box::new(Decompose {
+                compatible,
+                drop,
+                drop_marks,
                 marks: Marks::default(),
             }),
             Normalization::Compose => Box::new(Compose::default()),
@@ -244,6 +272,7 @@ impl Marks {
 struct Decompose {
     compatible: bool,
     drop: u16,
+    drop_marks: u16,
     marks: Marks,
 }
 
@@ -278,7 +307,7 @@ impl Step for Decompose {
                     if !self.marks.release(out) {
                         return place;
                     }
-                } else if bits & self.drop == 0 {
+                } else if bits & self.drop_marks == 0 {
                     self.marks.push(symbol, combining_class(symbol));
                 }
                 place += 1;
@@ -301,16 +330,15 @@ impl Step for Decompose {
                 while !self.marks.release(out) {}
             }
             for &(part, combining) in &parts {
-                let dropped = class(part as u32) & self.drop != 0;
                 if combining != 0 {
-                    if !dropped {
+                    if class(part as u32) & self.drop_marks == 0 {
                         self.marks.push(part as u32, combining);
                     }
                 } else {
                     if !self.marks.release(out) {
                         return place;
                     }
-                    if !dropped {
+                    if class(part as u32) & self.drop == 0 {
                         out.push(part as u32);
                     }
                 }

@@ -242,6 +242,7 @@ impl<'a> Words<'a> {
             first: true,
             unknown: None,
             text: String::new(),
+            looked_up: vec![None; LOOKED_UP],
         });
         let word = self.word.drain(..).chain(characters.iter().copied());
         for c in word.filter_map(character) {
@@ -393,6 +394,8 @@ impl Pairs {
     }
 }
 
+const LOOKED_UP: usize = if cfg!(test) { 4 } else { 256 };
+
 /// A long word of BPE: its characters as symbols, by the crate's rules for what isn't in the vocabulary.
 struct Long<'a> {
     bpe: &'a BPE,
@@ -405,6 +408,8 @@ struct Long<'a> {
     /// An unknown symbol that is given when the next one is.
     unknown: Option<u32>,
     text: String,
+    /// What characters inside a word are in the vocabulary, of those that came lately; by the character's last bits.
+    looked_up: Vec<Option<(char, Option<u32>)>>,
 }
 
 impl Long<'_> {
@@ -414,24 +419,50 @@ impl Long<'_> {
         }
     }
 
-    fn symbol(&mut self, c: char, is_last: bool, ids: &mut Vec<u32>) {
+    /// The character's symbol in the vocabulary, if it has one.
+    fn look_up(&mut self, c: char, is_last: bool) -> Option<u32> {
+        let inside = !self.first && !is_last;
+        let place = c as usize % LOOKED_UP;
+        if let Some((known, id)) = self.looked_up[place].filter(|_| inside)
+            && known == c
+        {
+            return id;
+        }
+        self.write(c, is_last);
+        let id = self.bpe.token_to_id(&self.text);
+        if inside {
+            self.looked_up[place] = Some((c, id));
+        }
+        id
+    }
+
+    /// Writes the character's symbol into `text`.
+    fn write(&mut self, c: char, is_last: bool) {
         self.text.clear();
         if !self.first {
             self.text
                 .extend(self.bpe.continuing_subword_prefix.as_deref());
         }
-        self.first = false;
         self.text.push(c);
         if is_last {
             self.text.extend(self.bpe.end_of_word_suffix.as_deref());
         }
-        if let Some(id) = self.bpe.token_to_id(&self.text) {
+    }
+
+    fn symbol(&mut self, c: char, is_last: bool, ids: &mut Vec<u32>) {
+        let id = self.look_up(c, is_last);
+        if let Some(id) = id {
+            self.first = false;
             if let Some(unknown) = self.unknown.take() {
                 self.word.push(self.merges, unknown, ids);
             }
             self.word.push(self.merges, id, ids);
             return;
         }
+        if self.bpe.byte_fallback {
+            self.write(c, is_last);
+        }
+        self.first = false;
         if self.bpe.byte_fallback {
             let bytes = self
                 .text
