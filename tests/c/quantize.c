@@ -20,9 +20,9 @@ static bert_model *trained(int32_t pooling, const bert_dataset *train)
     options.pooling = pooling;
     bert_model *model = create(&options, train);
     bert_train_options training = train_options();
-    training.epochs = 10;
+    training.epochs = 20;
     training.batch_size = 8;
-    training.learning_rate = 1e-3;
+    training.learning_rate = 2e-3;
     bert_trainer *trainer = trainer_of(model, train, NULL, &training);
     CHECK_OK(bert_train(trainer, NULL));
     bert_trainer_free(trainer);
