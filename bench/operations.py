@@ -79,7 +79,7 @@ def own_functions(library, offsets):
         elif (i - frame) % 2 == 1 and found[current] is None:
             source = re.search(r"/src/((?:ops|train|model|data|text|hf)/[^:]+|[a-z_]+\.rs):", line)
             if source and "/registry/" not in line and "/rustc/" not in line:
-                function = re.sub(r"::h[0-9a-f]{16}$", "", lines[i - 1]).rpartition("::")[2]
+                function = re.sub(r"::h[0-9a-f]{16}$|::\{\{closure\}\}", "", lines[i - 1]).rpartition("::")[2]
                 found[current] = (source[1].removesuffix(".rs"), function)
     return found
 
@@ -91,10 +91,12 @@ def main():
     parser.add_argument("--lines", type=int, default=30, help="functions that are listed")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--library", help="the folder of the libbert.so, with line numbers in it, that is looked at")
+    parser.add_argument("--root", help="another checkout of libbert, for its header")
     mine = parser.parse_args()
     sys.argv[1:] = ["--quick", "--threads", str(mine.threads)]
-    if mine.library:
-        sys.argv += ["--library", mine.library]
+    for option in ("library", "root"):
+        if getattr(mine, option):
+            sys.argv += ["--" + option, getattr(mine, option)]
     bench = Bench(arguments())
     contender = ROWS[mine.row](bench.context).contenders[0]
     side = bench.start(contender)
