@@ -142,7 +142,7 @@ def plot(results, folder):
 
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 8), squeeze=False)
     for row in sweeps.values():
-        axis = axes[row["work"] == "predict"][row["by"] == "length"]
+        axis = axes[int(row["work"] == "predict"), int(row["by"] == "length")]
         x = [point["value"] for point in row["points"]]
         for label in row["points"][0]["microseconds"]:
             samples = [point["microseconds"][label] for point in row["points"]]
@@ -150,12 +150,16 @@ def plot(results, folder):
             axis.fill_between(x, [min(s) for s in samples], [max(s) for s in samples], alpha=0.2)
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
         axis.set_xticks(x, [str(v) for v in x])
         axis.set_xlabel({"batch": "batch size (32 tokens each)", "length": "length in tokens (batch 8)"}[row["by"]])
         axis.set_ylabel("µs per token")
         axis.set_title({"train": "training", "predict": "prediction"}[row["work"]] + ", MiniLM, float32")
         axis.grid(True, which="both", alpha=0.3)
         axis.legend()
+    for axis in axes.flat:
+        axis.set_visible(axis.has_data())
     figure.tight_layout()
     for ending in ("png", "svg"):
         figure.savefig(os.path.join(folder, "cost." + ending))
