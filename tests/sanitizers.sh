@@ -61,7 +61,7 @@ valgrind)
     CARGO_TARGET_DIR=$target cargo build --manifest-path "$root/Cargo.toml" --release
     library=$target/release
     flags=
-    : "${programs:=handles dataset tokenize versions plan_edges memory callbacks}"
+    : "${programs:=handles dataset tokenize versions save_recovery memory callbacks}"
     ;;
 *)
     echo "$0: $mode is none of c, address, thread, valgrind" >&2
