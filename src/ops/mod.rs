@@ -17,6 +17,7 @@ pub mod layer_norm;
 pub mod linear;
 mod math;
 pub mod norm;
+pub mod parallel;
 mod rows;
 pub mod team;
 
