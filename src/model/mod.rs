@@ -264,7 +264,7 @@ impl Model {
                 if self.table.is_frozen(index, frozen) {
                     Ok(Vec::new())
                 } else {
-                    memory::filled(0f32, self.table.specs[index].len())
+                    memory::zeroed(self.table.specs[index].len())
                 }
             })
             .collect()

@@ -81,7 +81,7 @@ impl AdamW {
                     if group.is_frozen {
                         Ok(Vec::new())
                     } else {
-                        memory::filled(0f32, spec.len())
+                        memory::zeroed(spec.len())
                     }
                 })
                 .collect()
