@@ -7,6 +7,7 @@
 
 pub mod activation;
 pub mod aligned;
+pub mod arena;
 pub mod attend;
 pub mod attention;
 mod buffers;

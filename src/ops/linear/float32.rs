@@ -2,7 +2,7 @@
 
 use super::{Layout, Shared, Target, activate, share_out, tiles};
 use crate::error::Result;
-use crate::ops::aligned::Aligned;
+use crate::ops::arena::{Arena, Slab};
 use crate::ops::gemm::INNER;
 use crate::ops::gemm::tile::{self, Kernel, Left, Place, Start};
 use crate::ops::isa;
@@ -14,7 +14,7 @@ const SQUARE: usize = 16;
 /// Weights in panels of a kernel's columns: for each place of the inner dimension one number of each column.
 #[derive(Debug)]
 pub struct Float32Weights {
-    panels: Aligned,
+    panels: Slab<f32>,
     inputs: usize,
     layout: Layout,
 }
@@ -34,12 +34,12 @@ macro_rules! with_kernel {
 pub(in crate::ops) use with_kernel;
 
 impl Float32Weights {
-    /// Packs the weights [outputs, inputs] of layers of equal size that read the same states.
+    /// Packs the weights [outputs, inputs] of layers of equal size that read the same states, in the arena's memory.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
-    pub fn new(weights: &[&[f32]], inputs: usize) -> Result<Float32Weights> {
-        with_kernel!(pack::<K>(weights, inputs))
+    pub fn new(arena: &mut Arena, weights: &[&[f32]], inputs: usize) -> Result<Float32Weights> {
+        with_kernel!(pack::<K>(arena, weights, inputs))
     }
 
     pub(super) fn inputs(&self) -> usize {
@@ -56,7 +56,11 @@ impl Float32Weights {
     }
 }
 
-fn pack<K: Kernel<Unit = f32>>(weights: &[&[f32]], inputs: usize) -> Result<Float32Weights> {
+fn pack<K: Kernel<Unit = f32>>(
+    arena: &mut Arena,
+    weights: &[&[f32]],
+    inputs: usize,
+) -> Result<Float32Weights> {
     let width = weights.first().map_or(0, |weight| weight.len() / inputs);
     let layout = Layout {
         panel: K::COLUMNS,
@@ -65,8 +69,8 @@ fn pack<K: Kernel<Unit = f32>>(weights: &[&[f32]], inputs: usize) -> Result<Floa
     };
     let panel = K::COLUMNS * inputs;
     let count = layout.sections * layout.panels();
-    let mut panels = Aligned::zeroed::<f32>(count * panel)?;
-    let filled = panels.slice_mut::<f32>().chunks_exact_mut(panel);
+    let mut panels = arena.take::<f32>(count * panel)?;
+    let filled = panels.slice_mut().chunks_exact_mut(panel);
     for (number, out) in filled.take(count).enumerate() {
         let (section, columns) = layout.columns(number);
         assert_eq!(weights[section].len(), width * inputs);
@@ -110,7 +114,7 @@ fn product<K: Kernel<Unit = f32>>(
             && x.len() == rows * inputs
     );
     let out = Shared(out.as_mut_ptr());
-    let panels = panels.slice::<f32>();
+    let panels = panels.slice();
     let numbers = sections.start * layout.panels()..sections.end * layout.panels();
     share_out(team, rows, K::ROWS, numbers, |rows, numbers| {
         for inner in (0..inputs).step_by(INNER) {
