@@ -13,7 +13,7 @@ use std::ops::Range;
 use self::pack::{Block, Unit};
 pub(super) use self::pack::{Lines, Matrix};
 use self::scratch::Scratch;
-use self::tile::{Kernel, Left, Place, Start};
+use self::tile::{Ahead, Kernel, Left, Place, Start};
 use super::isa;
 use super::parallel::{self, chunks_mut, for_each};
 use crate::threads;
@@ -433,6 +433,7 @@ impl<U: Unit> Task<'_, U> {
                     start: unsafe { result.add(row * result_stride + column) },
                     stride: result_stride,
                     columns: K::COLUMNS.min(self.columns.end - column),
+                    ahead: Ahead::none(right.as_ptr()),
                 };
                 let right = right.as_ptr();
                 match self.left {

@@ -4,7 +4,7 @@ use super::{Layout, Shared, Target, activate, share_out, tiles};
 use crate::error::Result;
 use crate::ops::arena::{Arena, Slab};
 use crate::ops::gemm::INNER;
-use crate::ops::gemm::tile::{self, Kernel, Left, Place, Start};
+use crate::ops::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
 use crate::ops::isa;
 use crate::ops::team::Team;
 
@@ -124,7 +124,16 @@ fn product<K: Kernel<Unit = f32>>(
                 let bias = &bias[section * layout.width + columns.start..][..columns.len()];
                 let right = &panels[(number * inputs + inner) * K::COLUMNS..][..depth * K::COLUMNS];
                 let column = (section - sections.start) * layout.width + columns.start;
-                for tile in tiles(rows.clone(), K::ROWS) {
+                // The next panel comes from memory while this one's tiles are computed; behind a piece's last one lie the
+                // other members' pieces.
+                let others = match number + 1 == numbers.end {
+                    true => (team.members() - 1) * numbers.len(),
+                    false => 0,
+                };
+                let panel = inputs * K::COLUMNS;
+                let next = right.as_ptr().wrapping_add((1 + others) * panel).cast();
+                let count = rows.len().div_ceil(K::ROWS);
+                for (number, tile) in tiles(rows.clone(), K::ROWS).enumerate() {
                     let left = Left {
                         start: x[tile.start * inputs + inner..].as_ptr(),
                         stride: inputs,
@@ -141,6 +150,7 @@ fn product<K: Kernel<Unit = f32>>(
                             start: out,
                             stride,
                             columns: columns.len(),
+                            ahead: Ahead::share(next, size_of_val(right), depth, number, count),
                         };
                         K::tile::<false>(tile.len(), depth, left, right.as_ptr(), place, start);
                         if inner + depth == inputs {

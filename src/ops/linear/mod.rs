@@ -23,7 +23,7 @@ use crate::model::HiddenAct;
 const BAND: usize = 96;
 
 /// Pieces of work for each member of a team, about: the last ones end at the same time then.
-const PIECES: usize = 4;
+const PIECES: usize = 6;
 
 /// Where the columns of packed weights are. Weights of several layers that read the same states are sections of one, and
 /// each begins with a panel of its own.
