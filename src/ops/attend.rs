@@ -227,11 +227,11 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
                 start: scores[panel * K::COLUMNS..].as_mut_ptr(),
                 stride: width,
                 columns: K::COLUMNS,
-                ahead: Ahead::none(keys.as_ptr()),
+                ahead: Ahead::NONE,
             };
             // SAFETY: the query rows and the panel are there (just checked, just packed), the scores' rows are `width`
             // wide, and the kernel is of this machine's instructions.
-            unsafe { K::tile::<false>(rows, size, left, keys.as_ptr(), place, Start::Zero) }
+            unsafe { K::tile::<false, false>(rows, size, left, keys.as_ptr(), place, Start::Zero) }
         }
         isa::arch().dispatch(
             #[inline(always)]
@@ -251,10 +251,12 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
                 start: context.start.wrapping_add(first * context.stride + column),
                 stride: context.stride,
                 columns: K::COLUMNS.min(size - column),
-                ahead: Ahead::none(values.as_ptr()),
+                ahead: Ahead::NONE,
             };
             // SAFETY: as above; the context's rows are this call's alone, by this function's contract.
-            unsafe { K::tile::<false>(rows, tokens, left, values.as_ptr(), place, Start::Zero) }
+            unsafe {
+                K::tile::<false, false>(rows, tokens, left, values.as_ptr(), place, Start::Zero)
+            }
         }
         first += rows;
     }

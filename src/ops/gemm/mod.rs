@@ -433,7 +433,7 @@ impl<U: Unit> Task<'_, U> {
                     start: unsafe { result.add(row * result_stride + column) },
                     stride: result_stride,
                     columns: K::COLUMNS.min(self.columns.end - column),
-                    ahead: Ahead::none(right.as_ptr()),
+                    ahead: Ahead::NONE,
                 };
                 let right = right.as_ptr();
                 match self.left {
@@ -444,7 +444,7 @@ impl<U: Unit> Task<'_, U> {
                         };
                         // SAFETY: the rows' units are inside `values`, and the panel was filled above; the kernel
                         // is one of this machine's; the result's part is this task's own.
-                        unsafe { K::tile::<false>(rows, units, left, right, place, start) }
+                        unsafe { K::tile::<false, false>(rows, units, left, right, place, start) }
                     }
                     LeftSide::Panels(values) => {
                         let block = self.m.next_multiple_of(K::ROWS) * (inner / deep);
@@ -453,7 +453,7 @@ impl<U: Unit> Task<'_, U> {
                             stride: K::ROWS,
                         };
                         // SAFETY: as above; bands begin at a tile's first row.
-                        unsafe { K::tile::<true>(rows, units, left, right, place, start) }
+                        unsafe { K::tile::<true, false>(rows, units, left, right, place, start) }
                     }
                     LeftSide::Columns(values, stride) => {
                         let left = Left {
@@ -461,7 +461,7 @@ impl<U: Unit> Task<'_, U> {
                             stride,
                         };
                         // SAFETY: as above.
-                        unsafe { K::tile::<true>(rows, units, left, right, place, start) }
+                        unsafe { K::tile::<true, false>(rows, units, left, right, place, start) }
                     }
                 }
             }

@@ -154,7 +154,14 @@ pub(super) fn panels<K: Kernel>(
                         prefetch(line);
                     }
                 }
-                interleave::<K>(line(k), second, row);
+                // What needs no change is copied from where it is.
+                let row = match K::Unit::unchanged(line(k)) {
+                    Some(line) if !K::ROUNDS => line,
+                    _ => {
+                        interleave::<K>(line(k), second, row);
+                        &*row
+                    }
+                };
                 let places = out.chunks_exact_mut(units * width);
                 for (panel, row) in places.zip(row.chunks(width)) {
                     let out = &mut panel[unit * width..][..width];

@@ -35,12 +35,12 @@ pub(in crate::ops) struct Place {
     pub stride: usize,
     /// Columns that are written: at most [`Kernel::COLUMNS`].
     pub columns: usize,
-    /// What is asked for meanwhile.
+    /// What a tile with `AHEAD` asks for meanwhile.
     pub ahead: Ahead,
 }
 
-/// Memory that is read next: a tile asks for some of it at each place of the inner dimension, so that it comes while the
-/// sums are made. It may point anywhere.
+/// Memory that is read next: a tile with `AHEAD` asks for some of it at each place of the inner dimension, so that it comes
+/// while the sums are made. It may point anywhere.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Ahead {
     /// Where it begins.
@@ -50,13 +50,11 @@ pub(in crate::ops) struct Ahead {
 }
 
 impl Ahead {
-    /// Nothing that isn't read anyway.
-    pub fn none<U>(right: *const U) -> Ahead {
-        Ahead {
-            start: right.cast(),
-            step: 0,
-        }
-    }
+    /// Nothing.
+    pub const NONE: Ahead = Ahead {
+        start: std::ptr::null(),
+        step: 0,
+    };
 
     /// A tile's share of what comes after `bytes` at `next`, when `tiles` tiles of `depth` places come before it.
     pub fn share(next: *const u8, bytes: usize, depth: usize, tile: usize, tiles: usize) -> Ahead {
@@ -117,7 +115,7 @@ pub(in crate::ops) trait Kernel: Copy + Send + Sync + 'static {
     /// # Safety
     /// The instruction set is there, 0 < `rows` ≤ [`Kernel::ROWS`], the operands are readable, the result's rows are
     /// readable and writable by this call alone, and a bias has the result's columns.
-    unsafe fn tile<const PANEL: bool>(
+    unsafe fn tile<const PANEL: bool, const AHEAD: bool>(
         rows: usize,
         depth: usize,
         left: Left<Self::Unit>,
@@ -135,6 +133,12 @@ macro_rules! by_rows {
             _ => unreachable!("a tile has no more rows than its kernel"),
         }
     };
+    ($rows:expr, $inner:ident::<$panel:ident, $ahead:ident> $arguments:tt, $($count:literal)*) => {
+        match $rows {
+            $($count => $inner::<$count, $panel, $ahead> $arguments,)*
+            _ => unreachable!("a tile has no more rows than its kernel"),
+        }
+    };
 }
 
 /// float32 without any instruction set of its own. With `ROUNDS` its operands were rounded to bfloat16.
@@ -147,7 +151,7 @@ impl<const ROUNDS: bool> Kernel for Baseline<ROUNDS> {
     const COLUMNS: usize = 8;
     const ROUNDS: bool = ROUNDS;
 
-    unsafe fn tile<const PANEL: bool>(
+    unsafe fn tile<const PANEL: bool, const AHEAD: bool>(
         rows: usize,
         depth: usize,
         left: Left<f32>,
@@ -221,7 +225,7 @@ mod x86 {
         const COLUMNS: usize = 16;
         const ROUNDS: bool = ROUNDS;
 
-        unsafe fn tile<const PANEL: bool>(
+        unsafe fn tile<const PANEL: bool, const AHEAD: bool>(
             rows: usize,
             depth: usize,
             left: Left<f32>,
@@ -230,12 +234,14 @@ mod x86 {
             start: Start,
         ) {
             // SAFETY: this function's contract is the inner one's.
-            unsafe { by_rows!(rows, avx2::<PANEL>(depth, left, right, place, start), 1 2 3 4 5 6) }
+            unsafe {
+                by_rows!(rows, avx2::<PANEL, AHEAD>(depth, left, right, place, start), 1 2 3 4 5 6)
+            }
         }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<const ROWS: usize, const PANEL: bool>(
+    unsafe fn avx2<const ROWS: usize, const PANEL: bool, const AHEAD: bool>(
         depth: usize,
         left: Left<f32>,
         right: *const f32,
@@ -249,8 +255,10 @@ mod x86 {
             let mut b = right;
             let mut a = left.start;
             for _ in 0..depth {
-                ask(ahead);
-                ahead = ahead.wrapping_add(place.ahead.step);
+                if AHEAD {
+                    ask(ahead);
+                    ahead = ahead.wrapping_add(place.ahead.step);
+                }
                 let low = _mm256_loadu_ps(b);
                 let high = _mm256_loadu_ps(b.add(8));
                 for (row, sums) in sums.iter_mut().enumerate() {
@@ -307,7 +315,7 @@ mod x86 {
         const COLUMNS: usize = 32;
         const ROUNDS: bool = ROUNDS;
 
-        unsafe fn tile<const PANEL: bool>(
+        unsafe fn tile<const PANEL: bool, const AHEAD: bool>(
             rows: usize,
             depth: usize,
             left: Left<f32>,
@@ -319,7 +327,7 @@ mod x86 {
             unsafe {
                 by_rows!(
                     rows,
-                    avx512::<PANEL>(depth, left, right, place, start),
+                    avx512::<PANEL, AHEAD>(depth, left, right, place, start),
                     1 2 3 4 5 6 7 8 9 10 11 12
                 )
             }
@@ -343,7 +351,7 @@ mod x86 {
         const COLUMNS: usize = 32;
         const ROUNDS: bool = true;
 
-        unsafe fn tile<const PANEL: bool>(
+        unsafe fn tile<const PANEL: bool, const AHEAD: bool>(
             rows: usize,
             depth: usize,
             left: Left<Pair>,
@@ -355,7 +363,7 @@ mod x86 {
             unsafe {
                 by_rows!(
                     rows,
-                    avx512_bf16::<PANEL>(depth, left, right, place, start),
+                    avx512_bf16::<PANEL, AHEAD>(depth, left, right, place, start),
                     1 2 3 4 5 6 7 8 9 10 11 12
                 )
             }
@@ -569,7 +577,7 @@ mod x86 {
     macro_rules! avx512_tile {
         ($name:ident, $features:literal, $unit:ty, $load:expr, $broadcast:expr, $multiply_add:expr) => {
             #[target_feature(enable = $features)]
-            unsafe fn $name<const ROWS: usize, const PANEL: bool>(
+            unsafe fn $name<const ROWS: usize, const PANEL: bool, const AHEAD: bool>(
                 depth: usize,
                 left: Left<$unit>,
                 right: *const $unit,
@@ -603,8 +611,10 @@ mod x86 {
                             sums[1] = $multiply_add(sums[1], a, high);
                         }
                         b = b.add(32);
-                        ask(ahead);
-                        ahead = ahead.wrapping_add(place.ahead.step);
+                        if AHEAD {
+                            ask(ahead);
+                            ahead = ahead.wrapping_add(place.ahead.step);
+                        }
                         for pointer in &mut pointers {
                             *pointer = pointer.wrapping_add(if PANEL { left.stride } else { 1 });
                         }

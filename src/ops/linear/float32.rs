@@ -152,7 +152,14 @@ fn product<K: Kernel<Unit = f32>>(
                             columns: columns.len(),
                             ahead: Ahead::share(next, size_of_val(right), depth, number, count),
                         };
-                        K::tile::<false>(tile.len(), depth, left, right.as_ptr(), place, start);
+                        K::tile::<false, true>(
+                            tile.len(),
+                            depth,
+                            left,
+                            right.as_ptr(),
+                            place,
+                            start,
+                        );
                         if inner + depth == inputs {
                             activate(act, out, tile.len(), stride, columns.len());
                         }
