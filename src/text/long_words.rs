@@ -10,12 +10,16 @@
 //! is settled.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 use super::trie::{PairMap, Trie};
 
 /// Vocabularies with longer tokens, in symbols, or more symbols in all of them aren't done here.
 const LONGEST: usize = 512;
 const MOST_SYMBOLS: usize = 8 << 20;
+
+/// Of vocabularies with more symbols tokens aren't counted by their beginnings.
+const MOST_TO_COUNT: usize = 2 << 20;
 
 /// How a token is made.
 #[derive(Clone, Copy)]
@@ -35,6 +39,8 @@ pub(super) struct Merges {
     made: HashMap<u32, Made>,
     /// Tokens by their symbols, the last one first.
     ends: Trie,
+    /// Tokens by their symbols, the first one first; `None` where there are too many.
+    starts: OnceLock<Option<Trie>>,
     /// Symbols of the longest token.
     longest: usize,
 }
@@ -58,6 +64,7 @@ impl Merges {
             ranks,
             made: HashMap::new(),
             ends: Trie::new(),
+            starts: OnceLock::new(),
             longest: 1,
         };
         let results: HashSet<u32> = merges.iter().map(|merge| merge.2).collect();
@@ -125,13 +132,38 @@ impl Merges {
         Some(all)
     }
 
+    /// Tokens of more than one symbol by their symbols; `None` where there are too many.
+    pub(super) fn starts(&self) -> Option<&Trie> {
+        let all = || {
+            let symbols = self.made.values().map(|made| made.length as usize);
+            if symbols.sum::<usize>() > MOST_TO_COUNT {
+                return None;
+            }
+            let mut starts = Trie::new();
+            let (mut symbols, mut open) = (Vec::new(), Vec::new());
+            for &token in self.made.keys() {
+                symbols.clear();
+                open.push(token);
+                while let Some(token) = open.pop() {
+                    match self.made.get(&token) {
+                        Some(made) => open.extend([made.right, made.left]),
+                        None => symbols.push(token),
+                    }
+                }
+                starts.insert(symbols.iter().copied(), token);
+            }
+            Some(starts)
+        };
+        self.starts.get_or_init(all).as_ref()
+    }
+
     fn length(&self, token: u32) -> usize {
         self.made.get(&token).map_or(1, |made| made.length as usize)
     }
 
     /// Whether merges of ranks under `limit` leave the end between two tokens as it is: they are taken apart again, the
     /// last made first, and no pair over the end may have had its turn before.
-    fn stay_apart(&self, mut left: u32, mut right: u32, mut limit: u32) -> bool {
+    pub(super) fn stay_apart(&self, mut left: u32, mut right: u32, mut limit: u32) -> bool {
         loop {
             if self.ranks.get(left, right).is_some_and(|rank| rank < limit) {
                 return false;
@@ -175,6 +207,11 @@ impl LongWord {
         if self.symbols.len() >= self.settle_at.max(SETTLE + merges.longest) {
             self.settle(merges, ids);
         }
+    }
+
+    /// The symbols that aren't settled: a word of their own, if with the same tokens.
+    pub(super) fn open(&self) -> &[u32] {
+        &self.symbols
     }
 
     fn last_token(&self, merges: &Merges, symbol: u32) -> u32 {
