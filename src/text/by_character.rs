@@ -152,6 +152,33 @@ impl Table {
         }
     }
 
+    /// Appends what a character becomes that doesn't depend on others; false where the text is as if it weren't there.
+    #[inline]
+    fn look_up(&self, symbol: u32, out: &mut Vec<u32>) -> bool {
+        let page = self.page(symbol);
+        let entry = page.entries[symbol as usize % PAGE];
+        if entry < END {
+            out.push(entry);
+        } else if entry == END {
+            // Whitespace often stands together, and one mark is enough.
+            if out.last() != Some(&END) {
+                out.push(END);
+            }
+        } else if entry < NOTHING {
+            let from = (entry & !SEVERAL) as usize >> 8;
+            let mut made = &page.several[from..from + (entry & 0xff) as usize];
+            if let [END, rest @ ..] = made
+                && out.last() == Some(&END)
+            {
+                made = rest;
+            }
+            out.extend_from_slice(made);
+        } else {
+            return false;
+        }
+        true
+    }
+
     /// The flags of a character.
     #[inline]
     pub(super) fn flags(&self, c: char) -> u8 {
@@ -404,40 +431,50 @@ impl ByCharacter {
         let table = &*self.table;
         // The last character that others may depend on, and where what it becomes begins.
         let mut last = None;
-        let held = self.held.take();
+        if let Some(held) = self.held.take() {
+            last = Some((held, out.len()));
+            table.look_up(held, out);
+        }
         let mut taken = 0;
-        for (place, &symbol) in held.iter().chain(input).enumerate() {
+        while let Some(&symbol) = input.get(taken) {
             if symbol >= END {
                 last = None;
                 break;
             }
+            // Neighbours mostly are of one page, and become one symbol each or the same mark.
             let page = table.page(symbol);
-            let entry = page.entries[symbol as usize % PAGE];
-            let start = out.len();
-            if entry < END {
-                out.push(entry);
-            } else if entry == END {
-                // Whitespace often stands together, and one mark is enough.
-                if out.last() != Some(&END) {
-                    out.push(END);
-                }
-            } else if entry < NOTHING {
-                let from = (entry & !SEVERAL) as usize >> 8;
-                let mut made = &page.several[from..from + (entry & 0xff) as usize];
-                if let [END, rest @ ..] = made
-                    && out.last() == Some(&END)
-                {
-                    made = rest;
-                }
-                out.extend_from_slice(made);
-            } else if entry == DEPENDS {
-                break;
-            } else {
-                taken = place + 1;
+            let entry = |symbol: u32| page.entries[symbol as usize % PAGE];
+            let rest = &input[taken..];
+            let count = |alike: fn(u32) -> bool| {
+                let other = |&other: &u32| (other ^ symbol) >= PAGE as u32 || !alike(entry(other));
+                rest.iter().position(other).unwrap_or(rest.len())
+            };
+            if entry(symbol) < END {
+                let count = count(|entry| entry < END);
+                out.extend(rest[..count].iter().map(|&symbol| entry(symbol)));
+                last = Some((rest[count - 1], out.len() - 1));
+                taken += count;
                 continue;
             }
-            last = Some((symbol, start));
-            taken = place + 1;
+            if entry(symbol) == END {
+                let count = count(|entry| entry == END);
+                let mut start = out.len();
+                if out.last() != Some(&END) {
+                    out.push(END);
+                    start += usize::from(count > 1);
+                }
+                last = Some((rest[count - 1], start));
+                taken += count;
+                continue;
+            }
+            if entry(symbol) == DEPENDS {
+                break;
+            }
+            let start = out.len();
+            if table.look_up(symbol, out) {
+                last = Some((symbol, start));
+            }
+            taken += 1;
         }
         if table.around
             && let Some((symbol, start)) = last
@@ -445,7 +482,7 @@ impl ByCharacter {
             out.truncate(start);
             self.held = Some(symbol);
         }
-        taken - held.iter().len()
+        taken
     }
 }
 

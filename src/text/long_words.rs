@@ -32,11 +32,40 @@ struct Made {
     length: u32,
 }
 
+/// Tokens that are made, by id: asked for at every step, so without hashing.
+struct MadeTokens {
+    tokens: Vec<(u32, Made)>,
+    /// By id: one more than the place in `tokens`, 0 where the token isn't made.
+    places: Vec<u32>,
+}
+
+impl MadeTokens {
+    /// For ids up to `most`.
+    fn new(most: u32) -> MadeTokens {
+        MadeTokens {
+            tokens: Vec::new(),
+            places: vec![0; most as usize + 1],
+        }
+    }
+
+    #[inline]
+    fn get(&self, id: u32) -> Option<&Made> {
+        let place = *self.places.get(id as usize)? as usize;
+        Some(&self.tokens.get(place.wrapping_sub(1))?.1)
+    }
+
+    /// Of an id that has none yet.
+    fn insert(&mut self, id: u32, made: Made) {
+        self.tokens.push((id, made));
+        self.places[id as usize] = self.tokens.len() as u32;
+    }
+}
+
 /// The merges of a vocabulary.
 pub(super) struct Merges {
     /// The rank of a merge.
     ranks: PairMap,
-    made: HashMap<u32, Made>,
+    made: MadeTokens,
     /// Tokens by their symbols, the last one first.
     ends: Trie,
     /// Tokens by their symbols, the first one first; `None` where there are too many.
@@ -60,9 +89,10 @@ impl Merges {
         if merges.iter().any(|(_, _, made)| is_symbol(*made)) {
             return None;
         }
+        let most = merges.iter().map(|merge| merge.2).max().unwrap_or(0);
         let mut all = Merges {
             ranks,
-            made: HashMap::new(),
+            made: MadeTokens::new(most),
             ends: Trie::new(),
             starts: OnceLock::new(),
             longest: 1,
@@ -76,8 +106,7 @@ impl Merges {
                 .concat()
         };
         // Whether a word may ever hold it: it is there from the beginning, or a merge that can happen makes it.
-        let reached =
-            |made: &HashMap<u32, Made>, id: u32| made.contains_key(&id) || !results.contains(&id);
+        let reached = |made: &MadeTokens, id: u32| made.get(id).is_some() || !results.contains(&id);
         let mut total = 0;
         for (rank, &(left, right, token)) in (0..).zip(merges) {
             if all.ranks.get(left, right) != Some(rank) {
@@ -121,7 +150,7 @@ impl Merges {
             {
                 continue;
             }
-            let late = |id: u32| all.made.get(&id).is_some_and(|made| made.rank > rank);
+            let late = |id: u32| all.made.get(id).is_some_and(|made| made.rank > rank);
             if late(left) || late(right) {
                 let parts = symbols_of(&symbols, left, right);
                 if symbols.get(&token).is_none_or(|others| **others != *parts) {
@@ -135,17 +164,21 @@ impl Merges {
     /// Tokens of more than one symbol by their symbols; `None` where there are too many.
     pub(super) fn starts(&self) -> Option<&Trie> {
         let all = || {
-            let symbols = self.made.values().map(|made| made.length as usize);
+            let symbols = self
+                .made
+                .tokens
+                .iter()
+                .map(|(_, made)| made.length as usize);
             if symbols.sum::<usize>() > MOST_TO_COUNT {
                 return None;
             }
             let mut starts = Trie::new();
             let (mut symbols, mut open) = (Vec::new(), Vec::new());
-            for &token in self.made.keys() {
+            for &(token, _) in &self.made.tokens {
                 symbols.clear();
                 open.push(token);
                 while let Some(token) = open.pop() {
-                    match self.made.get(&token) {
+                    match self.made.get(token) {
                         Some(made) => open.extend([made.right, made.left]),
                         None => symbols.push(token),
                     }
@@ -158,7 +191,7 @@ impl Merges {
     }
 
     fn length(&self, token: u32) -> usize {
-        self.made.get(&token).map_or(1, |made| made.length as usize)
+        self.made.get(token).map_or(1, |made| made.length as usize)
     }
 
     /// Whether merges of ranks under `limit` leave the end between two tokens as it is: they are taken apart again, the
@@ -168,7 +201,7 @@ impl Merges {
             if self.ranks.get(left, right).is_some_and(|rank| rank < limit) {
                 return false;
             }
-            match (self.made.get(&left), self.made.get(&right)) {
+            match (self.made.get(left), self.made.get(right)) {
                 // Of equal ranks the right one was made later.
                 (Some(l), r) if r.is_none_or(|r| l.rank > r.rank) => {
                     limit = l.rank;
