@@ -63,8 +63,9 @@ impl MadeTokens {
 
 /// The merges of a vocabulary.
 pub(super) struct Merges {
-    /// The rank of a merge.
+    /// The rank of a merge, and by rank what it makes.
     ranks: PairMap,
+    results: Box<[u32]>,
     made: MadeTokens,
     /// Tokens by their symbols, the last one first.
     ends: Trie,
@@ -92,6 +93,7 @@ impl Merges {
         let most = merges.iter().map(|merge| merge.2).max().unwrap_or(0);
         let mut all = Merges {
             ranks,
+            results: merges.iter().map(|merge| merge.2).collect(),
             made: MadeTokens::new(most),
             ends: Trie::new(),
             starts: OnceLock::new(),
@@ -188,6 +190,32 @@ impl Merges {
             Some(starts)
         };
         self.starts.get_or_init(all).as_ref()
+    }
+
+    /// How many tokens a word of few symbols is merged to: the pair of the lowest rank first, of equal ones the left one.
+    /// The symbols become those tokens.
+    pub(super) fn merged(&self, symbols: &mut Vec<u32>) -> usize {
+        const NO_MERGE: u32 = u32::MAX;
+        let rank = |left: u32, right: u32| self.ranks.get(left, right).unwrap_or(NO_MERGE);
+        let mut ranks: Vec<u32> = symbols
+            .windows(2)
+            .map(|pair| rank(pair[0], pair[1]))
+            .collect();
+        while let Some(&least) = ranks.iter().min()
+            && least != NO_MERGE
+            && let Some(at) = ranks.iter().position(|&rank| rank == least)
+        {
+            symbols[at] = self.results[least as usize];
+            symbols.remove(at + 1);
+            ranks.remove(at);
+            if at > 0 {
+                ranks[at - 1] = rank(symbols[at - 1], symbols[at]);
+            }
+            if let Some(&next) = symbols.get(at + 1) {
+                ranks[at] = rank(symbols[at], next);
+            }
+        }
+        symbols.len()
     }
 
     fn length(&self, token: u32) -> usize {

@@ -77,6 +77,9 @@ pub(super) trait Model {
     /// is unknown as a whole, whatever comes.
     fn step(&mut self, state: &mut Self::State, symbol: u32) -> Option<i32>;
 
+    /// The tokens of a whole word, where there is a quicker way to them than its characters one after the other.
+    fn whole(&mut self, word: &[u32]) -> Option<usize>;
+
     /// So many of the tokens counted may come to nothing.
     fn open(state: &Self::State) -> i64;
 }
@@ -103,6 +106,9 @@ enum Position<S> {
     /// In one that isn't, for so many more blocks; `None` where the word is unknown.
     Passing(Option<S>, usize),
 }
+
+/// Words of more characters aren't counted whole.
+const WHOLE: usize = if cfg!(test) { 5 } else { 40 };
 
 /// After so many blocks in which more than one symbol in so many led to a state that wasn't known, states aren't kept for
 /// some blocks: that is faster then.
@@ -182,62 +188,66 @@ impl<M: Model> Automaton<M> {
     /// By what is known, from the state `at` on; the number of symbols for which it had to be worked out.
     fn by_known(&mut self, at: u32, symbols: &[u32]) -> usize {
         let (mut at, mut tokens, mut total) = (at, self.tokens, self.total);
-        let mut characters = self.characters;
+        // Where the word began; before these symbols it had some already.
+        let (mut begin, mut earlier) = (0, self.characters);
         let mut new = 0;
-        let mut rest = symbols;
-        loop {
-            let mut taken = 0usize;
-            for &symbol in rest {
-                let input = symbol.min(END);
-                let mut way = self.known.ways[place(at, input)];
-                if way.from != at || way.input != input {
-                    way = self.known.work_out(&mut self.model, at, input);
-                    new += 1;
-                }
-                at = way.to;
-                tokens += i64::from(way.more);
-                taken += 1;
-                if input == END {
-                    break;
-                }
+        for (place, &symbol) in symbols.iter().enumerate() {
+            let input = symbol.min(END);
+            let mut way = self.known.ways[way_at(at, input)];
+            if way.from != at || way.input != input {
+                way = self.known.work_out(&mut self.model, at, input);
+                new += 1;
             }
-            let Some(&symbol) = rest.get(taken.wrapping_sub(1)) else {
-                break;
-            };
-            rest = &rest[taken..];
-            if symbol < END {
-                characters += taken;
-                break;
+            at = way.to;
+            tokens += i64::from(way.more);
+            if input == END {
+                let characters = earlier + place - begin;
+                total += self.tokens_of_word(characters, (at != FAILED).then_some(tokens));
+                total += usize::from(symbol >= ADDED);
+                (at, tokens, begin, earlier) = (START, 0, place + 1, 0);
             }
-            characters += taken - 1;
-            total += self.tokens_of_word(characters, (at != FAILED).then_some(tokens));
-            total += usize::from(symbol >= ADDED);
-            (at, tokens, characters) = (START, 0, 0);
         }
         self.position = Position::Kept(at);
-        (self.tokens, self.total, self.characters) = (tokens, total, characters);
+        (self.tokens, self.total) = (tokens, total);
+        self.characters = earlier + symbols.len() - begin;
         new
     }
 
     /// By the model itself, from a state on; where it leads to.
     fn by_steps(&mut self, state: Option<M::State>, symbols: &[u32]) -> Option<M::State> {
         let mut state = state;
-        for &symbol in symbols {
+        let mut rest = symbols;
+        while let Some((&symbol, behind)) = rest.split_first() {
+            if self.characters == 0 && symbol < END {
+                let end = rest
+                    .iter()
+                    .take(WHOLE + 1)
+                    .position(|&symbol| symbol >= END);
+                let word = &rest[..end.unwrap_or(0)];
+                if let Some(tokens) = self.model.whole(word) {
+                    self.tokens = tokens as i64;
+                    self.characters = word.len();
+                    rest = &rest[word.len()..];
+                    continue;
+                }
+            }
+            rest = behind;
+            if symbol < END {
+                self.characters += 1;
+            }
             if let Some(open) = &mut state {
                 match self.model.step(open, symbol.min(END)) {
                     Some(more) => self.tokens += i64::from(more),
                     None => state = None,
                 }
             }
-            if symbol < END {
-                self.characters += 1;
-                continue;
+            if symbol >= END {
+                self.total +=
+                    self.tokens_of_word(self.characters, state.is_some().then_some(self.tokens));
+                self.total += usize::from(symbol >= ADDED);
+                (self.tokens, self.characters) = (0, 0);
+                state = Some(self.model.start());
             }
-            self.total +=
-                self.tokens_of_word(self.characters, state.is_some().then_some(self.tokens));
-            self.total += usize::from(symbol >= ADDED);
-            (self.tokens, self.characters) = (0, 0);
-            state = Some(self.model.start());
         }
         state
     }
@@ -291,7 +301,7 @@ const MOST_STATES: usize = if cfg!(test) { 12 } else { 1 << 16 };
 
 /// Where the way from a state by an input stands, if it does.
 #[inline]
-fn place(from: u32, input: u32) -> usize {
+fn way_at(from: u32, input: u32) -> usize {
     ((from ^ input.wrapping_mul(0x85eb_ca6b)) >> (32 - WAYS_BITS)) as usize
 }
 
@@ -353,7 +363,7 @@ impl<S: Clone + Eq + Hash> Known<S> {
                 to,
                 more,
             };
-            self.ways[place(from, input)] = way;
+            self.ways[way_at(from, input)] = way;
             return way;
         }
         let mut state = self.state(from).clone();
@@ -376,7 +386,7 @@ impl<S: Clone + Eq + Hash> Known<S> {
             to,
             more,
         };
-        self.ways[place(from, input)] = way;
+        self.ways[way_at(from, input)] = way;
         way
     }
 }
@@ -475,6 +485,10 @@ impl Model for Pieces<'_> {
         }
     }
 
+    fn whole(&mut self, _: &[u32]) -> Option<usize> {
+        None
+    }
+
     fn open(_: &Piece) -> i64 {
         // The word may be unknown.
         i64::MAX
@@ -487,6 +501,8 @@ impl Model for Pieces<'_> {
 pub(super) struct Pairs<'a> {
     joining: Joining<'a>,
     spelling: Spelling<'a>,
+    /// Of a word.
+    symbols: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -518,7 +534,7 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    const FITS_BITS: u32 = if cfg!(test) { 2 } else { 12 };
+    const FITS_BITS: u32 = if cfg!(test) { 2 } else { 13 };
 
     /// Whether `token` may stand behind `before`.
     fn fits(&mut self, before: u32, token: u32) -> bool {
@@ -589,6 +605,7 @@ impl<'a> Pairs<'a> {
                 fits: vec![(NONE, NONE, false); 1 << Joining::FITS_BITS],
             },
             spelling,
+            symbols: Vec::new(),
         }
     }
 
@@ -621,7 +638,9 @@ impl Model for Pairs<'_> {
     }
 
     fn step(&mut self, pending: &mut Pending, symbol: u32) -> Option<i32> {
-        let Pairs { joining, spelling } = self;
+        let Pairs {
+            joining, spelling, ..
+        } = self;
         (spelling.first, spelling.unknown) = (pending.first, pending.unknown);
         let mut more = 0;
         let push = |symbol| more += joining.push(&mut pending.places, symbol);
@@ -631,6 +650,24 @@ impl Model for Pairs<'_> {
         }
         (pending.first, pending.unknown) = (spelling.first, spelling.unknown);
         Some(more)
+    }
+
+    fn whole(&mut self, word: &[u32]) -> Option<usize> {
+        if word.is_empty() {
+            return None;
+        }
+        let Pairs {
+            joining,
+            spelling,
+            symbols,
+        } = self;
+        symbols.clear();
+        (spelling.first, spelling.unknown) = (true, false);
+        for c in word.iter().filter_map(|&c| character(c)) {
+            spelling.character(c, false, |symbol| symbols.push(symbol));
+        }
+        spelling.flush(|symbol| symbols.push(symbol));
+        Some(joining.merges.merged(symbols))
     }
 
     fn open(pending: &Pending) -> i64 {

@@ -457,7 +457,8 @@ pub(super) struct Spelling<'a> {
     /// Whether an unknown symbol waits, which is given when the next one is.
     pub(super) unknown: bool,
     text: String,
-    /// What characters inside a word are in the vocabulary, of those that came lately; by the character's last bits.
+    /// What characters are in the vocabulary, of those that came lately, but for a word's first and last one where those
+    /// are written otherwise; by the character's last bits.
     looked_up: Vec<Option<(char, Option<u32>)>>,
 }
 
@@ -475,16 +476,18 @@ impl<'a> Spelling<'a> {
 
     /// The character's symbol in the vocabulary, if it has one.
     fn look_up(&mut self, c: char, is_last: bool) -> Option<u32> {
-        let inside = !self.first && !is_last;
+        let bpe = self.bpe;
+        let is_marked = self.first && bpe.continuing_subword_prefix.is_some()
+            || is_last && bpe.end_of_word_suffix.is_some();
         let place = c as usize % LOOKED_UP;
-        if let Some((known, id)) = self.looked_up[place].filter(|_| inside)
+        if let Some((known, id)) = self.looked_up[place].filter(|_| !is_marked)
             && known == c
         {
             return id;
         }
         self.write(c, is_last);
         let id = self.bpe.token_to_id(&self.text);
-        if inside {
+        if !is_marked {
             self.looked_up[place] = Some((c, id));
         }
         id
