@@ -3,9 +3,10 @@
 //!
 //!     cargo bench --bench long_texts -- [--pairs] [--check] [--from N] [--seconds S] [TOKENIZER/TEXT...]
 //!
-//! Each case runs in a process of its own. A line for each: the case, milliseconds of the first call,
-//! the median of five, what processors worked for one, MiB that the process had at most beyond what it had before. `--check` compares with the ids that the `tokenizers`
-//! crate gives the whole text instead. A name given is a part of the cases' names. `--seconds` ends after some time and
+//! Each case runs in a process of its own. A line for each: the case, milliseconds of the first call, the median of five,
+//! what processors worked for one, MiB that the process had at most beyond what it had before. The second text of a pair
+//! is the first with its halves swapped: other words, and nearly as many. `--check` compares with the ids that the
+//! `tokenizers` crate gives the whole text instead. A name given is a part of the cases' names. `--seconds` ends after some time and
 //! says where to go on with `--from`. The environment variable BERT_TEST_MODEL adds the tokenizer of that directory.
 
 use std::process::Command;

@@ -83,6 +83,34 @@ struct Page {
     flags: [u8; PAGE],
 }
 
+impl Page {
+    /// Appends what a character of the page becomes, by its entry; false where the text is as if it weren't there, or where
+    /// that depends on others.
+    #[inline]
+    fn append(&self, entry: u32, out: &mut Vec<u32>) -> bool {
+        if entry < END {
+            out.push(entry);
+        } else if entry == END {
+            // Whitespace often stands together, and one mark is enough.
+            if out.last() != Some(&END) {
+                out.push(END);
+            }
+        } else if entry < NOTHING {
+            let from = (entry & !SEVERAL) as usize >> 8;
+            let mut made = &self.several[from..from + (entry & 0xff) as usize];
+            if let [END, rest @ ..] = made
+                && out.last() == Some(&END)
+            {
+                made = rest;
+            }
+            out.extend_from_slice(made);
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
 /// Which characters can't end a word.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InWords {
@@ -150,33 +178,6 @@ impl Table {
             Some(page) => page,
             None => self.pages[page].get_or_init(|| self.work_out(page)),
         }
-    }
-
-    /// Appends what a character becomes that doesn't depend on others; false where the text is as if it weren't there.
-    #[inline]
-    fn look_up(&self, symbol: u32, out: &mut Vec<u32>) -> bool {
-        let page = self.page(symbol);
-        let entry = page.entries[symbol as usize % PAGE];
-        if entry < END {
-            out.push(entry);
-        } else if entry == END {
-            // Whitespace often stands together, and one mark is enough.
-            if out.last() != Some(&END) {
-                out.push(END);
-            }
-        } else if entry < NOTHING {
-            let from = (entry & !SEVERAL) as usize >> 8;
-            let mut made = &page.several[from..from + (entry & 0xff) as usize];
-            if let [END, rest @ ..] = made
-                && out.last() == Some(&END)
-            {
-                made = rest;
-            }
-            out.extend_from_slice(made);
-        } else {
-            return false;
-        }
-        true
     }
 
     /// The flags of a character.
@@ -433,7 +434,8 @@ impl ByCharacter {
         let mut last = None;
         if let Some(held) = self.held.take() {
             last = Some((held, out.len()));
-            table.look_up(held, out);
+            let page = table.page(held);
+            page.append(page.entries[held as usize % PAGE], out);
         }
         let mut taken = 0;
         while let Some(&symbol) = input.get(taken) {
@@ -441,40 +443,42 @@ impl ByCharacter {
                 last = None;
                 break;
             }
-            // Neighbours mostly are of one page, and become one symbol each or the same mark.
             let page = table.page(symbol);
             let entry = |symbol: u32| page.entries[symbol as usize % PAGE];
+            let this = entry(symbol);
+            // Neighbours often are of one page and become one symbol each, or the same mark.
             let rest = &input[taken..];
-            let count = |alike: fn(u32) -> bool| {
+            let like_next = |alike: fn(u32) -> bool| {
                 let other = |&other: &u32| (other ^ symbol) >= PAGE as u32 || !alike(entry(other));
-                rest.iter().position(other).unwrap_or(rest.len())
+                match rest.get(1) {
+                    Some(next) if !other(next) => rest.iter().position(other).unwrap_or(rest.len()),
+                    _ => 1,
+                }
             };
-            if entry(symbol) < END {
-                let count = count(|entry| entry < END);
-                out.extend(rest[..count].iter().map(|&symbol| entry(symbol)));
-                last = Some((rest[count - 1], out.len() - 1));
-                taken += count;
-                continue;
-            }
-            if entry(symbol) == END {
-                let count = count(|entry| entry == END);
-                let mut start = out.len();
+            let mut count = 1;
+            let mut start = out.len();
+            if this < END {
+                count = like_next(|entry| entry < END);
+                if count > 1 {
+                    out.extend(rest[..count].iter().map(|&symbol| entry(symbol)));
+                    start = out.len() - 1;
+                } else {
+                    out.push(this);
+                }
+            } else if this == END {
+                count = like_next(|entry| entry == END);
                 if out.last() != Some(&END) {
                     out.push(END);
                     start += usize::from(count > 1);
                 }
-                last = Some((rest[count - 1], start));
-                taken += count;
+            } else if this == DEPENDS {
+                break;
+            } else if !page.append(this, out) {
+                taken += 1;
                 continue;
             }
-            if entry(symbol) == DEPENDS {
-                break;
-            }
-            let start = out.len();
-            if table.look_up(symbol, out) {
-                last = Some((symbol, start));
-            }
-            taken += 1;
+            last = Some((rest[count - 1], start));
+            taken += count;
         }
         if table.around
             && let Some((symbol, start)) = last
