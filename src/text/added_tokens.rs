@@ -6,7 +6,7 @@ use std::sync::Arc;
 use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder, MatchKind};
 use tokenizers::AddedToken;
 
-use super::characters::{WORD, class};
+use super::characters::{SPACE, WORD, class};
 use super::overlong::{Overlong, Passing};
 use super::symbols::{ADDED, BLOCK, END, Source, Step, character};
 use crate::error::Result;
@@ -15,6 +15,11 @@ use super::pipeline::unexpected;
 
 /// How many bytes of a text are searched at a time, at least.
 const WINDOW: usize = if cfg!(test) { 4 } else { 32 * 1024 };
+
+const BEGINNINGS: usize = 2048;
+
+/// How much normalised text is searched at a time where a token may begin, at least, beside the longest token's bytes.
+const SOME_TEXT: usize = if cfg!(test) { 4 } else { 1024 };
 
 /// Added tokens that are looked for in one form of the text.
 pub(super) struct AddedTokens {
@@ -25,6 +30,8 @@ pub(super) struct AddedTokens {
     longest: usize,
     /// The character with which all of them begin, if it is one.
     first: Option<char>,
+    /// By a character's last bits: whether one of them may begin with it.
+    beginning: Box<[bool; BEGINNINGS]>,
     /// Whether one of them takes whitespace before it.
     takes_before: bool,
 }
@@ -80,6 +87,10 @@ impl AddedTokens {
             )
             .map_err(unexpected("preparing the added tokens"))?;
         let first = tokens[0].0.chars().next();
+        let mut beginning = Box::new([false; BEGINNINGS]);
+        for c in tokens.iter().filter_map(|(text, ..)| text.chars().next()) {
+            beginning[c as usize % BEGINNINGS] = true;
+        }
         Ok(Some(AddedTokens {
             finder,
             longest: tokens
@@ -88,6 +99,7 @@ impl AddedTokens {
                 .max()
                 .unwrap_or(0),
             first: first.filter(|first| tokens.iter().all(|t| t.0.starts_with(*first))),
+            beginning,
             takes_before: tokens.iter().any(|(.., token)| token.lstrip),
             tokens: tokens
                 .iter()
@@ -99,6 +111,28 @@ impl AddedTokens {
                 })
                 .collect(),
         }))
+    }
+
+    /// Whether a token may begin with this character.
+    #[inline]
+    fn may_begin(&self, c: u32) -> bool {
+        self.beginning[c as usize % BEGINNINGS]
+    }
+
+    /// How many of the symbols are characters that no token has to do with, whatever comes behind them.
+    fn count_clear(&self, symbols: &[u32]) -> usize {
+        let end = |&symbol: &u32| symbol >= END || self.may_begin(symbol);
+        let count = symbols.iter().position(end);
+        let stays_open = count.is_none_or(|count| symbols[count] < END);
+        let count = count.unwrap_or(symbols.len());
+        if !(self.takes_before && stays_open) {
+            return count;
+        }
+        let last = |&symbol: &u32| class(symbol) & SPACE == 0;
+        symbols[..count]
+            .iter()
+            .rposition(last)
+            .map_or(0, |last| last + 1)
     }
 
     /// The next token in `text` from `search` on. `before` is the character in front of `text`, `given` the place up to
@@ -139,6 +173,8 @@ impl AddedTokens {
                 }
                 let undecided = (text.len() + 1).saturating_sub(self.longest);
                 let at = boundary(text, undecided).max(search);
+                let begins = text[at..].find(|c| self.may_begin(c as u32));
+                let at = begins.map_or(text.len(), |begins| at + begins);
                 return open(at, at);
             };
             if !complete && text.len() - start < self.longest {
@@ -359,7 +395,7 @@ pub(super) struct FindAdded {
 impl FindAdded {
     pub(super) fn new(tokens: Arc<AddedTokens>) -> FindAdded {
         FindAdded {
-            wanted: WINDOW + tokens.longest,
+            wanted: SOME_TEXT + tokens.longest,
             tokens,
             text: String::new(),
             before: None,
@@ -400,13 +436,23 @@ impl FindAdded {
             self.progress.clear = self.progress.given;
             self.progress.search -= done;
         }
-        self.wanted = (2 * self.text.len()).max(WINDOW + self.tokens.longest);
+        self.wanted = (2 * self.text.len()).max(SOME_TEXT + self.tokens.longest);
     }
 }
 
 impl Step for FindAdded {
     fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
-        for (place, &symbol) in input.iter().enumerate() {
+        let mut place = 0;
+        while let Some(&symbol) = input.get(place) {
+            if self.text.is_empty() {
+                let count = self.tokens.count_clear(&input[place..]);
+                if count > 0 {
+                    place += count;
+                    out.extend_from_slice(&input[place - count..place]);
+                    self.before = character(input[place - 1]);
+                    continue;
+                }
+            }
             match character(symbol) {
                 Some(c) => {
                     if self.text.len() >= self.wanted {
@@ -422,12 +468,13 @@ impl Step for FindAdded {
                         return place;
                     }
                     self.before = None;
-                    self.wanted = WINDOW + self.tokens.longest;
+                    self.wanted = SOME_TEXT + self.tokens.longest;
                     self.progress = Progress::default();
                     self.text.clear();
                     out.push(symbol);
                 }
             }
+            place += 1;
         }
         input.len()
     }

@@ -83,6 +83,34 @@ struct Page {
     flags: [u8; PAGE],
 }
 
+impl Page {
+    /// Appends what a character of the page becomes, by its entry; false where the text is as if it weren't there, or where
+    /// that depends on others.
+    #[inline]
+    fn append(&self, entry: u32, out: &mut Vec<u32>) -> bool {
+        if entry < END {
+            out.push(entry);
+        } else if entry == END {
+            // Whitespace often stands together, and one mark is enough.
+            if out.last() != Some(&END) {
+                out.push(END);
+            }
+        } else if entry < NOTHING {
+            let from = (entry & !SEVERAL) as usize >> 8;
+            let mut made = &self.several[from..from + (entry & 0xff) as usize];
+            if let [END, rest @ ..] = made
+                && out.last() == Some(&END)
+            {
+                made = rest;
+            }
+            out.extend_from_slice(made);
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
 /// Which characters can't end a word.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InWords {
@@ -404,40 +432,53 @@ impl ByCharacter {
         let table = &*self.table;
         // The last character that others may depend on, and where what it becomes begins.
         let mut last = None;
-        let held = self.held.take();
+        if let Some(held) = self.held.take() {
+            last = Some((held, out.len()));
+            let page = table.page(held);
+            page.append(page.entries[held as usize % PAGE], out);
+        }
         let mut taken = 0;
-        for (place, &symbol) in held.iter().chain(input).enumerate() {
+        while let Some(&symbol) = input.get(taken) {
             if symbol >= END {
                 last = None;
                 break;
             }
             let page = table.page(symbol);
-            let entry = page.entries[symbol as usize % PAGE];
-            let start = out.len();
-            if entry < END {
-                out.push(entry);
-            } else if entry == END {
-                // Whitespace often stands together, and one mark is enough.
+            let entry = |symbol: u32| page.entries[symbol as usize % PAGE];
+            let this = entry(symbol);
+            // Neighbours often are of one page and become one symbol each, or the same mark.
+            let rest = &input[taken..];
+            let like_next = |alike: fn(u32) -> bool| {
+                let other = |&other: &u32| (other ^ symbol) >= PAGE as u32 || !alike(entry(other));
+                match rest.get(1) {
+                    Some(next) if !other(next) => rest.iter().position(other).unwrap_or(rest.len()),
+                    _ => 1,
+                }
+            };
+            let mut count = 1;
+            let mut start = out.len();
+            if this < END {
+                count = like_next(|entry| entry < END);
+                if count > 1 {
+                    out.extend(rest[..count].iter().map(|&symbol| entry(symbol)));
+                    start = out.len() - 1;
+                } else {
+                    out.push(this);
+                }
+            } else if this == END {
+                count = like_next(|entry| entry == END);
                 if out.last() != Some(&END) {
                     out.push(END);
+                    start += usize::from(count > 1);
                 }
-            } else if entry < NOTHING {
-                let from = (entry & !SEVERAL) as usize >> 8;
-                let mut made = &page.several[from..from + (entry & 0xff) as usize];
-                if let [END, rest @ ..] = made
-                    && out.last() == Some(&END)
-                {
-                    made = rest;
-                }
-                out.extend_from_slice(made);
-            } else if entry == DEPENDS {
+            } else if this == DEPENDS {
                 break;
-            } else {
-                taken = place + 1;
+            } else if !page.append(this, out) {
+                taken += 1;
                 continue;
             }
-            last = Some((symbol, start));
-            taken = place + 1;
+            last = Some((rest[count - 1], start));
+            taken += count;
         }
         if table.around
             && let Some((symbol, start)) = last
@@ -445,7 +486,7 @@ impl ByCharacter {
             out.truncate(start);
             self.held = Some(symbol);
         }
-        taken - held.iter().len()
+        taken
     }
 }
 

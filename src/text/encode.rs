@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::pipeline::Ids;
+use super::pipeline::{Counting, Ids};
 use super::truncation::longest_first;
 use super::{Encoding, Tokenizer};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ const MIN_MAX_LENGTH: usize = 4;
 /// How many texts one thread encodes at least, so that handing them out costs little beside.
 const TEXTS_A_TASK: usize = 16;
 
-/// The texts of a pair that are shorter than this, in bytes, are read by one thread.
+/// The texts of a pair that are shorter than this, in bytes, are read by one thread, and nothing is prepared for them.
 const BYTES_A_THREAD: usize = if cfg!(test) { 64 } else { 1 << 16 };
 
 impl Tokenizer {
@@ -41,21 +41,27 @@ impl Tokenizer {
             return Ok(self.assemble(&first.ids[..kept], None, first_is_long));
         };
         let mut second = pipeline.ids(pair);
-        let (first_is_long, second_is_long) = if text.len().min(pair.len()) < BYTES_A_THREAD {
-            (first.until(enough)?, second.until(enough)?)
-        } else {
+        let large = text.len().min(pair.len()) >= BYTES_A_THREAD;
+        let (first_is_long, second_is_long) = if large {
             let (first, second) = rayon::join(|| first.until(enough), || second.until(enough));
             (first?, second?)
+        } else {
+            (first.until(enough)?, second.until(enough)?)
         };
-        let mut lengths = (first.ids.len(), second.ids.len());
-        if first_is_long && second_is_long && room % 2 == 1 {
-            lengths = compare_lengths(&mut first, &mut second, room)?;
-        }
+        let (first, second, lengths) = if first_is_long && second_is_long && room % 2 == 1 {
+            let (first, mut count_first) = first.counting(large)?;
+            let (second, mut count_second) = second.counting(large)?;
+            let lengths = compare_lengths(&mut count_first, &mut count_second)?;
+            (first, second, lengths)
+        } else {
+            let lengths = (first.ids.len(), second.ids.len());
+            (first.ids, second.ids, lengths)
+        };
         let (kept_first, kept_second) = longest_first(lengths.0, lengths.1, room);
         let truncated = kept_first < lengths.0 || kept_second < lengths.1;
         Ok(self.assemble(
-            &first.ids[..kept_first],
-            Some(&second.ids[..kept_second]),
+            &first[..kept_first],
+            Some(&second[..kept_second]),
             truncated,
         ))
     }
@@ -191,37 +197,25 @@ fn room(pair: bool, max_length: usize) -> usize {
     max_length - if pair { 3 } else { 2 }
 }
 
-/// Of two texts it is looked again which one has more ids when each has so many more.
+/// Of two texts it is first looked which one has more ids when each has so many more.
 const IDS_A_TURN: usize = if cfg!(test) { 3 } else { 1 << 16 };
 
-/// Reads two texts that both have more than `room` ids until it shows which one has more, both at once on rayon's current
-/// pool; lengths that compare as theirs do. At least `room` ids stay.
-fn compare_lengths<'a>(
-    first: &mut Ids<'a>,
-    second: &mut Ids<'a>,
-    room: usize,
-) -> Result<(usize, usize)> {
-    let mut lengths = (first.ids.len(), second.ids.len());
-    let mut open = (true, true);
-    // One that has ended and isn't longer never will be.
-    while (open.0 && lengths.0 <= lengths.1) || (open.1 && lengths.1 <= lengths.0) {
-        let target = lengths.0.max(lengths.1).saturating_add(IDS_A_TURN);
-        let read = |ids: &mut Ids<'a>, length: &mut usize, open: &mut bool| -> Result<()> {
-            while *open && *length < target {
-                let before = ids.ids.len();
-                *open = ids.more()?;
-                *length += ids.ids.len() - before;
-                ids.ids.truncate(room);
-            }
-            Ok(())
-        };
-        let (in_first, in_second) = rayon::join(
-            || read(first, &mut lengths.0, &mut open.0),
-            || read(second, &mut lengths.1, &mut open.1),
-        );
+/// Counts the ids of two texts until it shows which one has more, both at once on rayon's current pool; lengths that
+/// compare as theirs do, and are no longer.
+fn compare_lengths(first: &mut Counting, second: &mut Counting) -> Result<(usize, usize)> {
+    let mut turn = IDS_A_TURN;
+    loop {
+        let lengths = (first.least(), second.least());
+        // One that has ended and isn't longer never will be.
+        if (first.ended || lengths.0 > lengths.1) && (second.ended || lengths.1 > lengths.0) {
+            return Ok(lengths);
+        }
+        let target = lengths.0.max(lengths.1).saturating_add(turn);
+        let (in_first, in_second) = rayon::join(|| first.until(target), || second.until(target));
         in_first.and(in_second)?;
+        // One that goes further than the other's end does so by no more than that had.
+        turn = turn.saturating_mul(2);
     }
-    Ok(lengths)
 }
 
 /// Gives `ids` to `take` in parts of at most `size` that share `stride` with the one before. What fits is one part,

@@ -10,12 +10,16 @@
 //! is settled.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 use super::trie::{PairMap, Trie};
 
 /// Vocabularies with longer tokens, in symbols, or more symbols in all of them aren't done here.
 const LONGEST: usize = 512;
 const MOST_SYMBOLS: usize = 8 << 20;
+
+/// Of vocabularies with more symbols tokens aren't counted by their beginnings.
+const MOST_TO_COUNT: usize = 2 << 20;
 
 /// How a token is made.
 #[derive(Clone, Copy)]
@@ -28,13 +32,45 @@ struct Made {
     length: u32,
 }
 
+/// Tokens that are made, by id: asked for at every step, so without hashing.
+struct MadeTokens {
+    tokens: Vec<(u32, Made)>,
+    /// By id: one more than the place in `tokens`, 0 where the token isn't made.
+    places: Vec<u32>,
+}
+
+impl MadeTokens {
+    /// For ids up to `most`.
+    fn new(most: u32) -> MadeTokens {
+        MadeTokens {
+            tokens: Vec::new(),
+            places: vec![0; most as usize + 1],
+        }
+    }
+
+    #[inline]
+    fn get(&self, id: u32) -> Option<&Made> {
+        let place = *self.places.get(id as usize)? as usize;
+        Some(&self.tokens.get(place.wrapping_sub(1))?.1)
+    }
+
+    /// Of an id that has none yet.
+    fn insert(&mut self, id: u32, made: Made) {
+        self.tokens.push((id, made));
+        self.places[id as usize] = self.tokens.len() as u32;
+    }
+}
+
 /// The merges of a vocabulary.
 pub(super) struct Merges {
-    /// The rank of a merge.
+    /// The rank of a merge, and by rank what it makes.
     ranks: PairMap,
-    made: HashMap<u32, Made>,
+    results: Box<[u32]>,
+    made: MadeTokens,
     /// Tokens by their symbols, the last one first.
     ends: Trie,
+    /// Tokens by their symbols, the first one first; `None` where there are too many.
+    starts: OnceLock<Option<Trie>>,
     /// Symbols of the longest token.
     longest: usize,
 }
@@ -54,10 +90,13 @@ impl Merges {
         if merges.iter().any(|(_, _, made)| is_symbol(*made)) {
             return None;
         }
+        let most = merges.iter().map(|merge| merge.2).max().unwrap_or(0);
         let mut all = Merges {
             ranks,
-            made: HashMap::new(),
+            results: merges.iter().map(|merge| merge.2).collect(),
+            made: MadeTokens::new(most),
             ends: Trie::new(),
+            starts: OnceLock::new(),
             longest: 1,
         };
         let results: HashSet<u32> = merges.iter().map(|merge| merge.2).collect();
@@ -69,8 +108,7 @@ impl Merges {
                 .concat()
         };
         // Whether a word may ever hold it: it is there from the beginning, or a merge that can happen makes it.
-        let reached =
-            |made: &HashMap<u32, Made>, id: u32| made.contains_key(&id) || !results.contains(&id);
+        let reached = |made: &MadeTokens, id: u32| made.get(id).is_some() || !results.contains(&id);
         let mut total = 0;
         for (rank, &(left, right, token)) in (0..).zip(merges) {
             if all.ranks.get(left, right) != Some(rank) {
@@ -114,7 +152,7 @@ impl Merges {
             {
                 continue;
             }
-            let late = |id: u32| all.made.get(&id).is_some_and(|made| made.rank > rank);
+            let late = |id: u32| all.made.get(id).is_some_and(|made| made.rank > rank);
             if late(left) || late(right) {
                 let parts = symbols_of(&symbols, left, right);
                 if symbols.get(&token).is_none_or(|others| **others != *parts) {
@@ -125,18 +163,73 @@ impl Merges {
         Some(all)
     }
 
+    /// Tokens of more than one symbol by their symbols; `None` where there are too many.
+    pub(super) fn starts(&self) -> Option<&Trie> {
+        let all = || {
+            let symbols = self
+                .made
+                .tokens
+                .iter()
+                .map(|(_, made)| made.length as usize);
+            if symbols.sum::<usize>() > MOST_TO_COUNT {
+                return None;
+            }
+            let mut starts = Trie::new();
+            let (mut symbols, mut open) = (Vec::new(), Vec::new());
+            for &(token, _) in &self.made.tokens {
+                symbols.clear();
+                open.push(token);
+                while let Some(token) = open.pop() {
+                    match self.made.get(token) {
+                        Some(made) => open.extend([made.right, made.left]),
+                        None => symbols.push(token),
+                    }
+                }
+                starts.insert(symbols.iter().copied(), token);
+            }
+            Some(starts)
+        };
+        self.starts.get_or_init(all).as_ref()
+    }
+
+    /// How many tokens a word of few symbols is merged to: the pair of the lowest rank first, of equal ones the left one.
+    /// The symbols become those tokens.
+    pub(super) fn merged(&self, symbols: &mut Vec<u32>) -> usize {
+        const NO_MERGE: u32 = u32::MAX;
+        let rank = |left: u32, right: u32| self.ranks.get(left, right).unwrap_or(NO_MERGE);
+        let mut ranks: Vec<u32> = symbols
+            .windows(2)
+            .map(|pair| rank(pair[0], pair[1]))
+            .collect();
+        while let Some(&least) = ranks.iter().min()
+            && least != NO_MERGE
+            && let Some(at) = ranks.iter().position(|&rank| rank == least)
+        {
+            symbols[at] = self.results[least as usize];
+            symbols.remove(at + 1);
+            ranks.remove(at);
+            if at > 0 {
+                ranks[at - 1] = rank(symbols[at - 1], symbols[at]);
+            }
+            if let Some(&next) = symbols.get(at + 1) {
+                ranks[at] = rank(symbols[at], next);
+            }
+        }
+        symbols.len()
+    }
+
     fn length(&self, token: u32) -> usize {
-        self.made.get(&token).map_or(1, |made| made.length as usize)
+        self.made.get(token).map_or(1, |made| made.length as usize)
     }
 
     /// Whether merges of ranks under `limit` leave the end between two tokens as it is: they are taken apart again, the
     /// last made first, and no pair over the end may have had its turn before.
-    fn stay_apart(&self, mut left: u32, mut right: u32, mut limit: u32) -> bool {
+    pub(super) fn stay_apart(&self, mut left: u32, mut right: u32, mut limit: u32) -> bool {
         loop {
             if self.ranks.get(left, right).is_some_and(|rank| rank < limit) {
                 return false;
             }
-            match (self.made.get(&left), self.made.get(&right)) {
+            match (self.made.get(left), self.made.get(right)) {
                 // Of equal ranks the right one was made later.
                 (Some(l), r) if r.is_none_or(|r| l.rank > r.rank) => {
                     limit = l.rank;
@@ -175,6 +268,11 @@ impl LongWord {
         if self.symbols.len() >= self.settle_at.max(SETTLE + merges.longest) {
             self.settle(merges, ids);
         }
+    }
+
+    /// The symbols that aren't settled: a word of their own, if with the same tokens.
+    pub(super) fn open(&self) -> &[u32] {
+        &self.symbols
     }
 
     fn last_token(&self, merges: &Merges, symbol: u32) -> u32 {

@@ -10,6 +10,7 @@
 //!   `by_character`: several of them at once by a table; `characters`: what they ask about a character.
 //! - `overlong`: the inside of a word that is too long to be a token isn't looked at closely.
 //! - `words`: from a word to ids; `long_words`: BPE of a word of any length; `trie`: tokens by their beginnings.
+//! - `token_counts`: how many tokens there are, without them.
 //! - `word_counts`: the words of the training texts, cut as encoding cuts them.
 //! - `word_level`, `wordpiece_trainer`, `byte_level_bpe`: a vocabulary learned from word counts, one kind a file.
 //! - `pair_merges`: the merging of frequent pairs that the last two share.
@@ -31,6 +32,7 @@ mod stream_tests;
 mod symbols;
 #[cfg(test)]
 mod tests;
+mod token_counts;
 mod tokenizer;
 mod tokenizer_json;
 mod trie;

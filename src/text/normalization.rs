@@ -563,23 +563,37 @@ impl Step for Bytes {
 /// The characters that stand for the bytes of a character; a mark as it is.
 #[inline]
 pub(super) fn push_bytes(symbol: u32, out: &mut Vec<u32>) {
-    match character(symbol) {
-        Some(c) => {
-            let mut bytes = [0; 4];
-            out.extend(c.encode_utf8(&mut bytes).bytes().map(byte_character));
-        }
-        None => out.push(symbol),
+    if symbol < 0x80 {
+        out.push(byte_character(symbol as u8));
+        return;
+    }
+    // UTF-8: the upper bits say how many there are.
+    let byte = |first: u32, shift: u32| byte_character((first | symbol >> shift) as u8);
+    let next = |shift: u32| byte_character((0x80 | symbol >> shift & 0x3f) as u8);
+    match symbol {
+        0..0x800 => out.extend([byte(0xc0, 6), next(0)]),
+        0x800..0x1_0000 => out.extend([byte(0xe0, 12), next(6), next(0)]),
+        0x1_0000..END => out.extend([byte(0xf0, 18), next(12), next(6), next(0)]),
+        _ => out.push(symbol),
     }
 }
 
 /// GPT-2's printable character for a byte: itself where it is one in Latin-1, else the next from U+0100 on.
 #[inline]
 fn byte_character(byte: u8) -> u32 {
-    let byte = u32::from(byte);
-    match byte {
-        0..=0x20 => 0x100 + byte,
-        0x7f..=0xa0 => 0x121 + byte - 0x7f,
-        0xad => 0x143,
-        _ => byte,
-    }
+    const ALL: [u16; 256] = {
+        let mut all = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            all[byte] = match byte as u16 {
+                byte @ 0..=0x20 => 0x100 + byte,
+                byte @ 0x7f..=0xa0 => 0x121 + byte - 0x7f,
+                0xad => 0x143,
+                byte => byte,
+            };
+            byte += 1;
+        }
+        all
+    };
+    ALL[usize::from(byte)].into()
 }

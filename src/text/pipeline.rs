@@ -20,6 +20,7 @@ use super::normalization::Normalization;
 use super::overlong::Overlong;
 use super::splitting::Splitting;
 use super::symbols::{Step, Stream, character};
+use super::token_counts::Counter;
 use super::words::{Vocabulary, Words};
 use crate::error::{Error, Result};
 
@@ -324,7 +325,7 @@ pub(super) struct Ids<'a> {
     ended: bool,
 }
 
-impl Ids<'_> {
+impl<'a> Ids<'a> {
     /// Works out some more ids, if not always at once; false where the text has no more.
     pub(super) fn more(&mut self) -> Result<bool> {
         self.ended = self.ended || !self.stream.next(&mut self.block);
@@ -338,5 +339,50 @@ impl Ids<'_> {
     pub(super) fn until(&mut self, enough: usize) -> Result<bool> {
         while self.ids.len() < enough && self.more()? {}
         Ok(self.ids.len() >= enough)
+    }
+
+    /// The ids that were worked out, and the number of all. Where the text is `large` it pays to prepare for counting.
+    pub(super) fn counting(self, large: bool) -> Result<(Vec<u32>, Counting<'a>)> {
+        let before = self.ids.len();
+        let counting = Counting {
+            counter: if large {
+                self.words.counter()?
+            } else {
+                self.words.counter_by_ids()
+            },
+            stream: self.stream,
+            block: self.block,
+            before,
+            ended: self.ended,
+        };
+        Ok((self.ids, counting))
+    }
+}
+
+/// How many ids a text has, which is worked out as it is asked for.
+pub(super) struct Counting<'a> {
+    stream: Stream<TextSource<'a>>,
+    counter: Counter<'a>,
+    block: Vec<u32>,
+    /// Those that were worked out before.
+    before: usize,
+    pub(super) ended: bool,
+}
+
+impl Counting<'_> {
+    /// So many there are at least, or in all where the text has ended.
+    pub(super) fn least(&self) -> usize {
+        self.before + self.counter.least()
+    }
+
+    /// Counts until there are `enough`, or all.
+    pub(super) fn until(&mut self, enough: usize) -> Result<()> {
+        while !self.ended && self.least() < enough {
+            self.ended = !self.stream.next(&mut self.block);
+            if !self.ended {
+                self.counter.take(&self.block)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -209,7 +209,56 @@ enum State {
     Space(u32, bool),
 }
 
+/// What a character is in GPT-2's words: one of [`LETTER`], [`NUMBER`] and [`SPACE`], 0 for others.
+#[inline]
+fn kind(symbol: u32) -> u16 {
+    const ASCII: [u16; 0x80] = {
+        let mut all = [0; 0x80];
+        let mut symbol = 0;
+        while symbol < 0x80 {
+            all[symbol] = match symbol as u8 {
+                b'a'..=b'z' | b'A'..=b'Z' => LETTER,
+                b'0'..=b'9' => NUMBER,
+                b'\t'..=b'\r' | b' ' => SPACE,
+                _ => 0,
+            };
+            symbol += 1;
+        }
+        all
+    };
+    match ASCII.get(symbol as usize) {
+        Some(&kind) => kind,
+        None => class(symbol) & (LETTER | NUMBER | SPACE),
+    }
+}
+
 impl ByteLevel {
+    /// Takes those that `input` begins with of characters after which the state is the same; their number.
+    fn take_alike(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
+        let alike = |of: u16| {
+            let other = |&symbol: &u32| symbol >= END || kind(symbol) != of;
+            input.iter().position(other).unwrap_or(input.len())
+        };
+        match &mut self.state {
+            State::In(word) => {
+                let count = alike(*word);
+                for &symbol in &input[..count] {
+                    push_bytes(symbol, out);
+                }
+                count
+            }
+            State::Space(last, others) => {
+                let count = alike(SPACE);
+                for &symbol in &input[..count] {
+                    push_bytes(std::mem::replace(last, symbol), out);
+                }
+                *others |= count > 0;
+                count
+            }
+            _ => 0,
+        }
+    }
+
     fn take(&mut self, symbol: u32, out: &mut Vec<u32>) {
         const APOSTROPHE: u32 = b'\'' as u32;
         let letter = |c: char| symbol == c as u32;
@@ -250,7 +299,7 @@ impl ByteLevel {
             out.push(symbol);
             return;
         }
-        let kind = class(symbol) & (LETTER | NUMBER | SPACE);
+        let kind = kind(symbol);
         if let State::In(word) = self.state {
             if word == kind {
                 push_bytes(symbol, out);
@@ -290,7 +339,9 @@ impl ByteLevel {
 
 impl Step for ByteLevel {
     fn run(&mut self, input: &[u32], out: &mut Vec<u32>) -> usize {
-        for &symbol in input {
+        out.reserve(2 * input.len());
+        let mut place = 0;
+        while let Some(&symbol) = input.get(place) {
             if self.starts && self.prefix_space && symbol < END && symbol != u32::from(b' ') {
                 if self.words {
                     self.take(u32::from(b' '), out);
@@ -303,6 +354,10 @@ impl Step for ByteLevel {
                 self.take(symbol, out);
             } else {
                 push_bytes(symbol, out);
+            }
+            place += 1;
+            if self.words && !self.starts {
+                place += self.take_alike(&input[place..], out);
             }
         }
         input.len()

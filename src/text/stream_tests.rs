@@ -399,6 +399,27 @@ fn assert_same(tokenizer: &Tokenizer, text: &str, max_length: usize, about: &str
     assert_eq!(ours.truncated, theirs.len() > room, "{text:?} {about}");
 }
 
+/// That as many ids are counted as there are, whenever the counting begins, and never more on the way.
+fn assert_counted(tokenizer: &Tokenizer, text: &str, begin: usize, about: &str) {
+    let Some(theirs) = theirs(tokenizer, text) else {
+        return;
+    };
+    let mut ids = tokenizer.inner.pipeline.ids(text);
+    ids.until(begin).unwrap();
+    let (begun, mut counting) = ids.counting(true).unwrap();
+    assert_eq!(begun, theirs[..begun.len()]);
+    while !counting.ended {
+        let least = counting.least();
+        assert!(least <= theirs.len(), "{least} {text:?} {about}");
+        counting.until(least + 1).unwrap();
+    }
+    assert_eq!(
+        counting.least(),
+        theirs.len(),
+        "{text:?} counted from {begin} by {about}"
+    );
+}
+
 #[test]
 fn random_pipelines_give_the_ids_of_the_whole_text() {
     let mut numbers = Numbers(5);
@@ -412,6 +433,7 @@ fn random_pipelines_give_the_ids_of_the_whole_text() {
             let text = text(&mut numbers, 60);
             assert_same(&tokenizer, &text, usize::MAX, &about);
             assert_same(&tokenizer, &text, 4 + numbers.below(40), &about);
+            assert_counted(&tokenizer, &text, numbers.below(20), &about);
         }
     }
 }
@@ -456,6 +478,7 @@ fn the_inside_of_overlong_words_is_passed_over_without_a_trace() {
                 .collect();
             assert_same(&tokenizer, &text, usize::MAX, &about);
             assert_same(&tokenizer, &text, 4 + numbers.below(4), &about);
+            assert_counted(&tokenizer, &text, numbers.below(3), &about);
         }
     }
 }
@@ -551,6 +574,7 @@ fn long_words_of_bpe_have_the_tokens_of_the_whole_word() {
                 .collect();
             assert_same(&tokenizer, &text, usize::MAX, &file.to_string());
             assert_same(&tokenizer, &text, 4 + numbers.below(20), &file.to_string());
+            assert_counted(&tokenizer, &text, numbers.below(20), &file.to_string());
         }
     }
     assert!(prepared > 2000, "{prepared}");

@@ -61,6 +61,8 @@ pub(super) struct Trie {
     edges: PairMap,
     /// By node; `u32::MAX` where no sequence ends.
     values: Vec<u32>,
+    /// By node: whether a sequence goes further.
+    inner: Vec<bool>,
 }
 
 impl Trie {
@@ -72,6 +74,7 @@ impl Trie {
             beginnings: vec![0; BEGINNINGS],
             edges: PairMap::default(),
             values: vec![u32::MAX],
+            inner: vec![false],
         }
     }
 
@@ -83,6 +86,8 @@ impl Trie {
                 None => {
                     let next = self.values.len() as u32;
                     self.values.push(u32::MAX);
+                    self.inner.push(false);
+                    self.inner[node as usize] = true;
                     match self.beginnings.get_mut(label as usize) {
                         Some(child) if node == Self::ROOT => *child = next,
                         _ => self.edges.insert(node, label, next),
@@ -108,5 +113,11 @@ impl Trie {
     pub(super) fn value(&self, node: u32) -> Option<u32> {
         let value = self.values[node as usize];
         (value != u32::MAX).then_some(value)
+    }
+
+    /// Whether there is a node behind this one.
+    #[inline]
+    pub(super) fn goes_on(&self, node: u32) -> bool {
+        self.inner[node as usize]
     }
 }

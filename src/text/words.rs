@@ -7,6 +7,7 @@ use tokenizers::{Model, ModelWrapper};
 
 use super::long_words::{LongWord, Merges};
 use super::symbols::{ADDED, END, character};
+use super::token_counts::{self, Automaton, Counter};
 use super::trie::Trie;
 use crate::error::{Error, Result};
 
@@ -201,6 +202,57 @@ impl<'a> Words<'a> {
         Ok(())
     }
 
+    /// Counts the tokens of what comes from here on.
+    pub(super) fn counter(self) -> Result<Counter<'a>> {
+        let mut counter = match (self.vocabulary, self.model) {
+            (Vocabulary::WordLevel { unk: Some(_), .. }, _) => Counter::Words {
+                total: 0,
+                open: false,
+            },
+            (Vocabulary::WordPiece(pieces), model) => match pieces.tries(model) {
+                Some((starting, continuing)) if pieces.unk.is_some() => {
+                    let pieces_of = token_counts::Pieces::new(starting, continuing);
+                    Counter::Pieces(Automaton::new(pieces_of, pieces.max_characters))
+                }
+                _ => return Ok(self.counter_by_ids()),
+            },
+            (Vocabulary::Bpe(pairs), ModelWrapper::BPE(bpe)) => {
+                let merges = pairs.prepared(bpe).filter(|_| {
+                    // Else what a character adds depends on the whole word, or on whether it is the last one.
+                    !bpe.ignore_merges && bpe.end_of_word_suffix.is_none()
+                });
+                let Some((merges, starts)) = merges.and_then(|m| Some((m, m.starts()?))) else {
+                    return Ok(self.counter_by_ids());
+                };
+                let spelling = Spelling::new(bpe, pairs.unk);
+                let mut model = token_counts::Pairs::new(merges, starts, spelling);
+                let within = self.long.as_ref().map(|long| {
+                    let spelling = &long.spelling;
+                    model.within(long.word.open(), spelling.first, spelling.unknown)
+                });
+                let mut automaton = Automaton::new(model, usize::MAX);
+                if let Some((state, tokens)) = within {
+                    automaton.begin_within(state, tokens);
+                }
+                Counter::Pairs(automaton)
+            }
+            _ => return Ok(self.counter_by_ids()),
+        };
+        counter.take(&self.word)?;
+        let waiting = self.long.and_then(|long| long.waiting);
+        counter.take(waiting.map(u32::from).as_slice())?;
+        Ok(counter)
+    }
+
+    /// The same without preparing for it, by their ids.
+    pub(super) fn counter_by_ids(self) -> Counter<'a> {
+        Counter::Ids {
+            total: 0,
+            words: Box::new(self),
+            ids: Vec::new(),
+        }
+    }
+
     fn characters(&mut self, characters: &[u32], ids: &mut Vec<u32>) -> Result<()> {
         if let Vocabulary::Bpe(pairs) = self.vocabulary
             && let ModelWrapper::BPE(bpe) = self.model
@@ -234,15 +286,10 @@ impl<'a> Words<'a> {
             return Ok(());
         };
         let long = self.long.get_or_insert_with(|| Long {
-            bpe,
+            spelling: Spelling::new(bpe, pairs.unk),
             merges,
-            unk: pairs.unk,
             word: LongWord::default(),
             waiting: None,
-            first: true,
-            unknown: None,
-            text: String::new(),
-            looked_up: vec![None; LOOKED_UP],
         });
         let word = self.word.drain(..).chain(characters.iter().copied());
         for c in word.filter_map(character) {
@@ -297,16 +344,21 @@ impl<'a> Words<'a> {
 }
 
 impl WordPieces {
+    /// Tokens that begin a word and tokens that go on with it.
+    fn tries(&self, model: &ModelWrapper) -> Option<&(Trie, Trie)> {
+        let tries = || match model {
+            ModelWrapper::WordPiece(pieces) => tries(model, &pieces.continuing_subword_prefix),
+            _ => None,
+        };
+        self.tries.get_or_init(tries).as_ref()
+    }
+
     fn tokens(&self, model: &ModelWrapper, word: &[u32], ids: &mut Vec<u32>) -> Result<()> {
         if word.len() > self.max_characters {
             ids.push(unknown(self.unk)?);
             return Ok(());
         }
-        let tries = self.tries.get_or_init(|| match model {
-            ModelWrapper::WordPiece(pieces) => tries(model, &pieces.continuing_subword_prefix),
-            _ => None,
-        });
-        let Some((starting, continuing)) = tries else {
+        let Some((starting, continuing)) = self.tries(model) else {
             let text: String = word.iter().filter_map(|&c| character(c)).collect();
             return by_the_crate(model, &text, ids);
         };
@@ -396,41 +448,46 @@ impl Pairs {
 
 const LOOKED_UP: usize = if cfg!(test) { 4 } else { 256 };
 
-/// A long word of BPE: its characters as symbols, by the crate's rules for what isn't in the vocabulary.
-struct Long<'a> {
+/// A word's characters as symbols of BPE, by the crate's rules for what isn't in the vocabulary.
+pub(super) struct Spelling<'a> {
     bpe: &'a BPE,
-    merges: &'a Merges,
     unk: Option<u32>,
-    word: LongWord,
-    /// The last character: whether it is the word's last shows in what follows.
-    waiting: Option<char>,
-    first: bool,
-    /// An unknown symbol that is given when the next one is.
-    unknown: Option<u32>,
+    /// Whether no character of the word came yet.
+    pub(super) first: bool,
+    /// Whether an unknown symbol waits, which is given when the next one is.
+    pub(super) unknown: bool,
     text: String,
-    /// What characters inside a word are in the vocabulary, of those that came lately; by the character's last bits.
+    /// What characters are in the vocabulary, of those that came lately, but for a word's first and last one where those
+    /// are written otherwise; by the character's last bits.
     looked_up: Vec<Option<(char, Option<u32>)>>,
 }
 
-impl Long<'_> {
-    fn character(&mut self, c: char, ids: &mut Vec<u32>) {
-        if let Some(before) = self.waiting.replace(c) {
-            self.symbol(before, false, ids);
+impl<'a> Spelling<'a> {
+    fn new(bpe: &'a BPE, unk: Option<u32>) -> Spelling<'a> {
+        Spelling {
+            bpe,
+            unk,
+            first: true,
+            unknown: false,
+            text: String::new(),
+            looked_up: vec![None; LOOKED_UP],
         }
     }
 
     /// The character's symbol in the vocabulary, if it has one.
     fn look_up(&mut self, c: char, is_last: bool) -> Option<u32> {
-        let inside = !self.first && !is_last;
+        let bpe = self.bpe;
+        let is_marked = self.first && bpe.continuing_subword_prefix.is_some()
+            || is_last && bpe.end_of_word_suffix.is_some();
         let place = c as usize % LOOKED_UP;
-        if let Some((known, id)) = self.looked_up[place].filter(|_| inside)
+        if let Some((known, id)) = self.looked_up[place].filter(|_| !is_marked)
             && known == c
         {
             return id;
         }
         self.write(c, is_last);
         let id = self.bpe.token_to_id(&self.text);
-        if inside {
+        if !is_marked {
             self.looked_up[place] = Some((c, id));
         }
         id
@@ -449,14 +506,13 @@ impl Long<'_> {
         }
     }
 
-    fn symbol(&mut self, c: char, is_last: bool, ids: &mut Vec<u32>) {
+    /// Takes the word's next character and gives its symbols to `push`.
+    pub(super) fn character(&mut self, c: char, is_last: bool, mut push: impl FnMut(u32)) {
         let id = self.look_up(c, is_last);
         if let Some(id) = id {
             self.first = false;
-            if let Some(unknown) = self.unknown.take() {
-                self.word.push(self.merges, unknown, ids);
-            }
-            self.word.push(self.merges, id, ids);
+            self.flush(&mut push);
+            push(id);
             return;
         }
         if self.bpe.byte_fallback {
@@ -469,27 +525,55 @@ impl Long<'_> {
                 .bytes()
                 .map(|byte| self.bpe.token_to_id(&format!("<{byte:#04X}>")));
             if let Some(bytes) = bytes.collect::<Option<Vec<u32>>>() {
-                for id in bytes {
-                    self.word.push(self.merges, id, ids);
-                }
+                bytes.into_iter().for_each(push);
                 return;
             }
         }
-        if let Some(unk) = self.unk {
-            if let Some(before) = self.unknown.filter(|_| !self.bpe.fuse_unk) {
-                self.word.push(self.merges, before, ids);
+        if self.unk.is_some() {
+            if !self.bpe.fuse_unk {
+                self.flush(&mut push);
             }
-            self.unknown = Some(unk);
+            self.unknown = true;
         }
+    }
+
+    /// Gives the unknown symbol that waits.
+    pub(super) fn flush(&mut self, mut push: impl FnMut(u32)) {
+        if let Some(unk) = self.unk.filter(|_| self.unknown) {
+            push(unk);
+        }
+        self.unknown = false;
+    }
+}
+
+/// A long word of BPE.
+struct Long<'a> {
+    spelling: Spelling<'a>,
+    merges: &'a Merges,
+    word: LongWord,
+    /// The last character: whether it is the word's last shows in what follows.
+    waiting: Option<char>,
+}
+
+impl Long<'_> {
+    fn character(&mut self, c: char, ids: &mut Vec<u32>) {
+        if let Some(before) = self.waiting.replace(c) {
+            self.symbols(before, false, ids);
+        }
+    }
+
+    fn symbols(&mut self, c: char, is_last: bool, ids: &mut Vec<u32>) {
+        let (word, merges) = (&mut self.word, self.merges);
+        self.spelling
+            .character(c, is_last, |symbol| word.push(merges, symbol, ids));
     }
 
     fn end(&mut self, ids: &mut Vec<u32>) {
         if let Some(last) = self.waiting.take() {
-            self.symbol(last, true, ids);
+            self.symbols(last, true, ids);
         }
-        if let Some(unknown) = self.unknown.take() {
-            self.word.push(self.merges, unknown, ids);
-        }
+        let (word, merges) = (&mut self.word, self.merges);
+        self.spelling.flush(|symbol| word.push(merges, symbol, ids));
         self.word.end(self.merges, ids);
     }
 }
