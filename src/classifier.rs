@@ -210,7 +210,7 @@ impl Classifier {
         hf::check_pooler(self, &lora)?;
         let parameters = threads::run(|| {
             self.parameters()
-                .with_adapters(&model.config, &model.table, seed, &model.device)
+                .with_adapters(&model.config, &model.table, seed)
         })??;
         let mut origins = self.origins.clone();
         let adapters = &model.table.specs[model.table.base_specs().len()..];
@@ -230,8 +230,7 @@ impl Classifier {
         let model = Model::new(self.model.config.clone(), self.model.device.clone())?;
         let mut parameters = Parameters::Host(self.model.merged_values(&self.parameters())?.into());
         if !model.device.is_cpu() {
-            let tensors = parameters.tensors(&model.table, &model.device)?;
-            parameters = Parameters::Device(tensors.into_owned());
+            parameters = parameters.on(&model.device)?;
         }
         let origins = self.origins.only_of(&model);
         Ok(self.with_model(model, self.labels.clone(), parameters, origins))

@@ -362,7 +362,7 @@ fn the_plain_definition_agrees(path: &Path) {
     let batches = training_batches(&training);
     let (batch, labels) = &batches[0];
     let parameters = classifier.parameters();
-    let tensors = parameters.tensors(&model.table, &model.device).unwrap();
+    let tensors = parameters.tensors(&model.table).unwrap();
     let mut gradients = model.zero_gradients(Frozen::default()).unwrap();
     let mut sum = 0.0;
     threads::run(|| {
@@ -439,7 +439,7 @@ fn lora(path: &Path) {
     let (batch, labels) = &batch_and_labels;
     for classifier in [&adapted, &merged] {
         let (model, parameters) = (classifier.model(), classifier.parameters());
-        let tensors = parameters.tensors(&model.table, &model.device).unwrap();
+        let tensors = parameters.tensors(&model.table).unwrap();
         let logits = threads::run(|| model.logits(&parameters, batch));
         assert_close("logits", &logits.unwrap().unwrap(), &want_logits, 1e-5);
         let plain = threads::run(|| model.plain_logits(&tensors, batch));

@@ -7,7 +7,7 @@ use bert::model::{BertConfig, Model, Parameters, TrainingPass};
 use bert::ops::isa::{self, Level};
 use bert::ops::{Buffers, Precision};
 use bert::random::Dropout;
-use candle_core::Device;
+use bert::device::Device;
 
 /// Set in a process that only computes and prints what it got.
 const CHILD: &str = "BERT_TEST_INSTRUCTIONS_CHILD";

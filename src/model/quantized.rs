@@ -74,7 +74,7 @@ pub fn quantized(table: &ParameterTable, values: &[Values]) -> Result<Vec<Quanti
 mod tests {
     use super::*;
     use crate::model::{BertConfig, Parameters, Preset};
-    use candle_core::Device;
+    use crate::device::Device;
 
     #[test]
     fn each_number_is_half_a_step_off_at_most_and_few_parameters_stay_as_they_are() {

@@ -113,6 +113,12 @@ static inline size_t count_of(const bert_dataset *dataset)
     return count;
 }
 
+/* The device that the models are on which a program names none for: the variable BERT_TEST_DEVICE, or the default. */
+static inline const char *test_device(void)
+{
+    return getenv("BERT_TEST_DEVICE");
+}
+
 /* Options of a model that is small enough to be trained in a moment, without dropout. */
 static inline bert_model_options small_options(void)
 {
@@ -131,14 +137,21 @@ static inline bert_model_options small_options(void)
 static inline bert_model *create(const bert_model_options *options, const bert_dataset *train)
 {
     bert_model *model = NULL;
-    CHECK_OK(bert_create(options, train, &model));
+    bert_model_options there = *options;
+    if (there.device == NULL) {
+        there.device = test_device();
+    }
+    CHECK_OK(bert_create(&there, train, &model));
     return model;
 }
 
 static inline bert_model *load_model(const char *path)
 {
     bert_model *model = NULL;
-    CHECK_OK(bert_load(path, NULL, &model));
+    bert_load_options options;
+    CHECK_OK(bert_load_options_init(&options, sizeof(options)));
+    options.device = test_device();
+    CHECK_OK(bert_load(path, &options, &model));
     return model;
 }
 
