@@ -130,9 +130,7 @@ fn compile_kernels(root: &Path, out: &Path) {
         ("compute_90", "sm_90"),
         ("compute_80", "compute_80"),
     ] {
-        command.arg(format!(
-            "-gencode=arch={virtual_architecture},code={code}"
-        ));
+        command.arg(format!("-gencode=arch={virtual_architecture},code={code}"));
     }
     command
         .arg("-o")

@@ -15,6 +15,8 @@
  *     logits M D                             the scores of the examples
  *     memory                                 the most memory that the process has had
  *
+ * Models are on the device that the variable BENCH_DEVICE names, or the CPU.
+ *
  * M, D and T are numbers from 0 to 7. EXAMPLES is a file of lines LABEL<TAB>TOKEN IDS<TAB>TEXT. What this library can't
  * do (yet) is answered with {"unavailable": "..."}. */
 
@@ -327,6 +329,7 @@ static bert_model *load(const char *path) {
     check(bert_load_options_init(&options, sizeof options), "bert_load_options_init");
     options.label_names = names;
     options.num_label_names = 2;
+    options.device = getenv("BENCH_DEVICE");
     bert_model *model;
     check(bert_load(path, &options, &model), "bert_load");
     return model;

@@ -1967,6 +1967,23 @@ bert_status bert_quantize(const bert_model *model,
                           bert_model **quantized);
 
 /**
+ * Makes a model of `model`'s values on another device: "cpu", "cuda" (the first GPU), "cuda:N" or "auto" (a GPU where one
+ * works, else the CPU), NUL-terminated. On the CPU values are shared where both are there, else they are copied. It predicts
+ * as `model` does, to rounding, and is saved as the same bytes. `model` stays as it is and where it is: free it to move.
+ * Free the new model with bert_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UTF8, BERT_ERR_DEVICE (there is no such
+ * device, or it can't be used), BERT_ERR_UNSUPPORTED (an int8 model, which is for the CPU, or one that a GPU can't compute),
+ * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `device` ends with a NUL, `copy` is writable.
+ */
+bert_status bert_copy_to_device(const bert_model *model,
+                                const char *device,
+                                bert_model **copy);
+
+/**
  * Frees a model; NULL is allowed. Trainers of it go on working, as do calls that are inside. Any thread, once.
  */
 void bert_free(bert_model *model);

@@ -190,6 +190,30 @@ impl Classifier {
         Ok(self.with_model(model, self.labels.clone(), parameters, origins))
     }
 
+    /// A classifier of the same values on another device: `cpu`, `cuda`, `cuda:N` or `auto`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where there is no such device; [`Error::Unsupported`] where this one is int8 and the device not the
+    /// CPU, or a GPU can't compute it; [`Error::OutOfMemory`].
+    pub fn copy_to_device(&self, name: &str) -> Result<Classifier> {
+        let device = device::from_name(name)?;
+        let parameters = self.parameters();
+        let parameters = match &*parameters {
+            Parameters::Int8(values) if device.is_cpu() => Parameters::Int8(values.clone()),
+            Parameters::Int8(_) => {
+                return Err(Error::Unsupported(
+                    "This model is int8, which is computed on the CPU; take the model that it was quantized from."
+                        .into(),
+                ));
+            }
+            float32 => float32.on(&device)?,
+        };
+        let mut model = Model::new(self.model.config.clone(), device)?;
+        model.table = self.model.table.clone();
+        let copy = self.with_model(model, self.labels.clone(), parameters, self.origins.clone());
+        Ok(copy)
+    }
+
     /// Whether it was quantized.
     pub fn is_int8(&self) -> bool {
         self.parameters().is_int8()

@@ -23,16 +23,27 @@ use bert::random::Dropout;
 use common::{Outcome, cdylib, compile, deps_directory, has_program, root, run_quietly, trial};
 use libtest_mimic::{Arguments, Trial};
 
-/// C programs that try what a device has a part in; the others are about files, text and arguments.
-const PROGRAMS: [&str; 9] = [
+/// C programs that try what a device has a part in. The others are about files, text and arguments, or compare with a
+/// model on the CPU bit for bit, which `between_devices.c` does to a tolerance.
+const PROGRAMS: [&str; 19] = [
     "callbacks",
     "checkpoints",
     "concurrency",
     "create",
+    "devices",
     "evaluate",
+    "exits",
+    "float_state",
     "handles",
+    "loading",
     "lora",
+    "one_token_type",
+    "plan_edges",
+    "precision",
     "predict",
+    "save_races",
+    "signals",
+    "toy_seeds",
     "train",
 ];
 
@@ -51,8 +62,16 @@ fn main() {
     };
     let mut trials = vec![
         trial("gradients_are_the_cpus", can_run, gradients),
-        trial("gradients_of_bfloat16_are_near", can_run, gradients_of_bfloat16),
-        trial("gradients_of_adapters_are_the_cpus", can_run, gradients_of_adapters),
+        trial(
+            "gradients_of_bfloat16_are_near",
+            can_run,
+            gradients_of_bfloat16,
+        ),
+        trial(
+            "gradients_of_adapters_are_the_cpus",
+            can_run,
+            gradients_of_adapters,
+        ),
         trial("predictions_are_the_cpus", can_run, predictions),
         trial("a_published_model_is_the_cpus", can_run, published),
         trial("wide_models_are_refused", can_run, wide_models),
@@ -61,13 +80,20 @@ fn main() {
         for (name, settings, status) in [
             ("no_card", &[("BERT_EMULATED_DEVICES", "0")][..], "device"),
             ("old_driver", &[("BERT_EMULATED_DRIVER", "11080")], "device"),
-            ("little_memory", &[("BERT_EMULATED_MEMORY", "4000000")], "memory"),
+            (
+                "little_memory",
+                &[("BERT_EMULATED_MEMORY", "4000000")],
+                "memory",
+            ),
         ] {
             trials.push(trial(format!("c::failures::{name}"), can_run, move || {
                 run_program("tests/cuda_on_host/failures.c", settings, &[status])
             }));
         }
     }
+    trials.push(trial("c::between_devices", can_run, || {
+        run_program("tests/cuda_on_host/between_devices.c", &[], &[])
+    }));
     trials.extend(programs(can_run));
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -98,7 +124,13 @@ fn emulation() -> Result<&'static Path, String> {
             ("libcublas.so.13", &["libcublas.cpp"], "-Wall"),
         ] {
             let mut command = Command::new("c++");
-            command.args(["-std=c++17", "-O2", "-fPIC", "-shared", "-Wno-unknown-pragmas"]);
+            command.args([
+                "-std=c++17",
+                "-O2",
+                "-fPIC",
+                "-shared",
+                "-Wno-unknown-pragmas",
+            ]);
             command.arg(options).arg("-I").arg(&sources);
             command.arg("-I").arg(env!("BERT_CUDA_INCLUDE"));
             command.arg("-o").arg(directory.join(library));
@@ -155,7 +187,9 @@ fn batch() -> Batch {
         let ids: Vec<u32> = (0..length)
             .map(|place| 1 + (7 * place + 3 * number) as u32 % 22)
             .collect();
-        let types: Vec<u32> = (0..length).map(|place| u32::from(2 * place > length)).collect();
+        let types: Vec<u32> = (0..length)
+            .map(|place| u32::from(2 * place > length))
+            .collect();
         sequences.push((ids, types));
     }
     Batch::pack(sequences.iter().map(|(ids, types)| (&ids[..], &types[..])))
@@ -216,7 +250,9 @@ fn compute(
     pass: TrainingPass<'_>,
 ) -> Result<(Vec<f32>, Gradients), String> {
     let loss = |logits: &[f32]| -> Vec<f32> {
-        (0..logits.len()).map(|i| (0.7 * i as f32 + 0.3).sin()).collect()
+        (0..logits.len())
+            .map(|i| (0.7 * i as f32 + 0.3).sin())
+            .collect()
     };
     let mut gradients = model
         .zero_gradients(pass.frozen)
@@ -236,7 +272,11 @@ fn compute(
 /// Each number to `tolerance`, relative to its array's largest.
 fn check_near(what: &str, got: &[f32], want: &[f32], tolerance: f32) -> Result<(), String> {
     if got.len() != want.len() {
-        return Err(format!("{what}: {} numbers and not {}", got.len(), want.len()));
+        return Err(format!(
+            "{what}: {} numbers and not {}",
+            got.len(),
+            want.len()
+        ));
     }
     let scale = want.iter().fold(1f32, |most, value| most.max(value.abs()));
     for (place, (got, want)) in got.iter().zip(want).enumerate() {

@@ -1,6 +1,6 @@
 //! A published BERT, all-MiniLM-L6-v2, against what Hugging Face transformers gives for it in float64
 //! (`tests/fixtures/golden`, written by `make_golden.py` there): token ids, states, logits, gradients, training steps.
-//! The model's directory comes from the variable `BERT_TEST_MODEL`.
+//! The model's directory comes from the variable `BERT_TEST_MODEL`, its device from `BERT_TEST_DEVICE` (the CPU).
 
 mod common;
 
@@ -87,6 +87,7 @@ fn load(path: &Path) -> Classifier {
     let labels = ["a", "b", "c"].map(str::to_string).to_vec();
     let options = LoadOptions {
         labels: LabelChoice::Names(Labels::from_names(labels).unwrap()),
+        device: std::env::var("BERT_TEST_DEVICE").unwrap_or("cpu".into()),
         ..LoadOptions::default()
     };
     let classifier = Classifier::load(path, &options).unwrap();

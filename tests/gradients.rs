@@ -110,7 +110,8 @@ fn difference(
     let mut at = |step: f64| -> f64 {
         let mut values = original.clone();
         values[element] += step;
-        moved[index] = Tensor::from_vec(values, tensors[index].shape(), &candle_core::Device::Cpu).unwrap();
+        moved[index] =
+            Tensor::from_vec(values, tensors[index].shape(), &candle_core::Device::Cpu).unwrap();
         value(&moved)
     };
     let h = 1e-5;

@@ -77,7 +77,7 @@ impl<'a> Adapter<'a> {
 
     /// Adds B's gradient, and gives the derivative by A dropout(x), [tokens, rank].
     pub fn backward_up(&self, dy: &Memory, reduced: &Memory, sums: &Sums) -> Result<Memory> {
-        if let Some(sum) = &sums[self.index.up] {
+        if let Some(sum) = sums[self.index.up] {
             self.pass
                 .add_gradient(sum, (dy, reduced), (self.rank, self.outputs))?;
         }
@@ -92,7 +92,7 @@ impl<'a> Adapter<'a> {
 
     /// Adds A's gradient.
     pub fn backward_down(&self, dreduced: &Memory, x: &Memory, sums: &Sums) -> Result<()> {
-        let Some(sum) = &sums[self.index.down] else {
+        let Some(sum) = sums[self.index.down] else {
             return Ok(());
         };
         let dropped = self.dropped(x)?;

@@ -64,7 +64,9 @@ impl CudaBatch {
         push(ints(&batch.input_ids)?)?;
         push(ints(&batch.token_type_ids)?)?;
         push(ints(&positions)?)?;
-        push(memory::collected(batch.offsets.iter().map(|&n| Ok(n as i32)))?)?;
+        push(memory::collected(
+            batch.offsets.iter().map(|&n| Ok(n as i32)),
+        )?)?;
         push(tiles(batch, FORWARD_ROWS))?;
         push(tiles(batch, BACKWARD_ROWS))?;
         if is_training {

@@ -11,6 +11,7 @@ use super::libraries::{Address, Handle, Libraries, OUT_OF_MEMORY, libraries};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::random::DropoutMask;
+use crate::threads;
 
 /// Bytes that begin where the driver can read whole words.
 #[cfg(feature = "cuda")]
@@ -91,10 +92,8 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// The kernels, compiled by build.rs for the common architectures.
 #[cfg(feature = "cuda")]
 fn kernels(_ordinal: usize) -> Result<&'static [u8]> {
-    static KERNELS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
-        env!("OUT_DIR"),
-        "/kernels.fatbin"
-    )));
+    static KERNELS: &Aligned<[u8]> =
+        &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin")));
     Ok(&KERNELS.0)
 }
 
@@ -116,6 +115,8 @@ pub fn gpu(ordinal: usize) -> Result<&'static Gpu> {
     if let Some(gpu) = opened.get(&ordinal) {
         return Ok(gpu);
     }
+    // A forked child can't use the driver.
+    threads::mark_started();
     // Never freed: the driver may be gone before a destructor at exit would run.
     let gpu: &'static Gpu = Box::leak(Box::new(Gpu::open(ordinal, libraries, kernels)?));
     opened.insert(ordinal, gpu);
@@ -305,13 +306,8 @@ impl Gpu {
 
     /// Memory of zero bytes.
     pub(super) fn zeros(&'static self, bytes: usize) -> Result<Memory> {
-        let memory = self.memory(bytes)?;
-        let driver = &self.libraries.driver;
-        // SAFETY: The memory has so many bytes.
-        let status = self.within(|| unsafe {
-            (driver.fill_bytes)(memory.address, 0, bytes.max(1), self.stream.0)
-        })?;
-        self.check("clearing memory", status)?;
+        let mut memory = self.memory(bytes)?;
+        memory.clear()?;
         Ok(memory)
     }
 
@@ -329,7 +325,8 @@ impl Gpu {
         }
         let (Ok(columns), Ok(rows)) = (c_uint::try_from(columns), c_uint::try_from(rows)) else {
             return Err(Error::InvalidArgument(
-                "The batch is too large for the GPU; use a smaller batch_size or max_length.".into(),
+                "The batch is too large for the GPU; use a smaller batch_size or max_length."
+                    .into(),
             ));
         };
         let function = self.function(name, suffix)?;
@@ -367,16 +364,21 @@ impl Gpu {
         let mut function = std::ptr::null_mut();
         let driver = &self.libraries.driver;
         // SAFETY: It reads a text that ends with NUL and writes one handle.
-        let status = self.within(|| unsafe {
-            (driver.function)(&mut function, self.module.0, text.as_ptr())
-        })?;
+        let status = self
+            .within(|| unsafe { (driver.function)(&mut function, self.module.0, text.as_ptr()) })?;
         self.check(name, status)?;
         functions.insert((name, suffix), Shared(function));
         Ok(Shared(function))
     }
 
     /// result = alpha · op(a) op(b) + beta · result, all row by row: op(a) is [rows, inner], op(b) [inner, columns].
-    pub(super) fn product(&self, product: Product, a: Address, b: Address, result: Address) -> Result<()> {
+    pub(super) fn product(
+        &self,
+        product: Product,
+        a: Address,
+        b: Address,
+        result: Address,
+    ) -> Result<()> {
         let Product {
             rows,
             columns,
@@ -394,7 +396,8 @@ impl Gpu {
         let size = |n: usize| {
             c_int::try_from(n).map_err(|_| {
                 Error::InvalidArgument(
-                    "The batch is too large for the GPU; use a smaller batch_size or max_length.".into(),
+                    "The batch is too large for the GPU; use a smaller batch_size or max_length."
+                        .into(),
                 )
             })
         };
@@ -497,6 +500,17 @@ impl Memory {
         self.bytes
     }
 
+    /// Sets all bytes to zero.
+    pub fn clear(&mut self) -> Result<()> {
+        let gpu = self.gpu;
+        let driver = &gpu.libraries.driver;
+        // SAFETY: The memory has so many bytes; of none it has some too.
+        let status = gpu.within(|| unsafe {
+            (driver.fill_bytes)(self.address, 0, self.bytes.max(1), gpu.stream.0)
+        })?;
+        gpu.check("clearing memory", status)
+    }
+
     /// Copies numbers to its beginning.
     pub fn write<T: Number>(&mut self, numbers: &[T]) -> Result<()> {
         let bytes = size_of_val(numbers);
@@ -524,7 +538,12 @@ impl Memory {
         let driver = &gpu.libraries.driver;
         // SAFETY: Both have so many bytes, and the copy is waited for before anybody reads or frees them.
         let status = gpu.within(|| unsafe {
-            (driver.copy_to_host)(numbers.as_mut_ptr().cast(), self.address, bytes, gpu.stream.0)
+            (driver.copy_to_host)(
+                numbers.as_mut_ptr().cast(),
+                self.address,
+                bytes,
+                gpu.stream.0,
+            )
         })?;
         let waited = gpu.synchronize();
         gpu.check("copying from it", status)?;
@@ -553,7 +572,7 @@ const MAX_ARGUMENTS: usize = 20;
 pub(super) struct Argument([u8; 48]);
 
 impl Argument {
-    fn of<T: Copy>(value: T) -> Argument {
+    pub fn of<T: Copy>(value: T) -> Argument {
         const { assert!(size_of::<T>() <= 48 && align_of::<T>() <= 8) };
         let mut bytes = [0; 48];
         // SAFETY: The value is no larger than the bytes, and they are aligned for it; its padding isn't read as bytes.

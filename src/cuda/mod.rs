@@ -6,18 +6,22 @@
 //! - [`values`]: a model's values on it;
 //! - [`batch`]: a batch there;
 //! - [`pass`]: the forward and backward pass;
+//! - [`optimizer`]: what training keeps there, and its update;
 //! - `kernels/`: what the GPU runs, in CUDA C++.
 //!
 //! This is one of the places with `unsafe` code (calls of C functions that were found by name). Without the feature `cuda`
 //! all of it is compiled but the kernels, and no GPU is found.
 
 mod adapter;
+mod arena;
 mod batch;
 mod gpu;
 mod libraries;
+mod optimizer;
 mod pass;
 mod values;
 
 pub use gpu::{Gpu, gpu};
+pub use optimizer::CudaTraining;
 pub use pass::{Answer, answers, check_config, logits_and_gradients};
 pub use values::CudaValues;

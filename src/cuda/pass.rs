@@ -5,6 +5,7 @@
 //! head's products are float32 always.
 
 use super::adapter::Adapter;
+use super::arena::Arena;
 use super::batch::{BACKWARD_ROWS, CudaBatch, FORWARD_ROWS, Readers};
 use super::gpu::{Argument, Gpu, Kind, Memory, Product, THREADS};
 use super::libraries::Address;
@@ -75,13 +76,13 @@ pub fn answers(
     Ok(numbers)
 }
 
-/// One training pass, as [`Model::logits_and_gradients`].
-pub fn logits_and_gradients(
+/// One training pass, as [`Model::logits_and_gradients`], with gradients added to on the GPU.
+pub(super) fn train(
     model: &Model,
     values: &CudaValues,
     training: TrainingPass<'_>,
     loss: impl FnOnce(&[f32]) -> Vec<f32>,
-    gradients: &mut Gradients,
+    sums: &Sums,
 ) -> Result<Vec<f32>> {
     let TrainingPass {
         batch,
@@ -97,24 +98,36 @@ pub fn logits_and_gradients(
     let mut numbers = memory::filled(0f32, batch.len() * model.config.num_labels)?;
     logits.read(&mut numbers)?;
     let derivative = pass.gpu.upload(&loss(&numbers))?;
-    let sums = memory::collected(gradients.iter().map(|gradient| match gradient.len() {
-        0 => Ok(None),
-        count => Ok(Some(pass.gpu.zeros(4 * count)?)),
-    }))?;
-    pass.backward(frozen, encoder, head, &derivative, &sums)?;
-    for (gradient, sum) in gradients.iter_mut().zip(&sums) {
-        let Some(sum) = sum else { continue };
-        let mut numbers = memory::filled(0f32, gradient.len())?;
-        sum.read(&mut numbers)?;
-        for (out, value) in gradient.iter_mut().zip(&numbers) {
-            *out += value;
-        }
-    }
+    pass.backward(frozen, encoder, head, &derivative, sums)?;
     Ok(numbers)
 }
 
-/// Gradients on the GPU, in the table's order; `None` where a parameter is frozen.
-pub(super) type Sums = [Option<Memory>];
+/// The same with gradients in host memory.
+pub fn logits_and_gradients(
+    model: &Model,
+    values: &CudaValues,
+    training: TrainingPass<'_>,
+    loss: impl FnOnce(&[f32]) -> Vec<f32>,
+    gradients: &mut Gradients,
+) -> Result<Vec<f32>> {
+    let lengths = memory::collected(gradients.iter().map(|gradient| Ok(gradient.len())))?;
+    let sums = Arena::new(values.gpu(), &lengths)?;
+    let logits = train(model, values, training, loss, &sums.addresses)?;
+    let mut numbers = memory::filled(0f32, lengths.iter().sum())?;
+    sums.memory.read(&mut numbers)?;
+    let mut rest = numbers.as_slice();
+    for gradient in gradients.iter_mut() {
+        let (sums, others) = rest.split_at(gradient.len());
+        for (out, value) in gradient.iter_mut().zip(sums) {
+            *out += value;
+        }
+        rest = others;
+    }
+    Ok(logits)
+}
+
+/// Where each parameter's gradient is on the GPU, float32, in the table's order; `None` where it is frozen.
+pub(super) type Sums = [Option<Address>];
 
 /// What one pass works on.
 pub(super) struct Pass<'a> {
@@ -263,7 +276,8 @@ impl<'a> Pass<'a> {
         arguments: &mut [Argument],
     ) -> Result<()> {
         let suffix = self.kind.suffix();
-        self.gpu.launch((name, suffix), grid, threads, shared_bytes, arguments)
+        self.gpu
+            .launch((name, suffix), grid, threads, shared_bytes, arguments)
     }
 
     /// (blocks, threads, shared bytes) of a kernel that has a warp for each row, and room for a row if `keeps_row`.
@@ -322,7 +336,7 @@ impl<'a> Pass<'a> {
         sums: &Sums,
     ) -> Result<()> {
         let (rows, width) = (self.tokens, self.hidden());
-        if let (Some(weight), Some(bias)) = (&sums[index.weight], &sums[index.bias]) {
+        if let (Some(weight), Some(bias)) = (sums[index.weight], sums[index.bias]) {
             let (parts, rows_of_part) = parts(rows);
             let scratch = self.gpu.memory(2 * 4 * parts * width)?;
             let bias_parts = scratch.at() + (4 * parts * width) as Address;
@@ -361,7 +375,7 @@ impl<'a> Pass<'a> {
         )
     }
 
-    fn add_parts(&self, sum: &Memory, parts: Address, count: usize, width: usize) -> Result<()> {
+    fn add_parts(&self, sum: Address, parts: Address, count: usize, width: usize) -> Result<()> {
         self.gpu.launch(
             ("add_parts", ""),
             (width.div_ceil(THREADS), 1),
@@ -372,7 +386,14 @@ impl<'a> Pass<'a> {
     }
 
     /// Adds the sum over all rows.
-    fn add_row_sums(&self, kind: Kind, sum: &Memory, dy: &Memory, rows: usize, width: usize) -> Result<()> {
+    fn add_row_sums(
+        &self,
+        kind: Kind,
+        sum: Address,
+        dy: &Memory,
+        rows: usize,
+        width: usize,
+    ) -> Result<()> {
         let (parts, rows_of_part) = parts(rows);
         let scratch = self.gpu.memory(4 * parts * width)?;
         self.gpu.launch(
@@ -540,7 +561,7 @@ impl<'a> Pass<'a> {
     /// gradient += dyᵀ x, float32.
     pub fn add_gradient(
         &self,
-        gradient: &Memory,
+        gradient: Address,
         (dy, x): (&Memory, &Memory),
         (inputs, outputs): (usize, usize),
     ) -> Result<()> {
@@ -555,14 +576,18 @@ impl<'a> Pass<'a> {
             operands: self.kind,
             result: Kind::Float32,
         };
-        self.gpu.product(product, dy.at(), x.at(), gradient.at())
+        self.gpu.product(product, dy.at(), x.at(), gradient)
     }
 
     /// x Wᵀ of a projection, without its bias.
     fn projected(&self, index: LinearIndex, x: &Memory, inputs: usize) -> Result<Memory> {
         let outputs = self.outputs(index);
         let y = self.states(outputs)?;
-        self.product((x, self.matrix(index.weight), &y), (inputs, outputs), (1.0, 0.0))?;
+        self.product(
+            (x, self.matrix(index.weight), &y),
+            (inputs, outputs),
+            (1.0, 0.0),
+        )?;
         Ok(y)
     }
 
@@ -579,7 +604,7 @@ impl<'a> Pass<'a> {
         inputs: usize,
         sums: &Sums,
     ) -> Result<()> {
-        let (Some(weight), Some(bias)) = (&sums[index.weight], &sums[index.bias]) else {
+        let (Some(weight), Some(bias)) = (sums[index.weight], sums[index.bias]) else {
             return Ok(());
         };
         let outputs = self.outputs(index);
@@ -663,7 +688,12 @@ impl<'a> Pass<'a> {
     }
 
     /// One block: `BertLayer`.
-    fn layer(&self, number: usize, layer: &LayerIndex, input: Memory) -> Result<(Memory, LayerTape)> {
+    fn layer(
+        &self,
+        number: usize,
+        layer: &LayerIndex,
+        input: Memory,
+    ) -> Result<(Memory, LayerTape)> {
         let (hidden, inner_size) = (self.hidden(), self.config().intermediate_size);
         let mut adapters = [const { None }; 6];
         let mut adapt = |projection: Projection, x: &Memory, y: &Memory| -> Result<()> {
@@ -835,17 +865,15 @@ impl<'a> Pass<'a> {
             operands: Kind::Float32,
             result: Kind::Float32,
         };
-        self.gpu.product(product, x.at(), self.value(index.weight).at(), y.at())?;
+        self.gpu
+            .product(product, x.at(), self.value(index.weight).at(), y.at())?;
         Ok(y)
     }
 
     /// Pooling, dropout and classifier.
     fn head(&self, states: &Memory) -> Result<(Memory, HeadTape)> {
         let (pooler, pooled) = self.pool(states, self.config().pooling)?;
-        let mask = self.mask(
-            dropout_site::CLASSIFIER,
-            self.config().classifier_dropout(),
-        );
+        let mask = self.mask(dropout_site::CLASSIFIER, self.config().classifier_dropout());
         self.dropout_rows(
             Kind::Float32,
             (&pooled, &pooled),
@@ -914,10 +942,7 @@ impl<'a> Pass<'a> {
         let hidden = self.hidden();
         let mut dpooled =
             self.head_linear_backward(self.model.table.classifier, dlogits, &tape.dropped, sums)?;
-        let mask = self.mask(
-            dropout_site::CLASSIFIER,
-            self.config().classifier_dropout(),
-        );
+        let mask = self.mask(dropout_site::CLASSIFIER, self.config().classifier_dropout());
         self.dropout_rows(
             Kind::Float32,
             (&dpooled, &dpooled),
@@ -972,9 +997,9 @@ impl<'a> Pass<'a> {
             operands: Kind::Float32,
             result: Kind::Float32,
         };
-        if let (Some(weight), Some(bias)) = (&sums[index.weight], &sums[index.bias]) {
+        if let (Some(weight), Some(bias)) = (sums[index.weight], sums[index.bias]) {
             self.add_row_sums(Kind::Float32, bias, dy, self.sequences, outputs)?;
-            self.gpu.product(product, dy.at(), x.at(), weight.at())?;
+            self.gpu.product(product, dy.at(), x.at(), weight)?;
         }
         let dx = self.gpu.memory(4 * self.sequences * inputs)?;
         let product = Product {
@@ -1015,7 +1040,11 @@ impl<'a> Pass<'a> {
         let doutput = self.through_dropout(&dstates, dropout_site::feed_forward_output(number))?;
         let dinner = self.states(inner_size)?;
         let weight = self.matrix(layer.output.weight);
-        self.product_back((&doutput, weight, &dinner), (inner_size, hidden), (1.0, 0.0))?;
+        self.product_back(
+            (&doutput, weight, &dinner),
+            (inner_size, hidden),
+            (1.0, 0.0),
+        )?;
         let mut below = None;
         if let (Some(adapter), Some(reduced)) =
             (adapter(Projection::Output), reduced(Projection::Output))
@@ -1038,7 +1067,11 @@ impl<'a> Pass<'a> {
         drop((activated, doutput));
         self.add_linear_gradients(layer.intermediate, &dinner, &tape.middle, hidden, sums)?;
         let weight = self.matrix(layer.intermediate.weight);
-        self.product_back((&dinner, weight, &dstates), (hidden, inner_size), (1.0, 1.0))?;
+        self.product_back(
+            (&dinner, weight, &dstates),
+            (hidden, inner_size),
+            (1.0, 1.0),
+        )?;
         if let (Some(adapter), Some(reduced)) = (
             adapter(Projection::Intermediate),
             reduced(Projection::Intermediate),
@@ -1049,7 +1082,13 @@ impl<'a> Pass<'a> {
 
         self.norm_backward(layer.attention_norm, &tape.attention_norm, &dstates, sums)?;
         let doutput = self.through_dropout(&dstates, dropout_site::attention_output(number))?;
-        self.add_linear_gradients(layer.attention_output, &doutput, &tape.context, hidden, sums)?;
+        self.add_linear_gradients(
+            layer.attention_output,
+            &doutput,
+            &tape.context,
+            hidden,
+            sums,
+        )?;
         let dcontext = self.states(hidden)?;
         let weight = self.matrix(layer.attention_output.weight);
         self.product_back((&doutput, weight, &dcontext), (hidden, hidden), (1.0, 0.0))?;
@@ -1068,7 +1107,11 @@ impl<'a> Pass<'a> {
             self.add_linear_gradients(index, &derivative, &tape.input, hidden, sums)?;
             if goes_on {
                 let weight = self.matrix(index.weight);
-                self.product_back((&derivative, weight, &dstates), (hidden, hidden), (1.0, 1.0))?;
+                self.product_back(
+                    (&derivative, weight, &dstates),
+                    (hidden, hidden),
+                    (1.0, 1.0),
+                )?;
             }
             if let (Some(adapter), Some(reduced)) = (adapter(projection), reduced(projection)) {
                 let dx = goes_on.then_some(&dstates);
@@ -1103,8 +1146,11 @@ impl<'a> Pass<'a> {
                 head_size.into(),
             ],
         )?;
-        let (dquery, dkey, dvalue) =
-            (self.states(hidden)?, self.states(hidden)?, self.states(hidden)?);
+        let (dquery, dkey, dvalue) = (
+            self.states(hidden)?,
+            self.states(hidden)?,
+            self.states(hidden)?,
+        );
         let (mask, stride) = self.probability_mask(number);
         let tiles = self.batch.backward_tiles;
         let shared = 4 * (2 * BACKWARD_ROWS * head_size + 2 * WARP * (head_size + 1));
@@ -1161,7 +1207,7 @@ impl<'a> Pass<'a> {
         self.norm_backward(index.norm, normalised, dstates, sums)?;
         let tables = [index.word, index.token_type, index.position];
         for (table, readers) in tables.into_iter().zip(self.batch.readers.iter().flatten()) {
-            let Some(sum) = &sums[table] else { continue };
+            let Some(sum) = sums[table] else { continue };
             let Readers {
                 rows,
                 starts,

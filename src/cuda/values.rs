@@ -21,7 +21,9 @@ pub struct CudaValues {
 impl CudaValues {
     /// A copy of values in host memory.
     pub fn upload<V: AsRef<Vec<f32>>>(gpu: &'static Gpu, values: &[V]) -> Result<CudaValues> {
-        let values = values.iter().map(|values| Ok(Arc::new(gpu.upload(values.as_ref())?)));
+        let values = values
+            .iter()
+            .map(|values| Ok(Arc::new(gpu.upload(values.as_ref())?)));
         Ok(CudaValues::of(gpu, memory::collected(values)?))
     }
 
@@ -40,6 +42,18 @@ impl CudaValues {
                 old.clone()
             } else {
                 Arc::new(self.gpu.upload(new)?)
+            })
+        });
+        Ok(CudaValues::of(self.gpu, memory::collected(values)?))
+    }
+
+    /// The next set, with room for what has so many numbers in `lengths`, of arbitrary content; the rest, where there is a
+    /// 0, is shared with this one.
+    pub(super) fn with_room(&self, lengths: &[usize]) -> Result<CudaValues> {
+        let values = self.values.iter().zip(lengths).map(|(old, &length)| {
+            Ok(match length {
+                0 => old.clone(),
+                _ => Arc::new(self.gpu.memory(old.bytes())?),
             })
         });
         Ok(CudaValues::of(self.gpu, memory::collected(values)?))

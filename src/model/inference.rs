@@ -414,9 +414,9 @@ impl Pass<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
     use crate::model::lora::LoraConfig;
     use crate::model::quantized::quantized;
-    use crate::device::Device;
 
     const LENGTHS: [usize; 9] = [5, 1, 33, 64, 2, 12, 31, 7, 50];
 

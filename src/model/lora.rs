@@ -256,10 +256,7 @@ impl Parameters {
         adapters: Vec<Vec<f32>>,
         table: &ParameterTable,
     ) -> Result<Parameters> {
-        debug_assert_eq!(
-            adapters.len() + table.base_specs().len(),
-            table.specs.len()
-        );
+        debug_assert_eq!(adapters.len() + table.base_specs().len(), table.specs.len());
         match self {
             Parameters::Host(values) => {
                 let adapters = adapters.into_iter().map(Arc::new);

@@ -137,11 +137,13 @@ static inline bert_model_options small_options(void)
 static inline bert_model *create(const bert_model_options *options, const bert_dataset *train)
 {
     bert_model *model = NULL;
-    bert_model_options there = *options;
-    if (there.device == NULL) {
+    bert_model_options there;
+    if (options != NULL && options->device == NULL) {
+        there = *options;
         there.device = test_device();
+        options = &there;
     }
-    CHECK_OK(bert_create(&there, train, &model));
+    CHECK_OK(bert_create(options, train, &model));
     return model;
 }
 

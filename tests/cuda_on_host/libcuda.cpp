@@ -28,7 +28,7 @@ unsigned char parity[1024];
 
 static std::map<std::string, Function> &functions()
 {
-    static std::map<std::string, Function> all;
+    static auto &all = *new std::map<std::string, Function>;
     return all;
 }
 
@@ -81,7 +81,8 @@ struct Context {
     Meets meets;
 };
 
-static std::vector<Context> contexts;
+// Whatever a thread may still use while the process ends is never destroyed.
+static auto &contexts = *new std::vector<Context>;
 static void *scheduler;
 static unsigned running;
 static Function running_function;
@@ -168,7 +169,7 @@ static void launch(Function function, dim3 grid, unsigned threads, size_t shared
     std::lock_guard<std::mutex> lock(one_at_a_time);
     if (contexts.size() < threads)
         contexts.resize(threads);
-    static std::vector<float> shared_memory(48 * 1024 / sizeof(float));
+    static auto &shared_memory = *new std::vector<float>(48 * 1024 / sizeof(float));
     // What isn't written before it is read shows.
     shared_memory.assign(shared_memory.size(), NAN);
     shared = shared_memory.data();
@@ -188,7 +189,7 @@ static void launch(Function function, dim3 grid, unsigned threads, size_t shared
 // ---- Memory ----------------------------------------------------------------------------------------------------------
 
 static std::mutex memory_lock;
-static std::map<CUdeviceptr, size_t> allocations;
+static auto &allocations = *new std::map<CUdeviceptr, size_t>;
 static size_t used;
 
 static size_t setting(const char *name, size_t otherwise)

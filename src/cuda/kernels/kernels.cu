@@ -69,14 +69,15 @@ KERNEL(add_parts)(float *gradient, const float *parts, int count, int width)
 }
 DECLARED(add_parts)
 
-// One parameter's place among all that are trained. Blocks of threads stand for pieces of PIECE numbers.
+// One parameter's place among all that are trained. A block of threads has a piece of PIECE numbers of one.
 struct Slice {
     const float *value;
     float *updated, *gradient, *first, *second;
     long long count;
-    float rate_factor, weight_decay;
+    double rate_factor, weight_decay;
 };
 
+// As in src/cuda/optimizer.rs.
 constexpr long long PIECE = 4096;
 
 // The parameter that piece `piece` is of, and where in it the piece begins; `pieces` has for each parameter the number of
