@@ -281,7 +281,8 @@ fn check_near(what: &str, got: &[f32], want: &[f32], tolerance: f32) -> Result<(
     let scale = want.iter().fold(1f32, |most, value| most.max(value.abs()));
     for (place, (got, want)) in got.iter().zip(want).enumerate() {
         // NaN is near nothing.
-        if !((got - want).abs() <= tolerance * scale) {
+        let is_near = (got - want).abs() <= tolerance * scale;
+        if !is_near {
             return Err(format!("{what}, number {place}: {got} and not {want}"));
         }
     }
@@ -363,7 +364,8 @@ fn gradients_of_bfloat16() -> Outcome {
             let difference: Vec<f32> = got.iter().zip(want).map(|(a, b)| a - b).collect();
             let share = norm(&difference) / norm(want);
             // The key biases' gradient is zero but for rounding.
-            if !spec.name.contains("key.bias") && !(share <= 0.15) {
+            let is_near = share <= 0.15 || spec.name.contains("key.bias");
+            if !is_near {
                 return Err(format!("{}: {share} of it is lost", spec.name).into());
             }
         }

@@ -84,9 +84,9 @@ impl CudaTraining {
             piece_count += length.div_ceil(PIECE);
         }
         Ok(CudaTraining {
-            gradients: Arena::new(gpu, &lengths)?,
-            first: Arena::new(gpu, &lengths)?,
-            second: Arena::new(gpu, &lengths)?,
+            gradients: Arena::new(gpu, memory::copied(&lengths)?)?,
+            first: Arena::new(gpu, memory::copied(&lengths)?)?,
+            second: Arena::new(gpu, memory::copied(&lengths)?)?,
             pieces: gpu.upload(&pieces)?,
             gpu,
             options,
@@ -99,7 +99,7 @@ impl CudaTraining {
 
     /// Sets all gradients to zero.
     pub fn clear(&mut self) -> Result<()> {
-        self.gradients.memory.clear()
+        self.gradients.clear()
     }
 
     /// One training pass, as [`Model::logits_and_gradients`].
@@ -110,7 +110,7 @@ impl CudaTraining {
         pass: TrainingPass<'_>,
         loss: impl FnOnce(&[f32]) -> Vec<f32>,
     ) -> Result<Vec<f32>> {
-        pass::train(model, values, pass, loss, &self.gradients.addresses)
+        pass::train(model, values, pass, loss, &self.gradients.addresses()?)
     }
 
     /// One update, by gradients clipped to `max_grad_norm`: (the norm before, the next values). Where the norm isn't finite
@@ -123,12 +123,12 @@ impl CudaTraining {
     ) -> Result<(f64, CudaValues)> {
         let next = values.with_room(&self.lengths)?;
         let mut slices = memory::room(self.lengths.len())?;
+        let gradients = self.gradients.addresses()?;
+        let (firsts, seconds) = (self.first.addresses()?, self.second.addresses()?);
         for (index, &length) in self.lengths.iter().enumerate() {
-            let (Some(gradient), Some(first), Some(second)) = (
-                self.gradients.addresses[index],
-                self.first.addresses[index],
-                self.second.addresses[index],
-            ) else {
+            let (Some(gradient), Some(first), Some(second)) =
+                (gradients[index], firsts[index], seconds[index])
+            else {
                 continue;
             };
             slices.push(Slice {
@@ -207,31 +207,22 @@ impl CudaTraining {
     }
 
     /// Copies of the first and the second moments, in the table's order; empty where a parameter is frozen.
-    pub fn moments(&self) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+    pub fn moments(&self) -> Result<[Vec<Vec<f32>>; 2]> {
         let copy = |arena: &Arena| -> Result<Vec<Vec<f32>>> {
-            let mut all = memory::filled(0f32, self.lengths.iter().sum())?;
-            arena.memory.read(&mut all)?;
-            let mut rest = all.as_slice();
-            memory::collected(self.lengths.iter().map(|&length| {
-                let (moments, others) = rest.split_at(length);
-                rest = others;
-                memory::copied(moments)
-            }))
+            let mut all = memory::room(self.lengths.len())?;
+            arena.read(|_, moments| {
+                all.push(memory::copied(moments)?);
+                Ok(())
+            })?;
+            Ok(all)
         };
-        Ok((copy(&self.first)?, copy(&self.second)?))
+        Ok([copy(&self.first)?, copy(&self.second)?])
     }
 
     /// Goes on after `step` steps with the moments that they left, of the same lengths as the present ones.
     pub fn resume(&mut self, step: u64, first: &[Vec<f32>], second: &[Vec<f32>]) -> Result<()> {
-        for (arena, moments) in [(&mut self.first, first), (&mut self.second, second)] {
-            debug_assert!(
-                moments
-                    .iter()
-                    .map(Vec::len)
-                    .eq(self.lengths.iter().copied())
-            );
-            arena.memory.write(&moments.concat())?;
-        }
+        self.first.write(first)?;
+        self.second.write(second)?;
         self.step = step;
         Ok(())
     }

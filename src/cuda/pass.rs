@@ -111,18 +111,14 @@ pub fn logits_and_gradients(
     gradients: &mut Gradients,
 ) -> Result<Vec<f32>> {
     let lengths = memory::collected(gradients.iter().map(|gradient| Ok(gradient.len())))?;
-    let sums = Arena::new(values.gpu(), &lengths)?;
-    let logits = train(model, values, training, loss, &sums.addresses)?;
-    let mut numbers = memory::filled(0f32, lengths.iter().sum())?;
-    sums.memory.read(&mut numbers)?;
-    let mut rest = numbers.as_slice();
-    for gradient in gradients.iter_mut() {
-        let (sums, others) = rest.split_at(gradient.len());
-        for (out, value) in gradient.iter_mut().zip(sums) {
+    let sums = Arena::new(values.gpu(), lengths)?;
+    let logits = train(model, values, training, loss, &sums.addresses()?)?;
+    sums.read(|index, sums| {
+        for (out, value) in gradients[index].iter_mut().zip(sums) {
             *out += value;
         }
-        rest = others;
-    }
+        Ok(())
+    })?;
     Ok(logits)
 }
 

@@ -67,7 +67,7 @@ impl Trainer {
             let spec = &table.specs[index];
             tensors.push((format!("{prefix}{}", spec.name), &spec.shape, values));
         };
-        let (first, second) = state.moments()?;
+        let [first, second] = state.moments()?;
         for (prefix, moments) in [(FIRST_MOMENTS, &first), (SECOND_MOMENTS, &second)] {
             for (index, values) in moments.iter().enumerate() {
                 if !values.is_empty() {

@@ -202,15 +202,12 @@ impl State {
     }
 
     /// The optimizer's first and second moments, in the table's order; empty where a parameter is frozen.
-    pub(super) fn moments(&self) -> Result<(Cow<'_, [Vec<f32>]>, Cow<'_, [Vec<f32>]>)> {
+    pub(super) fn moments(&self) -> Result<[Cow<'_, [Vec<f32>]>; 2]> {
         Ok(match &self.on_gpu {
-            Some(training) => {
-                let (first, second) = training.moments()?;
-                (Cow::Owned(first), Cow::Owned(second))
-            }
+            Some(training) => training.moments()?.map(Cow::Owned),
             None => {
                 let (first, second) = self.optimizer.moments();
-                (Cow::Borrowed(first), Cow::Borrowed(second))
+                [Cow::Borrowed(first), Cow::Borrowed(second)]
             }
         })
     }
