@@ -133,13 +133,11 @@ def main():
                 side("threads", os.cpu_count() or 1)
                 side("load", 0, paths[model])
                 tokens = side("data", 0, path, 0)["tokens"]
-                # What both sides are asked for; libbert predicts in float32 (its bfloat16 is for training).
                 if what == "train":
                     side("trainer", 0, 0, 0, batch, 1, "bf16")
                     ask = lambda passes: side("train", 0, passes)
                 else:
-                    compute = "f32" if name == "libbert" else "bf16"
-                    ask = lambda passes: side("predict", 0, 0, batch, passes, compute)
+                    ask = lambda passes: side("predict", 0, 0, batch, passes, "bf16")
                 first = ask(1)["seconds"]
                 second = ask(1)["seconds"]
                 passes = 1 if options.quick else max(1, min(50, round(3 / max(second, 1e-6))))

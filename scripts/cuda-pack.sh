@@ -33,7 +33,8 @@ target=${CARGO_TARGET_DIR:-$root/target}
 cp "$target/release/libbert.so" "$folder/lib/"
 strip --strip-unneeded "$folder/lib/libbert.so" "$folder"/bin/*
 compile() {
-    cc -std=c99 -O2 -D_GNU_SOURCE -I"$root/include" "$1" -o "$2" -L"$folder/lib" -lbert -Wl,-rpath,'$ORIGIN/../lib' \
+    # The benchmark's switches are those of bench/run.py.
+    cc -std=c99 -DBENCH_GRADIENT_CHECKPOINTING -DBENCH_PREDICT_PRECISION -O2 -D_GNU_SOURCE -I"$root/include" "$1" -o "$2" -L"$folder/lib" -lbert -Wl,-rpath,'$ORIGIN/../lib' \
         -lpthread -lm -ldl
 }
 # The list stands in tests/cuda.rs.

@@ -43,6 +43,12 @@ pub fn room<T>(count: usize) -> Result<Vec<T>> {
     Ok(vector)
 }
 
+/// `count` zeros, of which the system gives each page when it is first written to: what is never reached, as most rows of
+/// an embedding table's moments in a short run, takes no memory.
+pub fn zeroed<T: bytemuck::Zeroable>(count: usize) -> Result<Vec<T>> {
+    bytemuck::allocation::try_zeroed_vec(count).map_err(|()| refused::<T>(count))
+}
+
 /// `count` times `value`.
 pub fn filled<T: Copy>(value: T, count: usize) -> Result<Vec<T>> {
     let mut vector = room(count)?;
@@ -121,6 +127,7 @@ mod tests {
             let error = room::<u64>(count).unwrap_err();
             assert!(matches!(error, Error::OutOfMemory(_)), "{error}");
             assert!(filled(0f32, count).is_err());
+            assert!(zeroed::<f32>(count).is_err());
             assert!(reserve(&mut vec![1u64], count).is_err());
         }
         assert_eq!(filled(2u8, 3).unwrap(), [2, 2, 2]);

@@ -125,15 +125,20 @@ impl Dropout {
         Dropout { seed, batch }
     }
 
-    /// The mask of dropout number `site`: elements are dropped with `probability`.
+    /// The mask of dropout number `site`: elements are dropped with `probability`, to the nearest of 65,536 steps; the
+    /// factor of the others is such that the mean stays what it was, exactly.
     pub fn mask(&self, site: u32, probability: f64) -> DropoutMask {
+        let threshold = (probability * STEPS).round().min(STEPS - 1.0);
         DropoutMask {
             stream: Stream::new(self.seed, Site::Dropout(site), self.batch),
-            threshold: (probability * 4_294_967_296.0) as u32,
-            scale: (1.0 / (1.0 - probability)) as f32,
+            threshold: threshold as u32,
+            scale: (STEPS / (STEPS - threshold)) as f32,
         }
     }
 }
+
+/// Probabilities that dropout tells apart: a factor takes 16 random bits.
+const STEPS: f64 = 65_536.0;
 
 /// One dropout's factors: 0 for a dropped element, 1 / (1 - probability) for a kept one.
 #[derive(Debug, Clone, Copy)]
@@ -146,49 +151,96 @@ pub struct DropoutMask {
 /// Blocks that are computed side by side.
 const LANES: usize = 16;
 
+/// Factors of one block.
+pub const FACTORS: usize = 8;
+
 impl DropoutMask {
-    /// The factors of elements `start`, `start` + 1, … `start` must be a multiple of four.
+    /// The factors of elements `start`, `start` + 1, … `start` must be a multiple of [`FACTORS`].
     pub fn fill(&self, start: u64, out: &mut [f32]) {
-        debug_assert_eq!(start % 4, 0);
+        debug_assert_eq!(start % FACTORS as u64, 0);
         isa::arch().dispatch(
             #[inline(always)]
             || {
-                let mut first = start / 4;
-                let mut groups = out.chunks_exact_mut(4 * LANES);
+                let mut first = start / FACTORS as u64;
+                let mut groups = out.chunks_exact_mut(FACTORS * LANES);
                 for group in &mut groups {
-                    group.copy_from_slice(self.factors::<LANES>(first).as_flattened());
+                    let factors = self.factors(std::array::from_fn(|lane| first + lane as u64));
+                    group.copy_from_slice(factors.as_flattened());
                     first += LANES as u64;
                 }
-                // Rows of attention are short: no more is drawn for what is left than it takes.
-                for rest in groups.into_remainder().chunks_mut(LANES) {
-                    let factors = self.factors::<{ LANES / 4 }>(first);
+                let rest = groups.into_remainder();
+                if !rest.is_empty() {
+                    let factors = self.factors(std::array::from_fn(|lane| first + lane as u64));
                     rest.copy_from_slice(&factors.as_flattened()[..rest.len()]);
-                    first += LANES as u64 / 4;
                 }
             },
         );
     }
 
-    /// The factors of `N` blocks, from number `first` on.
+    /// The factors of rows of `width`: those of the first are elements `start`, `start` + 1, …, those of each next one
+    /// `stride` later. Both must be multiples of [`FACTORS`]. The rows stand one after another in `out`.
+    pub fn fill_rows(&self, start: u64, stride: u64, width: usize, out: &mut [f32]) {
+        debug_assert!(
+            start.is_multiple_of(FACTORS as u64) && stride.is_multiple_of(FACTORS as u64)
+        );
+        let blocks = width.div_ceil(FACTORS);
+        isa::arch().dispatch(
+            #[inline(always)]
+            || {
+                // Rows of attention are short: blocks of several are drawn together.
+                let (mut row, mut block) = (start / FACTORS as u64, 0);
+                let mut place = 0;
+                while place < out.len() {
+                    let mut widths = [0; LANES];
+                    let indices = std::array::from_fn(|lane| {
+                        let index = row + block as u64;
+                        widths[lane] = FACTORS.min(width - block * FACTORS);
+                        block += 1;
+                        if block == blocks {
+                            block = 0;
+                            row += stride / FACTORS as u64;
+                        }
+                        index
+                    });
+                    for (factors, width) in self.factors(indices).iter().zip(widths) {
+                        let left = &mut out[place..];
+                        if left.len() >= FACTORS {
+                            // What is behind a row's end is written again by the next.
+                            left[..FACTORS].copy_from_slice(factors);
+                        } else {
+                            left.copy_from_slice(&factors[..left.len()]);
+                        }
+                        place = out.len().min(place + width);
+                    }
+                }
+            },
+        );
+    }
+
+    /// The factors of the blocks with these numbers.
     #[inline(always)]
-    fn factors<const N: usize>(&self, first: u64) -> [[f32; 4]; N] {
+    fn factors(&self, index: [u64; LANES]) -> [[f32; FACTORS]; LANES] {
         let Stream { key, step, site } = self.stream;
-        let index = std::array::from_fn(|lane| first + lane as u64);
         let counters = [
             index,
             index.map(|index| index >> 32),
-            [step.into(); N],
-            [site.into(); N],
+            [step.into(); LANES],
+            [site.into(); LANES],
         ];
         let random = philox4x32_10(counters, key);
-        let mut factors = [[0f32; 4]; N];
-        for lane in 0..N {
+        let factor = |bits: u32| {
+            if bits >= self.threshold {
+                self.scale
+            } else {
+                0.0
+            }
+        };
+        let mut factors = [[0f32; FACTORS]; LANES];
+        for lane in 0..LANES {
             for (word, random) in random.iter().enumerate() {
-                factors[lane][word] = if random[lane] as u32 >= self.threshold {
-                    self.scale
-                } else {
-                    0.0
-                };
+                let random = random[lane] as u32;
+                factors[lane][word] = factor(random & 0xffff);
+                factors[lane][4 + word] = factor(random >> 16);
             }
         }
         factors
@@ -204,7 +256,7 @@ pub struct MaskParts {
     pub step: u32,
     /// The counter's fourth word.
     pub site: u32,
-    /// Elements whose random number is below are dropped.
+    /// Elements whose 16 random bits are below are dropped.
     pub threshold: u32,
     /// The factor of the others.
     pub scale: f32,
@@ -222,9 +274,9 @@ impl DropoutMask {
         }
     }
 
-    /// The factors of row `row` of a matrix whose rows are as wide as `out`; each row starts at a multiple of four.
+    /// The factors of row `row` of a matrix whose rows are as wide as `out`; each row starts with a block of its own.
     pub fn fill_row(&self, row: usize, out: &mut [f32]) {
-        let stride = out.len().next_multiple_of(4) as u64;
+        let stride = out.len().next_multiple_of(FACTORS) as u64;
         self.fill(row as u64 * stride, out);
     }
 }
@@ -317,11 +369,24 @@ mod tests {
         mask.fill(0, &mut factors);
         let dropped = factors.iter().filter(|&&f| f == 0.0).count();
         assert!((3_700..4_300).contains(&dropped), "{dropped}");
-        assert!(factors.iter().all(|&f| f == 0.0 || f == (1.0 / 0.9) as f32));
+        assert!(
+            factors
+                .iter()
+                .all(|&f| f == 0.0 || f == (65_536.0 / (65_536.0 - 6_554.0)) as f32)
+        );
         // Position decides, not how much is drawn at once.
         let mut part = vec![0f32; 100];
         mask.fill(400, &mut part);
         assert_eq!(part, factors[400..500]);
+        for (width, rows) in [(1, 5), (7, 40), (8, 3), (24, 24), (100, 2), (129, 9)] {
+            let mut together = vec![f32::NAN; rows * width];
+            mask.fill_rows(80, 256, width, &mut together);
+            for (row, together) in together.chunks_exact(width).enumerate() {
+                let mut alone = vec![f32::NAN; width];
+                mask.fill(80 + 256 * row as u64, &mut alone);
+                assert_eq!(together, alone);
+            }
+        }
         let mut other = vec![0f32; 100];
         Dropout::new(1, 10).mask(4, 0.1).fill(400, &mut other);
         assert_ne!(part, other);

@@ -8,6 +8,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -77,9 +78,17 @@ fn main() {
         trial("wide_models_are_refused", can_run, wide_models),
     ];
     if !on_card() {
-        for (name, settings, status) in [
-            ("no_card", &[("BERT_EMULATED_DEVICES", "0")][..], "device"),
-            ("old_driver", &[("BERT_EMULATED_DRIVER", "11080")], "device"),
+        for (name, settings, expected) in [
+            (
+                "no_card",
+                &[("BERT_EMULATED_DEVICES", "0")][..],
+                "finds no GPU",
+            ),
+            (
+                "old_driver",
+                &[("BERT_EMULATED_DRIVER", "11080")],
+                "is for CUDA 11",
+            ),
             (
                 "little_memory",
                 &[("BERT_EMULATED_MEMORY", "4000000")],
@@ -87,15 +96,52 @@ fn main() {
             ),
         ] {
             trials.push(trial(format!("c::failures::{name}"), can_run, move || {
-                run_program("tests/cuda_on_host/failures.c", settings, &[status])
+                run_program("tests/cuda_on_host/failures.c", settings, &[expected])
             }));
         }
+        let without = || can_run().and_then(|()| has_no_cuda());
+        trials.push(trial("c::failures::no_driver", without, || {
+            let settings = [("BERT_CUDA_PATH", "")];
+            run_program(
+                "tests/cuda_on_host/failures.c",
+                &settings,
+                &["libcuda.so.1 can't be loaded"],
+            )
+        }));
+        trials.push(trial("c::failures::no_cublas", without, || {
+            let directory = tempfile::tempdir()?;
+            symlink(
+                emulation()?.join("libcuda.so.1"),
+                directory.path().join("libcuda.so.1"),
+            )?;
+            let settings = [("BERT_CUDA_PATH", directory.path().to_str().ok_or("UTF-8")?)];
+            run_program(
+                "tests/cuda_on_host/failures.c",
+                &settings,
+                &["libcublas.so.13 or libcublas.so.12"],
+            )
+        }));
     }
     trials.push(trial("c::between_devices", can_run, || {
         run_program("tests/cuda_on_host/between_devices.c", &[], &[])
     }));
     trials.extend(programs(can_run));
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Whether the machine's own loader finds neither a driver nor cuBLAS.
+fn has_no_cuda() -> Result<(), String> {
+    let found = Command::new("sh")
+        .args([
+            "-c",
+            "/sbin/ldconfig -p | grep -E 'libcuda[.]so[.]1|libcublas[.]so'",
+        ])
+        .output();
+    let is_there = found.is_ok_and(|output| output.status.success());
+    match is_there || Path::new("/usr/local/cuda").exists() {
+        true => Err("needs a machine without CUDA".into()),
+        false => Ok(()),
+    }
 }
 
 fn on_card() -> bool {
@@ -420,6 +466,11 @@ fn predictions() -> Outcome {
             let pooled =
                 |(model, parameters): &(Model, Parameters)| model.pooled(parameters, &batch, asked);
             check_near("pooled", &pooled(&card)?, &pooled(&host)?, 2e-5)?;
+        }
+        let rounded = card.0.logits_in(Precision::BFloat16, &card.1, &batch)?;
+        check_near("rounded logits", &rounded, &all, 0.05)?;
+        if rounded == all {
+            return Err("bfloat16 gives float32's numbers".into());
         }
         // One alone, and from many threads at once, is what it was in the batch.
         std::thread::scope(|scope| {

@@ -20,7 +20,7 @@ use crate::model::{
     TrainingPass,
 };
 use crate::ops::Precision;
-use crate::random::{Dropout, DropoutMask};
+use crate::random::{Dropout, DropoutMask, FACTORS};
 
 /// Columns of a head, at most: what a warp of the attention kernels holds.
 const MAX_HEAD_SIZE: usize = 128;
@@ -63,9 +63,10 @@ pub fn answers(
     model: &Model,
     values: &CudaValues,
     batch: &Batch,
+    precision: Precision,
     answer: Answer,
 ) -> Result<Vec<f32>> {
-    let pass = Pass::new(model, values, batch, None, Precision::Float32, false)?;
+    let pass = Pass::new(model, values, batch, None, precision, false)?;
     let (states, _) = pass.encode(None, false)?;
     let (memory, width) = match answer {
         Answer::Logits => (pass.head(&states)?.0, model.config.num_labels),
@@ -417,7 +418,7 @@ impl<'a> Pass<'a> {
         adds: bool,
         (rows, width): (usize, usize),
     ) -> Result<()> {
-        let threads = rows * width.div_ceil(4);
+        let threads = rows * width.div_ceil(FACTORS);
         self.gpu.launch(
             ("dropout_rows", kind.suffix()),
             (threads.div_ceil(THREADS), 1),

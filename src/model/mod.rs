@@ -118,12 +118,22 @@ impl Model {
     /// Class scores before the softmax, [sequences, num_labels] row by row, without dropout. Any number of sequences, in
     /// memory that doesn't grow with it.
     pub fn logits(&self, parameters: &Parameters, sequences: &Batch) -> Result<Vec<f32>> {
+        self.logits_in(Precision::Float32, parameters, sequences)
+    }
+
+    /// The same with what a GPU computes the layers in; the CPU computes in float32.
+    pub fn logits_in(
+        &self,
+        precision: Precision,
+        parameters: &Parameters,
+        sequences: &Batch,
+    ) -> Result<Vec<f32>> {
         match parameters {
             Parameters::Host(_) | Parameters::Int8(_) => {
                 inference::answers(self, parameters, sequences, Answer::Logits)
             }
             Parameters::Cuda(values) => in_batches(sequences, self.config.num_labels, |batch| {
-                cuda::answers(self, values, batch, cuda::Answer::Logits)
+                cuda::answers(self, values, batch, precision, cuda::Answer::Logits)
             }),
         }
     }
@@ -141,7 +151,8 @@ impl Model {
                 inference::answers(self, parameters, sequences, Answer::Pooled(pooling))
             }
             Parameters::Cuda(values) => in_batches(sequences, self.config.hidden_size, |batch| {
-                cuda::answers(self, values, batch, cuda::Answer::Pooled(pooling))
+                let answer = cuda::Answer::Pooled(pooling);
+                cuda::answers(self, values, batch, Precision::Float32, answer)
             }),
         }
     }
@@ -277,7 +288,7 @@ impl Model {
                 if self.table.is_frozen(index, frozen) {
                     Ok(Vec::new())
                 } else {
-                    memory::filled(0f32, self.table.specs[index].len())
+                    memory::zeroed(self.table.specs[index].len())
                 }
             })
             .collect()

@@ -12,6 +12,7 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::ops::attention::{self, ProbabilityDropout, Shape};
 use crate::ops::layer_norm::{self, Before, Norm};
+use crate::ops::parallel::together;
 use crate::ops::{
     Accumulate, Buffers, Precision, activation, add_bias_gradient, apply_dropout_rows,
     copy_dropout_rows,
@@ -293,7 +294,7 @@ impl Packed<'_> {
                 copy.copy_from_slice(&states);
                 input = Some(copy);
             }
-            let (output, tape) = self.layer(buffers, number, layer, states)?;
+            let (output, tape) = together(|| self.layer(buffers, number, layer, states))?;
             states = output;
             match input {
                 Some(input) => {
@@ -576,17 +577,18 @@ impl Packed<'_> {
         let kept = self.table.layers.iter().enumerate().skip(frozen.layers);
         let embeddings_are_trained = !gradients[self.table.embeddings.word].is_empty();
         for ((number, layer), record) in kept.zip(layers).rev() {
-            let tape = match record {
-                LayerRecord::Whole(tape) => *tape,
-                LayerRecord::Input(input) => {
-                    let (output, tape) = self.layer(buffers, number, layer, input)?;
-                    buffers.give(output);
-                    tape
-                }
-            };
             let goes_on = number > frozen.layers || embeddings_are_trained;
-            dstates =
-                self.layer_backward(buffers, (number, layer), tape, dstates, goes_on, gradients)?;
+            dstates = together(|| {
+                let tape = match record {
+                    LayerRecord::Whole(tape) => *tape,
+                    LayerRecord::Input(input) => {
+                        let (output, tape) = self.layer(buffers, number, layer, input)?;
+                        buffers.give(output);
+                        tape
+                    }
+                };
+                self.layer_backward(buffers, (number, layer), tape, dstates, goes_on, gradients)
+            })?;
         }
         if embeddings_are_trained {
             self.embed_backward(&embeddings_norm, &mut dstates, gradients);

@@ -11,7 +11,7 @@ use super::parameters::{LinearIndex, NormIndex, ParameterTable};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::ops::attention::ProbabilityDropout;
-use crate::random::{Dropout, DropoutMask};
+use crate::random::{Dropout, DropoutMask, FACTORS};
 
 /// Numbers the model's dropouts. The order is part of what a seed means.
 pub mod dropout_site {
@@ -152,6 +152,6 @@ impl Pass<'_> {
 pub(crate) fn probability_dropout(config: &BertConfig, mask: DropoutMask) -> ProbabilityDropout {
     ProbabilityDropout {
         mask,
-        stride: config.max_position_embeddings.next_multiple_of(4),
+        stride: config.max_position_embeddings.next_multiple_of(FACTORS),
     }
 }

@@ -12,6 +12,7 @@ use super::parameters::{LayerIndex, LinearIndex, NormIndex, ParameterTable, Valu
 use super::quantized::QuantizedValues;
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::ops::arena::Arena;
 use crate::ops::layer_norm::Norm;
 use crate::ops::linear::{Float32Weights, Int8Weights, Linear, Weights};
 
@@ -96,11 +97,11 @@ pub(super) enum Source<'a> {
     Int8(&'a [QuantizedValues]),
 }
 
-/// Where a model's parameters are, and what they are.
-#[derive(Clone, Copy)]
+/// Where a model's parameters are, what they are, and where packed weights go.
 struct Maker<'a> {
     config: &'a BertConfig,
     source: Source<'a>,
+    arena: Arena,
 }
 
 impl Maker<'_> {
@@ -139,7 +140,11 @@ impl Maker<'_> {
     }
 
     /// Layers of equal size that read the same states, as one.
-    fn linear<const N: usize>(&self, indices: [LinearIndex; N], inputs: usize) -> Result<Linear> {
+    fn linear<const N: usize>(
+        &mut self,
+        indices: [LinearIndex; N],
+        inputs: usize,
+    ) -> Result<Linear> {
         let mut bias = Vec::new();
         for index in indices {
             let of_layer = self.float32(index.bias)?;
@@ -158,14 +163,14 @@ impl Maker<'_> {
             }
         }
         let weights = if float32.len() == N {
-            Weights::Float32(Float32Weights::new(&float32, inputs)?)
+            Weights::Float32(Float32Weights::new(&mut self.arena, &float32, inputs)?)
         } else {
-            Weights::Int8(Int8Weights::new(&int8, inputs)?)
+            Weights::Int8(Int8Weights::new(&mut self.arena, &int8, inputs)?)
         };
         Ok(Linear { weights, bias })
     }
 
-    fn layer(&self, layer: &LayerIndex) -> Result<PreparedLayer> {
+    fn layer(&mut self, layer: &LayerIndex) -> Result<PreparedLayer> {
         let (hidden, intermediate) = (self.config.hidden_size, self.config.intermediate_size);
         Ok(PreparedLayer {
             qkv: self.linear([layer.query, layer.key, layer.value], hidden)?,
@@ -175,6 +180,19 @@ impl Maker<'_> {
             output: self.linear([layer.output], intermediate)?,
             output_norm: self.norm(layer.output_norm)?,
         })
+    }
+}
+
+/// Bytes of all packed weights, at most: outputs and inputs are padded to whole tiles.
+fn packed_bytes(config: &BertConfig, table: &ParameterTable, source: Source<'_>) -> usize {
+    let padded = |size: usize| size.next_multiple_of(64);
+    let (hidden, inner) = (padded(config.hidden_size), padded(config.intermediate_size));
+    let layer = 4 * hidden * hidden + 2 * hidden * inner;
+    let pooler = table.pooler.map_or(0, |_| hidden * hidden);
+    let weights = table.layers.len() * layer + pooler + hidden * padded(config.num_labels);
+    match source {
+        Source::Float32(_) => 4 * weights,
+        Source::Int8(_) => weights,
     }
 }
 
@@ -188,21 +206,30 @@ impl Prepared {
         table: &ParameterTable,
         source: Source<'_>,
     ) -> Result<Prepared> {
-        let maker = Maker { config, source };
+        let mut maker = Maker {
+            config,
+            source,
+            arena: Arena::new(packed_bytes(config, table, source))?,
+        };
         let hidden = config.hidden_size;
-        let optional = |index: Option<NormIndex>| index.map(|index| maker.norm(index)).transpose();
+        let layers = memory::collected(table.layers.iter().map(|layer| maker.layer(layer)))?;
+        let pooler = match table.pooler {
+            Some(index) => Some(maker.linear([index], hidden)?),
+            None => None,
+        };
+        let classifier = maker.linear([table.classifier], hidden)?;
         Ok(Prepared {
             word: maker.table(table.embeddings.word),
             position: maker.table(table.embeddings.position),
             token_type: maker.table(table.embeddings.token_type),
             embeddings_norm: maker.norm(table.embeddings.norm)?,
-            layers: memory::collected(table.layers.iter().map(|layer| maker.layer(layer)))?,
-            final_norm: optional(table.final_norm)?,
-            pooler: table
-                .pooler
-                .map(|index| maker.linear([index], hidden))
+            layers,
+            final_norm: table
+                .final_norm
+                .map(|index| maker.norm(index))
                 .transpose()?,
-            classifier: maker.linear([table.classifier], hidden)?,
+            pooler,
+            classifier,
         })
     }
 }

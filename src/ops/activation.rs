@@ -1,9 +1,8 @@
 //! The feed-forward block's activations with their derivatives.
 
-use rayon::prelude::*;
-
 use super::isa;
 use super::math::{erf, exp, tanh};
+use super::parallel::{chunks, chunks_mut, for_each};
 use super::rows::rows_per_task;
 use crate::model::HiddenAct;
 
@@ -54,16 +53,14 @@ fn relu_both(x: f32) -> (f32, f32) {
 pub fn forward(act: HiddenAct, x: &mut [f32], bias: &[f32], y: &mut [f32]) {
     let width = bias.len();
     let task = rows_per_task(width) * width;
-    x.par_chunks_mut(task)
-        .zip(y.par_chunks_mut(task))
-        .for_each(|(x, y)| {
-            // The choice is outside of the loop that is vectorised.
-            match act {
-                HiddenAct::Gelu => isa::arch().dispatch(|| forward_rows(x, bias, y, gelu)),
-                HiddenAct::GeluTanh => isa::arch().dispatch(|| forward_rows(x, bias, y, gelu_tanh)),
-                HiddenAct::Relu => isa::arch().dispatch(|| forward_rows(x, bias, y, relu)),
-            }
-        });
+    for_each((chunks_mut(x, task), chunks_mut(y, task)), |_, (x, y)| {
+        // The choice is outside of the loop that is vectorised.
+        match act {
+            HiddenAct::Gelu => isa::arch().dispatch(|| forward_rows(x, bias, y, gelu)),
+            HiddenAct::GeluTanh => isa::arch().dispatch(|| forward_rows(x, bias, y, gelu_tanh)),
+            HiddenAct::Relu => isa::arch().dispatch(|| forward_rows(x, bias, y, relu)),
+        }
+    });
 }
 
 #[inline(always)]
@@ -80,16 +77,16 @@ fn forward_rows(x: &mut [f32], bias: &[f32], y: &mut [f32], f: impl Fn(f32) -> f
 /// Writes the activation of `x` to `y` and multiplies `dy`, in place, with its derivative: the backward pass needs both.
 pub fn backward(act: HiddenAct, x: &[f32], y: &mut [f32], dy: &mut [f32]) {
     const TASK: usize = 16_384;
-    x.par_chunks(TASK)
-        .zip(y.par_chunks_mut(TASK))
-        .zip(dy.par_chunks_mut(TASK))
-        .for_each(|((x, y), dy)| match act {
+    for_each(
+        (chunks(x, TASK), chunks_mut(y, TASK), chunks_mut(dy, TASK)),
+        |_, (x, y, dy)| match act {
             HiddenAct::Gelu => isa::arch().dispatch(|| backward_slice(x, y, dy, gelu_both)),
             HiddenAct::GeluTanh => {
                 isa::arch().dispatch(|| backward_slice(x, y, dy, gelu_tanh_both))
             }
             HiddenAct::Relu => isa::arch().dispatch(|| backward_slice(x, y, dy, relu_both)),
-        });
+        },
+    );
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 //! cache, so that memory grows with the length and not with its square.
 
 use super::aligned::Aligned;
-use super::gemm::tile::{self, Kernel, Left, Place, Start};
+use super::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
 use super::isa;
 use super::linear::with_kernel;
 use super::math::{exp, highest, sum};
@@ -227,6 +227,7 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
                 start: scores[panel * K::COLUMNS..].as_mut_ptr(),
                 stride: width,
                 columns: K::COLUMNS,
+                ahead: Ahead::none(keys.as_ptr()),
             };
             // SAFETY: the query rows and the panel are there (just checked, just packed), the scores' rows are `width`
             // wide, and the kernel is of this machine's instructions.
@@ -250,6 +251,7 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
                 start: context.start.wrapping_add(first * context.stride + column),
                 stride: context.stride,
                 columns: K::COLUMNS.min(size - column),
+                ahead: Ahead::none(values.as_ptr()),
             };
             // SAFETY: as above; the context's rows are this call's alone, by this function's contract.
             unsafe { K::tile::<false>(rows, tokens, left, values.as_ptr(), place, Start::Zero) }

@@ -3,11 +3,10 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::gemm::{Lines, Matrix, small_product};
 use super::isa;
 use super::math::{dot, exp, highest, sum};
+use super::parallel;
 use crate::data::Batch;
 use crate::random::DropoutMask;
 
@@ -129,9 +128,9 @@ impl Task {
 
     /// The factors of every probability, row by row.
     fn factors(&self, shape: &Shape<'_>, dropout: &ProbabilityDropout, out: &mut [f32]) {
-        for (token, row) in self.tokens.clone().zip(out.chunks_exact_mut(self.length())) {
-            dropout.fill(token, self.head, shape.heads, row);
-        }
+        let stride = (shape.heads * dropout.stride) as u64;
+        let start = self.tokens.start as u64 * stride + (self.head * dropout.stride) as u64;
+        dropout.mask.fill_rows(start, stride, self.length(), out);
     }
 }
 
@@ -159,7 +158,9 @@ pub fn forward(
         Shared(probabilities.as_mut_ptr()),
         Shared(context.as_mut_ptr()),
     );
-    shape.tasks().into_par_iter().for_each(|task| {
+    let tasks = shape.tasks();
+    parallel::run(tasks.len(), |number| {
+        let task = &tasks[number];
         let n = task.length();
         // SAFETY: this task's n² numbers, which lie inside the buffer (its size was checked) and are no other task's.
         let scores =
@@ -238,7 +239,9 @@ pub fn backward(
         Shared(dk.as_mut_ptr()),
         Shared(dv.as_mut_ptr()),
     );
-    shape.tasks().into_par_iter().for_each(|task| {
+    let tasks = shape.tasks();
+    parallel::run(tasks.len(), |number| {
+        let task = &tasks[number];
         let n = task.length();
         let probabilities = &probabilities[task.probabilities..][..n * n];
         let mut factors = Vec::new();

@@ -1,9 +1,8 @@
 //! Layer norm (Ba, Kiros and Hinton, 2016), and what stands before it in a block: bias, dropout and residual.
 
-use rayon::prelude::*;
-
 use super::isa;
 use super::math::{dot, sum, sum_of_squares};
+use super::parallel::{chunks, chunks_mut, for_each, map};
 use super::rows::{BLOCK_ROWS, add_up, rows_per_task};
 use crate::random::DropoutMask;
 
@@ -40,11 +39,13 @@ pub fn forward(
 ) {
     let width = norm.weight.len();
     let step = rows_per_task(width);
-    x.par_chunks_mut(step * width)
-        .zip(y.par_chunks_mut(step * width))
-        .zip(inverse_deviations.par_chunks_mut(step))
-        .enumerate()
-        .for_each(|(task, ((x, y), inverse))| {
+    for_each(
+        (
+            chunks_mut(x, step * width),
+            chunks_mut(y, step * width),
+            chunks_mut(inverse_deviations, step),
+        ),
+        |task, (x, y, inverse)| {
             let mut factors = vec![1f32; width];
             for (index, ((x, y), inverse)) in x
                 .chunks_exact_mut(width)
@@ -72,7 +73,8 @@ pub fn forward(
                     *inverse = normalise(norm, x, y);
                 });
             }
-        });
+        },
+    );
 }
 
 /// One row; gives 1 / deviation.
@@ -100,11 +102,13 @@ pub fn backward(
     bias_gradient: &mut [f32],
 ) {
     let width = weight.len();
-    let partial: Vec<(Vec<f32>, Vec<f32>)> = dy
-        .par_chunks_mut(BLOCK_ROWS * width)
-        .zip(normalised.par_chunks(BLOCK_ROWS * width))
-        .zip(inverse_deviations.par_chunks(BLOCK_ROWS))
-        .map(|((dy, normalised), inverse)| {
+    let partial = map(
+        (
+            chunks_mut(dy, BLOCK_ROWS * width),
+            chunks(normalised, BLOCK_ROWS * width),
+            chunks(inverse_deviations, BLOCK_ROWS),
+        ),
+        |(dy, normalised, inverse)| {
             let mut weight_sums = vec![0f32; weight_gradient.len()];
             let mut bias_sums = vec![0f32; bias_gradient.len()];
             isa::arch().dispatch(|| {
@@ -133,8 +137,8 @@ pub fn backward(
                 }
             });
             (weight_sums, bias_sums)
-        })
-        .collect();
+        },
+    );
     let (weights, biases): (Vec<_>, Vec<_>) = partial.into_iter().unzip();
     add_up(weight_gradient, &weights);
     add_up(bias_gradient, &biases);

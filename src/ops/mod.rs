@@ -7,6 +7,7 @@
 
 pub mod activation;
 pub mod aligned;
+pub mod arena;
 pub mod attend;
 pub mod attention;
 mod buffers;
@@ -17,6 +18,7 @@ pub mod layer_norm;
 pub mod linear;
 mod math;
 pub mod norm;
+pub mod parallel;
 mod rows;
 pub mod team;
 

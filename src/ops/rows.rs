@@ -1,8 +1,7 @@
 //! What goes row by row: biases, their gradients, dropout.
 
-use rayon::prelude::*;
-
 use super::isa;
+use super::parallel::{chunks, chunks_mut, for_each, map};
 use crate::random::DropoutMask;
 
 /// Numbers of one task, about: enough to pay for handing it out.
@@ -19,20 +18,17 @@ pub(super) const BLOCK_ROWS: usize = 64;
 /// A bias's gradient: `gradient` += Σ over the rows of `dy`.
 pub fn add_bias_gradient(gradient: &mut [f32], dy: &[f32]) {
     let width = gradient.len();
-    let partial: Vec<Vec<f32>> = dy
-        .par_chunks(BLOCK_ROWS * width)
-        .map(|rows| {
-            let mut sums = vec![0f32; width];
-            isa::arch().dispatch(|| {
-                for row in rows.chunks(width) {
-                    for (sum, &value) in sums.iter_mut().zip(row) {
-                        *sum += value;
-                    }
+    let partial = map(chunks(dy, BLOCK_ROWS * width), |rows| {
+        let mut sums = vec![0f32; width];
+        isa::arch().dispatch(|| {
+            for row in rows.chunks(width) {
+                for (sum, &value) in sums.iter_mut().zip(row) {
+                    *sum += value;
                 }
-            });
-            sums
-        })
-        .collect();
+            }
+        });
+        sums
+    });
     add_up(gradient, &partial);
 }
 
@@ -48,26 +44,23 @@ pub(super) fn add_up(gradient: &mut [f32], blocks: &[Vec<f32>]) {
 /// Multiplies rows of `width` with the factors of `mask`, in place.
 pub fn apply_dropout_rows(x: &mut [f32], width: usize, mask: &DropoutMask) {
     let step = rows_per_task(width);
-    x.par_chunks_mut(step * width)
-        .enumerate()
-        .for_each(|(task, rows)| {
-            let mut factors = vec![0f32; width];
-            for (index, row) in rows.chunks_mut(width).enumerate() {
-                mask.fill_row(task * step + index, &mut factors);
-                for (value, factor) in row.iter_mut().zip(&factors) {
-                    *value *= factor;
-                }
+    for_each(chunks_mut(x, step * width), |task, rows| {
+        let mut factors = vec![0f32; width];
+        for (index, row) in rows.chunks_mut(width).enumerate() {
+            mask.fill_row(task * step + index, &mut factors);
+            for (value, factor) in row.iter_mut().zip(&factors) {
+                *value *= factor;
             }
-        });
+        }
+    });
 }
 
 /// `out` gets the rows of `x`, multiplied with the factors of `mask` where there is one.
 pub fn copy_dropout_rows(out: &mut [f32], x: &[f32], width: usize, mask: Option<&DropoutMask>) {
     let step = rows_per_task(width);
-    out.par_chunks_mut(step * width)
-        .zip(x.par_chunks(step * width))
-        .enumerate()
-        .for_each(|(task, (out, x))| {
+    for_each(
+        (chunks_mut(out, step * width), chunks(x, step * width)),
+        |task, (out, x)| {
             let Some(mask) = mask else {
                 out.copy_from_slice(x);
                 return;
@@ -78,7 +71,8 @@ pub fn copy_dropout_rows(out: &mut [f32], x: &[f32], width: usize, mask: Option<
                     *out *= value;
                 }
             }
-        });
+        },
+    );
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Pieces of one round, at most: so many fit the ticket.
-const MAX_PIECES: usize = (1 << 16) - 1;
+pub const MAX_PIECES: usize = (1 << 16) - 1;
 
 /// Turns of waiting before the processor is offered to others: some ten microseconds.
 const SPINS: u32 = 400;

@@ -1,16 +1,18 @@
 //! AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), as `torch.optim.AdamW` computes it,
 //! with clipping by the global norm (`torch.nn.utils.clip_grad_norm_`).
 
-use rayon::prelude::*;
-
 use super::touched::TouchedRows;
 use crate::error::Result;
 use crate::memory;
 use crate::model::{Gradients, ParameterTable, Values};
 use crate::ops::isa;
+use crate::ops::parallel::{chunks, chunks_mut, each_of, for_each, map};
 
 /// Numbers that one task works on: sums go by these blocks, so that they don't depend on the number of threads.
 const BLOCK: usize = 16_384;
+
+/// Rows of the word embeddings that go together in a sum, likewise.
+const ROWS: usize = 32;
 
 /// The constants of the update.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,7 +81,7 @@ impl AdamW {
                     if group.is_frozen {
                         Ok(Vec::new())
                     } else {
-                        memory::filled(0f32, spec.len())
+                        memory::zeroed(spec.len())
                     }
                 })
                 .collect()
@@ -137,7 +139,15 @@ impl AdamW {
         let exponent = self.step.min(i32::MAX as u64) as i32;
         let first_correction = 1.0 - beta1.powi(exponent);
         let root_correction = (1.0 - beta2.powi(exponent)).sqrt() as f32;
-        for (index, (values, updated)) in values.iter().zip(updated).enumerate() {
+        let moments = self.first_moments.iter_mut().zip(&mut self.second_moments);
+        let (mut rules, mut parts) = (Vec::new(), Vec::new());
+        for (index, (((values, updated), gradient), (first, second))) in values
+            .iter()
+            .zip(updated)
+            .zip(gradients)
+            .zip(moments)
+            .enumerate()
+        {
             let group = self.groups[index];
             if group.is_frozen {
                 continue;
@@ -154,35 +164,33 @@ impl AdamW {
             };
             let touched = touched.filter(|touched| touched.index == index);
             // Whole rows, where rows matter.
-            let block = touched.map_or(BLOCK, |touched| {
-                (BLOCK / touched.width).max(1) * touched.width
-            });
-            let parts = values
-                .par_chunks(block)
-                .zip(updated.par_chunks_mut(block))
-                .zip(gradients[index].par_chunks(block))
-                .zip(self.first_moments[index].par_chunks_mut(block))
-                .zip(self.second_moments[index].par_chunks_mut(block))
-                .map(|((((values, updated), gradient), first), second)| Part {
-                    values,
-                    updated,
-                    gradient,
-                    first,
-                    second,
-                });
+            let rows = touched.map_or(1, |touched| (BLOCK / touched.width).max(1));
+            let block = touched.map_or(BLOCK, |touched| rows * touched.width);
+            let part = (
+                chunks(values.as_slice(), block),
+                chunks_mut(updated.as_mut_slice(), block),
+                chunks(gradient.as_slice(), block),
+                chunks_mut(first.as_mut_slice(), block),
+                chunks_mut(second.as_mut_slice(), block),
+            );
             match touched {
-                None => parts.for_each(|part| rule.update(part)),
+                None => {
+                    rules.push(rule);
+                    parts.push(part);
+                }
                 Some(touched) => {
-                    let rows = block / touched.width;
-                    parts
-                        .zip(self.is_idle.par_chunks_mut(rows))
-                        .zip(touched.is_touched.par_chunks(rows))
-                        .for_each(|((part, idle), touched_rows)| {
+                    let idle = chunks_mut(&mut self.is_idle, rows);
+                    let touched_rows = chunks(&touched.is_touched, rows);
+                    for_each(
+                        (part, idle, touched_rows),
+                        |_, (part, idle, touched_rows)| {
                             rule.update_rows(part, touched.width, idle, touched_rows);
-                        });
+                        },
+                    );
                 }
             }
         }
+        for_each(each_of(parts), |_, (index, part)| rules[index].update(part));
     }
 }
 
@@ -204,36 +212,41 @@ struct Rule {
     shrink: f32,
 }
 
-/// A piece of a parameter and of what belongs to it.
-struct Part<'a> {
-    values: &'a [f32],
-    updated: &'a mut [f32],
-    gradient: &'a [f32],
-    first: &'a mut [f32],
-    second: &'a mut [f32],
-}
+/// A piece of a parameter: its values, the new ones, its gradient, and its first and second moments.
+type Part<'a> = (
+    &'a [f32],
+    &'a mut [f32],
+    &'a [f32],
+    &'a mut [f32],
+    &'a mut [f32],
+);
 
 impl Rule {
-    fn update(&self, part: Part<'_>) {
-        let gradient = part.gradient.iter().copied();
+    fn update(&self, (values, updated, gradient, first, second): Part<'_>) {
+        let gradient = gradient.iter().copied();
         isa::arch().dispatch(
             #[inline(always)]
-            || self.apply(part.values, part.updated, gradient, part.first, part.second),
+            || self.apply(values, updated, gradient, first, second),
         );
     }
 
     /// Row by row; those that have no gradient aren't read from it.
-    fn update_rows(&self, part: Part<'_>, width: usize, idle: &mut [bool], touched: &[bool]) {
+    fn update_rows(
+        &self,
+        (values, updated, gradient, first, second): Part<'_>,
+        width: usize,
+        idle: &mut [bool],
+        touched: &[bool],
+    ) {
         isa::arch().dispatch(
             #[inline(always)]
             || {
-                let rows = part
-                    .values
+                let rows = values
                     .chunks_exact(width)
-                    .zip(part.updated.chunks_exact_mut(width))
-                    .zip(part.gradient.chunks_exact(width))
-                    .zip(part.first.chunks_exact_mut(width))
-                    .zip(part.second.chunks_exact_mut(width))
+                    .zip(updated.chunks_exact_mut(width))
+                    .zip(gradient.chunks_exact(width))
+                    .zip(first.chunks_exact_mut(width))
+                    .zip(second.chunks_exact_mut(width))
                     .zip(idle.iter_mut().zip(touched));
                 for (((((values, updated), gradient), first), second), (idle, &touched)) in rows {
                     if touched {
@@ -300,18 +313,22 @@ pub fn global_norm(gradients: &Gradients, touched: Option<&TouchedRows>) -> f64 
             },
         )
     };
-    let of = |(index, gradient): (usize, &Vec<f32>)| -> f64 {
-        let squares: Vec<f64> = match touched {
-            Some(touched) if touched.index == index && !gradient.is_empty() => touched
-                .rows
-                .par_iter()
-                .map(|&row| square(&gradient[row as usize * touched.width..][..touched.width]))
-                .collect(),
-            _ => gradient.par_chunks(BLOCK).map(square).collect(),
-        };
-        squares.iter().sum()
-    };
-    gradients.iter().enumerate().map(of).sum::<f64>().sqrt()
+    let mut parts = Vec::with_capacity(gradients.len());
+    let mut sum = 0f64;
+    for (index, gradient) in gradients.iter().enumerate() {
+        match touched {
+            Some(touched) if touched.index == index && !gradient.is_empty() => {
+                let row = |row: u32| &gradient[row as usize * touched.width..][..touched.width];
+                let rows = map(chunks(&touched.rows, ROWS), |rows| -> f64 {
+                    rows.iter().map(|&number| square(row(number))).sum()
+                });
+                sum += rows.iter().sum::<f64>();
+            }
+            _ => parts.push(chunks(gradient.as_slice(), BLOCK)),
+        }
+    }
+    let squares = map(each_of(parts), |(_, block)| square(block));
+    (sum + squares.iter().sum::<f64>()).sqrt()
 }
 
 /// What gradients of this norm are multiplied with so that it is at most `max_norm`; 0 turns clipping off.

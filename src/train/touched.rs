@@ -1,11 +1,10 @@
 //! Which rows of the word embeddings a step's batches reach: only they have a gradient, and of a table that is half of
 //! a model's parameters few are reached by any one batch.
 
-use rayon::prelude::*;
-
 use crate::error::Result;
 use crate::memory;
 use crate::model::{Gradients, ParameterTable};
+use crate::ops::parallel::{chunks_mut, each_of, for_each};
 
 /// Numbers that one task clears, about.
 const BLOCK: usize = 1 << 16;
@@ -54,11 +53,10 @@ impl TouchedRows {
 
     /// Sets all gradients to zero: of the word embeddings these rows, since the others are.
     pub fn clear(&self, gradients: &mut Gradients) {
+        let mut others = Vec::with_capacity(gradients.len());
         for (index, gradient) in gradients.iter_mut().enumerate() {
             if index != self.index {
-                gradient
-                    .par_chunks_mut(BLOCK)
-                    .for_each(|part| part.fill(0.0));
+                others.push(chunks_mut(gradient, BLOCK));
             } else if !gradient.is_empty() {
                 for &row in &self.rows {
                     let start = row as usize * self.width;
@@ -66,6 +64,7 @@ impl TouchedRows {
                 }
             }
         }
+        for_each(each_of(others), |_, (_, part)| part.fill(0.0));
     }
 }
 

@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::{Gradients, Parameters, TrainingPass, Values, refuse_int8};
 use crate::ops::Buffers;
+use crate::ops::parallel::together;
 use crate::problem::ProblemType;
 use crate::random::Dropout;
 use crate::sync::Turns;
@@ -689,18 +690,25 @@ impl Trainer {
                 sums.examples += batch.len();
                 sums.tokens += batch.tokens();
             }
-            let norm = global_norm(gradients, Some(touched));
-            if !sums.loss.is_finite() || !norm.is_finite() {
+            let values = parameters.host()?;
+            let (norm, is_updated) = together(|| {
+                let norm = global_norm(gradients, Some(touched));
+                if !sums.loss.is_finite() || !norm.is_finite() {
+                    return (norm, false);
+                }
+                let scale = clip_factor(norm, options.max_grad_norm);
+                optimizer.update(
+                    &values,
+                    &mut updated,
+                    (gradients, Some(touched)),
+                    learning_rate,
+                    scale,
+                );
+                (norm, true)
+            });
+            if !is_updated {
                 return Ok((sums, norm, None));
             }
-            let scale = clip_factor(norm, options.max_grad_norm);
-            optimizer.update(
-                &parameters.host()?,
-                &mut updated,
-                (gradients, Some(touched)),
-                learning_rate,
-                scale,
-            );
             let updated = parameters.with_updated(updated, &model.table)?;
             Ok((sums, norm, Some(updated)))
         })??;

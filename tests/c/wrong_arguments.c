@@ -226,6 +226,7 @@ static const field fields[] = {
     INT(bert_predict_options, combine, 3),
     NATURAL(bert_predict_options, top_k),
     REALS(bert_predict_options, threshold, 1.1),
+    INT(bert_predict_options, precision, 2),
 
     INT(bert_embed_options, max_length, 1, 3, 33),
     INT(bert_embed_options, pooling, 3),

@@ -1340,6 +1340,7 @@ impl Machine<'_> {
                 &mut o.window_stride,
                 &mut o.combine,
                 &mut o.top_k,
+                &mut o.precision,
             ] {
                 self.maybe(field, || self.integer());
             }

@@ -55,8 +55,11 @@ struct Mask {
 
 __device__ inline bool acts(const Mask &mask) { return mask.threshold != 0 || mask.scale != 1.0f; }
 
-// Philox4x32-10: the factors of elements 4 index … 4 index + 3.
-__device__ inline void factors_of(const Mask &mask, unsigned long long index, float factors[4])
+// Factors of one block of random words: each takes 16 bits, the words' lower halves before their upper ones.
+constexpr int FACTORS = 8;
+
+// Philox4x32-10: the factors of elements FACTORS · index, … .
+__device__ inline void factors_of(const Mask &mask, unsigned long long index, float factors[FACTORS])
 {
     unsigned c[4] = {(unsigned)index, (unsigned)(index >> 32), mask.step, mask.site};
     unsigned key0 = mask.key0, key1 = mask.key1;
@@ -72,20 +75,27 @@ __device__ inline void factors_of(const Mask &mask, unsigned long long index, fl
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
-    for (int word = 0; word < 4; word++)
-        factors[word] = c[word] >= mask.threshold ? mask.scale : 0.0f;
+    for (int word = 0; word < 4; word++) {
+        factors[word] = (c[word] & 0xffff) >= mask.threshold ? mask.scale : 0.0f;
+        factors[4 + word] = c[word] >> 16 >= mask.threshold ? mask.scale : 0.0f;
+    }
 }
 
 // The factor of one element.
 __device__ inline float factor_of(const Mask &mask, unsigned long long element)
 {
-    float factors[4];
-    factors_of(mask, element / 4, factors);
-    return factors[element % 4];
+    float factors[FACTORS];
+    factors_of(mask, element / FACTORS, factors);
+    float factor = factors[0];
+    // Without an index, so that they stay in registers.
+#pragma unroll
+    for (int place = 1; place < FACTORS; place++)
+        factor = element % FACTORS == place ? factors[place] : factor;
+    return factor;
 }
 
-// Where row `row` of a matrix `width` wide begins among a mask's groups of four: each row begins a group.
+// Where row `row` of a matrix `width` wide begins among a mask's blocks: each row begins one.
 __device__ inline unsigned long long first_group(long long row, int width)
 {
-    return (unsigned long long)row * ((width + 3) / 4);
+    return (unsigned long long)row * ((width + FACTORS - 1) / FACTORS);
 }

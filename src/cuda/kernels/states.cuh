@@ -38,12 +38,12 @@ STATES_KERNEL(norm_forward)(real *x, const float *before, const real *residual, 
     bool is_inside = number < rows;
     number = is_inside ? number : rows - 1;
     float *row = shared + warp_number() * width;
-    for (int group = lane_number(); 4 * group < width; group += WARP) {
-        float factors[4] = {1.0f, 1.0f, 1.0f, 1.0f};
+    for (int group = lane_number(); FACTORS * group < width; group += WARP) {
+        float factors[FACTORS] = {1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f};
         if (acts(mask))
             factors_of(mask, first_group(number, width) + group, factors);
-        for (int word = 0; word < 4 && 4 * group + word < width; word++) {
-            int column = 4 * group + word;
+        for (int word = 0; word < FACTORS && FACTORS * group + word < width; word++) {
+            int column = FACTORS * group + word;
             float value = to_float(x[number * width + column]);
             if (before != nullptr)
                 value += before[column];
@@ -83,11 +83,11 @@ STATES_KERNEL(embed_forward)(const float *words, const float *types, const float
     if (!acts(mask))
         return;
     __syncwarp();
-    for (int group = lane_number(); 4 * group < width; group += WARP) {
-        float factors[4];
+    for (int group = lane_number(); FACTORS * group < width; group += WARP) {
+        float factors[FACTORS];
         factors_of(mask, first_group(number, width) + group, factors);
-        for (int word_number = 0; word_number < 4 && 4 * group + word_number < width; word_number++) {
-            real *value = &out[4 * group + word_number];
+        for (int word_number = 0; word_number < FACTORS && FACTORS * group + word_number < width; word_number++) {
+            real *value = &out[FACTORS * group + word_number];
             store(value, to_float(*value) * factors[word_number]);
         }
     }
@@ -158,20 +158,20 @@ STATES_KERNEL(sum_rows)(const real *dy, float *parts, int rows, int width, int r
 }
 STATES_DECLARED(sum_rows)
 
-// out = x · factors, or out += x · factors; a thread four columns. `out` may be `x`.
+// out = x · factors, or out += x · factors; a thread FACTORS columns. `out` may be `x`.
 STATES_KERNEL(dropout_rows)(const real *x, real *out, Mask mask, int adds, int rows, int width)
 {
-    int groups = (width + 3) / 4;
+    int groups = (width + FACTORS - 1) / FACTORS;
     long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     long long row = number / groups;
     int group = number % groups;
     if (row >= rows)
         return;
-    float factors[4] = {1.0f, 1.0f, 1.0f, 1.0f};
+    float factors[FACTORS] = {1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f};
     if (acts(mask))
         factors_of(mask, first_group(row, width) + group, factors);
-    for (int word = 0; word < 4 && 4 * group + word < width; word++) {
-        long long place = row * width + 4 * group + word;
+    for (int word = 0; word < FACTORS && FACTORS * group + word < width; word++) {
+        long long place = row * width + FACTORS * group + word;
         float value = to_float(x[place]) * factors[word];
         store(&out[place], adds ? to_float(out[place]) + value : value);
     }

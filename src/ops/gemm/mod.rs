@@ -1,4 +1,4 @@
-//! Matrix products on the current rayon pool, in float32 or with operands rounded to bfloat16 (sums stay float32).
+//! Matrix products on the current threads ([`parallel`]), in float32 or with operands rounded to bfloat16 (sums stay float32).
 //!
 //! The right side is packed into panels as wide as a tile ([`pack`]), a block of the inner dimension at a time; tiles
 //! of the result stay in registers ([`tile`]). Goto and van de Geijn, "Anatomy of High-Performance Matrix
@@ -10,13 +10,13 @@ pub(super) mod tile;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use self::pack::{Block, Unit};
 pub(super) use self::pack::{Lines, Matrix};
 use self::scratch::Scratch;
-use self::tile::{Kernel, Left, Place, Start};
+use self::tile::{Ahead, Kernel, Left, Place, Start};
 use super::isa;
+use super::parallel::{self, chunks_mut, for_each};
+use crate::threads;
 
 /// What products are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,11 +42,14 @@ pub enum Accumulate<'a> {
 /// Units of the inner dimension that are multiplied at once: those of a tile's rows fit the first-level cache.
 pub(super) const INNER: usize = 384;
 
-/// Columns of the right side whose panels are packed at once: they fit the second-level cache.
+/// Columns of the right side that go together: their panels, [`INNER`] units deep, fit the second-level cache.
 const COLUMNS: usize = pack::WIDEST;
 
 /// Multiplications below which a product stays on its thread: about as many as handing it out costs.
-const ALONE: usize = 1 << 19;
+const ALONE: usize = 1 << 17;
+
+/// Tasks for each thread, about: whoever is held up leaves the rest to others.
+const TASKS: usize = 6;
 
 impl Precision {
     /// A linear layer: result[rows, outputs] (+)= x[rows, inputs] · weight[outputs, inputs]ᵀ.
@@ -160,19 +163,9 @@ pub(super) unsafe fn small_product(
         left,
         right,
     };
-    with_kernel!(Precision::Float32, K => {
-        let mut scratch = Scratch::default();
-        let left = product.left_side::<K>(&mut scratch, 1);
-        for start in (0..n).step_by(COLUMNS) {
-            let task = Task {
-                product,
-                left,
-                rows: 0..m,
-                columns: start..n.min(start + COLUMNS),
-            };
-            // SAFETY: by this function's contract.
-            unsafe { task.run::<K>(result, stride, Accumulate::Replace) }
-        }
+    // SAFETY: by this function's contract.
+    with_kernel!(Precision::Float32, K => unsafe {
+        product.write::<K>(result, stride, Accumulate::Replace, 1);
     });
 }
 
@@ -227,41 +220,87 @@ impl Product<'_> {
         }
         let threads = match m * n * k {
             small if small <= ALONE => 1,
-            _ => rayon::current_num_threads(),
+            _ => threads::current_num_threads(),
         };
-        let mut scratch = Scratch::default();
-        let left = self.left_side::<K>(&mut scratch, threads);
-        // As many columns for each task as fit the cache, and as equal shares as panels allow.
+        // SAFETY: the result is m × n (just checked), and it is borrowed by this call alone.
+        unsafe { self.write::<K>(result.as_mut_ptr(), n, accumulate, threads) }
+    }
+
+    /// Block by block of the inner dimension.
+    ///
+    /// # Safety
+    /// `result` begins m rows of n numbers, `stride` apart, that no one else touches.
+    unsafe fn write<K: Kernel>(
+        self,
+        result: *mut f32,
+        stride: usize,
+        accumulate: Accumulate<'_>,
+        threads: usize,
+    ) {
+        let (m, n, k) = self.sizes;
+        let deep = K::Unit::DEPTH;
+        let (mut left_scratch, mut right_scratch) = (Scratch::default(), Scratch::default());
+        let left = self.left_side::<K>(&mut left_scratch, threads);
         let panels = n.div_ceil(K::COLUMNS);
-        let count = panels
-            .div_ceil(COLUMNS / K::COLUMNS)
-            .max(threads.min(panels));
-        let count = count.next_multiple_of(threads).min(panels);
+        // As equal shares of the columns as panels allow; rows are shared out too, until there are tasks enough.
+        let count = n.div_ceil(COLUMNS);
         let columns = panels.div_ceil(count) * K::COLUMNS;
+        let blocks = n.div_ceil(columns);
         let tiles = m.div_ceil(K::ROWS);
-        // Where there are fewer blocks of columns than threads, rows are shared out too.
-        let bands = threads.div_ceil(n.div_ceil(columns)).min(tiles);
-        let rows = tiles.div_ceil(bands) * K::ROWS;
-        let shared = Shared(result.as_mut_ptr());
-        let task = |number: usize| {
-            let (band, block) = (number % bands, number / bands);
-            let task = Task {
-                product: self,
-                left,
-                rows: band * rows..m.min((band + 1) * rows),
-                columns: block * columns..n.min((block + 1) * columns),
-            };
-            if !task.rows.is_empty() {
-                // SAFETY: the result is m × n (just checked), and each task has rows and columns of its own.
-                unsafe { task.run::<K>(shared.get(), n, accumulate) }
-            }
+        let bands = match threads {
+            1 => 1,
+            _ => (threads * TASKS).div_ceil(blocks).min(tiles),
         };
-        let tasks = n.div_ceil(columns) * bands;
-        if threads == 1 {
-            (0..tasks).for_each(task);
-        } else {
-            (0..tasks).into_par_iter().with_max_len(1).for_each(task);
+        let rows = tiles.div_ceil(bands) * K::ROWS;
+        let shared = Shared(result);
+        for inner in (0..k).step_by(INNER * deep) {
+            let depth = (k - inner).min(INNER * deep);
+            let right = right_scratch.take::<K::Unit>(panels * K::COLUMNS * depth.div_ceil(deep));
+            self.pack_right::<K>(inner..inner + depth, threads, right);
+            let right = &*right;
+            let run = |number: usize| {
+                let (block, band) = (number / bands, number % bands);
+                let task = Task {
+                    m,
+                    left,
+                    right,
+                    inner: inner..inner + depth,
+                    rows: (band * rows).min(m)..m.min((band + 1) * rows),
+                    columns: block * columns..n.min((block + 1) * columns),
+                };
+                // SAFETY: by this function's contract; each task has rows and columns of its own.
+                unsafe { task.run::<K>(shared.get(), stride, accumulate) }
+            };
+            if threads == 1 {
+                (0..blocks * bands).for_each(run);
+            } else {
+                parallel::run(blocks * bands, run);
+            }
         }
+    }
+
+    /// The panels of the right side's columns for these places of the inner dimension.
+    fn pack_right<K: Kernel>(self, inner: Range<usize>, threads: usize, out: &mut [K::Unit]) {
+        let n = self.sizes.1;
+        let panel = K::COLUMNS * inner.len().div_ceil(K::Unit::DEPTH);
+        let panels = n.div_ceil(K::COLUMNS);
+        let group = panels
+            .div_ceil(threads)
+            .min(pack::WIDEST / K::COLUMNS)
+            .max(1);
+        each_chunk(threads, out, group * panel, |number, out| {
+            let outer = number * group * K::COLUMNS;
+            let block = Block {
+                outer,
+                width: (group * K::COLUMNS).min(n - outer),
+                inner: inner.start,
+                depth: inner.len(),
+            };
+            isa::arch().dispatch(
+                #[inline(always)]
+                || pack::panels::<K>(self.right, block, K::COLUMNS, out),
+            );
+        });
     }
 
     /// The left side: as it is where it needs no packing, else in `scratch`.
@@ -282,7 +321,7 @@ impl Product<'_> {
             Lines::Inner => {
                 let units = k.div_ceil(deep);
                 let out = scratch.take::<K::Unit>(m * units);
-                let fill = |(index, out): (usize, &mut [K::Unit])| {
+                let fill = |index: usize, out: &mut [K::Unit]| {
                     isa::arch().dispatch(
                         #[inline(always)]
                         || {
@@ -294,12 +333,7 @@ impl Product<'_> {
                         },
                     );
                 };
-                let chunk = K::ROWS * units;
-                if threads == 1 {
-                    out.chunks_mut(chunk).enumerate().for_each(fill);
-                } else {
-                    out.par_chunks_mut(chunk).enumerate().for_each(fill);
-                }
+                each_chunk(threads, out, K::ROWS * units, fill);
                 LeftSide::Rows(out, units)
             }
             Lines::Outer => {
@@ -310,7 +344,7 @@ impl Product<'_> {
                     let depth = (k - inner).min(INNER * deep);
                     // Some panels at a time: what lies in one line of the cache is read once.
                     const PANELS: usize = 8;
-                    let fill = |(group, out): (usize, &mut [K::Unit])| {
+                    let fill = |group: usize, out: &mut [K::Unit]| {
                         let outer = group * PANELS * K::ROWS;
                         let block = Block {
                             outer,
@@ -323,12 +357,7 @@ impl Product<'_> {
                             || pack::panels::<K>(self.left, block, K::ROWS, out),
                         );
                     };
-                    let chunk = PANELS * K::ROWS * depth.div_ceil(deep);
-                    if threads == 1 {
-                        out.chunks_mut(chunk).enumerate().for_each(fill);
-                    } else {
-                        out.par_chunks_mut(chunk).enumerate().for_each(fill);
-                    }
+                    each_chunk(threads, out, PANELS * K::ROWS * depth.div_ceil(deep), fill);
                 }
                 LeftSide::Panels(out)
             }
@@ -336,11 +365,32 @@ impl Product<'_> {
     }
 }
 
-/// A part of a product: these rows and columns of its result.
+/// Gives each chunk with its number to one call: on this thread, or on all.
+fn each_chunk<T: Send>(
+    threads: usize,
+    out: &mut [T],
+    size: usize,
+    fill: impl Fn(usize, &mut [T]) + Sync,
+) {
+    if threads == 1 {
+        out.chunks_mut(size)
+            .enumerate()
+            .for_each(|(number, chunk)| fill(number, chunk));
+    } else {
+        for_each(chunks_mut(out, size), fill);
+    }
+}
+
+/// A part of a product: these rows and columns of its result, for these places of the inner dimension.
 struct Task<'a, U> {
-    product: Product<'a>,
+    /// The product's rows.
+    m: usize,
     left: LeftSide<'a, U>,
+    /// All panels of the right side for these places.
+    right: &'a [U],
+    inner: Range<usize>,
     rows: Range<usize>,
+    /// They begin with a panel.
     columns: Range<usize>,
 }
 
@@ -353,78 +403,65 @@ impl<U: Unit> Task<'_, U> {
         result_stride: usize,
         accumulate: Accumulate<'_>,
     ) {
-        let (m, _, k) = self.product.sizes;
         let deep = U::DEPTH;
+        let units = self.inner.len().div_ceil(deep);
+        let inner = self.inner.start;
+        let panel = K::COLUMNS * units;
         let panels = self.columns.len().div_ceil(K::COLUMNS);
-        let mut scratch = Scratch::default();
-        let right = scratch.take::<U>(panels * K::COLUMNS * INNER.min(k.div_ceil(deep)));
-        for inner in (0..k).step_by(INNER * deep) {
-            let depth = (k - inner).min(INNER * deep);
-            let units = depth.div_ceil(deep);
-            let panel = K::COLUMNS * units;
-            let block = Block {
-                outer: self.columns.start,
-                width: self.columns.len(),
-                inner,
-                depth,
+        let right = &self.right[self.columns.start / K::COLUMNS * panel..];
+        // Rows are shared out evenly among as few tiles as they need.
+        let tiles = self.rows.len().div_ceil(K::ROWS);
+        for tile in 0..tiles {
+            // Panels of the left side are cut already.
+            let row = |tile: usize| match self.left {
+                LeftSide::Rows(..) | LeftSide::Columns(..) => {
+                    self.rows.start + self.rows.len() * tile / tiles
+                }
+                LeftSide::Panels(_) => (self.rows.start + tile * K::ROWS).min(self.rows.end),
             };
-            isa::arch().dispatch(
-                #[inline(always)]
-                || pack::panels::<K>(self.product.right, block, K::COLUMNS, right),
-            );
-            // Rows are shared out evenly among as few tiles as they need.
-            let tiles = self.rows.len().div_ceil(K::ROWS);
-            for tile in 0..tiles {
-                // Panels of the left side are cut already.
-                let row = |tile: usize| match self.left {
-                    LeftSide::Rows(..) | LeftSide::Columns(..) => {
-                        self.rows.start + self.rows.len() * tile / tiles
-                    }
-                    LeftSide::Panels(_) => (self.rows.start + tile * K::ROWS).min(self.rows.end),
+            let (row, rows) = (row(tile), row(tile + 1) - row(tile));
+            for (number, right) in right.chunks_exact(panel).take(panels).enumerate() {
+                let column = self.columns.start + number * K::COLUMNS;
+                let start = match accumulate {
+                    _ if inner > 0 => Start::Result,
+                    Accumulate::Replace => Start::Zero,
+                    Accumulate::Add => Start::Result,
+                    Accumulate::Bias(bias) => Start::Bias(bias[column..].as_ptr()),
                 };
-                let (row, rows) = (row(tile), row(tile + 1) - row(tile));
-                for (number, right) in right.chunks_exact(panel).take(panels).enumerate() {
-                    let column = self.columns.start + number * K::COLUMNS;
-                    let start = match accumulate {
-                        _ if inner > 0 => Start::Result,
-                        Accumulate::Replace => Start::Zero,
-                        Accumulate::Add => Start::Result,
-                        Accumulate::Bias(bias) => Start::Bias(bias[column..].as_ptr()),
-                    };
-                    let place = Place {
-                        // SAFETY: inside the result.
-                        start: unsafe { result.add(row * result_stride + column) },
-                        stride: result_stride,
-                        columns: K::COLUMNS.min(self.columns.end - column),
-                    };
-                    let right = right.as_ptr();
-                    match self.left {
-                        LeftSide::Rows(values, stride) => {
-                            let left = Left {
-                                start: values[row * stride + inner / deep..].as_ptr(),
-                                stride,
-                            };
-                            // SAFETY: the rows' units are inside `values`, and the panel was filled above; the kernel
-                            // is one of this machine's; the result's part is this task's own.
-                            unsafe { K::tile::<false>(rows, units, left, right, place, start) }
-                        }
-                        LeftSide::Panels(values) => {
-                            let block = m.next_multiple_of(K::ROWS) * (inner / deep);
-                            let left = Left {
-                                start: values[block + row * units..].as_ptr(),
-                                stride: K::ROWS,
-                            };
-                            // SAFETY: as above; bands begin at a tile's first row.
-                            unsafe { K::tile::<true>(rows, units, left, right, place, start) }
-                        }
-                        LeftSide::Columns(values, stride) => {
-                            let left = Left {
-                                start: values[inner * stride + row..].as_ptr(),
-                                stride,
-                            };
-                            // SAFETY: as above.
-                            unsafe { K::tile::<true>(rows, units, left, right, place, start) }
-                        }
+                let place = Place {
+                    // SAFETY: inside the result.
+                    start: unsafe { result.add(row * result_stride + column) },
+                    stride: result_stride,
+                    columns: K::COLUMNS.min(self.columns.end - column),
+                    ahead: Ahead::none(right.as_ptr()),
+                };
+                let right = right.as_ptr();
+                match self.left {
+                    LeftSide::Rows(values, stride) => {
+                        let left = Left {
+                            start: values[row * stride + inner / deep..].as_ptr(),
+                            stride,
+                        };
+                        // SAFETY: the rows' units are inside `values`, and the panel was filled above; the kernel
+                        // is one of this machine's; the result's part is this task's own.
+                        unsafe { K::tile::<false>(rows, units, left, right, place, start) }
+                    }
+                    LeftSide::Panels(values) => {
+                        let block = self.m.next_multiple_of(K::ROWS) * (inner / deep);
+                        let left = Left {
+                            start: values[block + row * units..].as_ptr(),
+                            stride: K::ROWS,
+                        };
+                        // SAFETY: as above; bands begin at a tile's first row.
+                        unsafe { K::tile::<true>(rows, units, left, right, place, start) }
+                    }
+                    LeftSide::Columns(values, stride) => {
+                        let left = Left {
+                            start: values[inner * stride + row..].as_ptr(),
+                            stride,
+                        };
+                        // SAFETY: as above.
+                        unsafe { K::tile::<true>(rows, units, left, right, place, start) }
                     }
                 }
             }

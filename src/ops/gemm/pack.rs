@@ -29,6 +29,25 @@ pub(super) const SQUARE: usize = 16;
 /// Rows or columns that are packed at once, at most.
 pub(super) const WIDEST: usize = 256;
 
+/// Lines that are asked for ahead of the one that is read.
+const AHEAD: usize = 8;
+
+/// Asks for memory that is read soon.
+#[inline(always)]
+fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(16) {
+        // SAFETY: SSE is part of x86-64, and a prefetch has no other effect.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                line.as_ptr().cast(),
+            );
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
 /// What is packed: these places of the outer and of the inner dimension.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
@@ -128,6 +147,13 @@ pub(super) fn panels<K: Kernel>(
                 } else {
                     &[]
                 };
+                // What is farther away than the processor looks ahead by itself: rows lie apart.
+                for ahead in AHEAD..AHEAD + deep {
+                    let start = (k + ahead) * matrix.stride + block.outer;
+                    if let Some(line) = matrix.values.get(start..start + block.width) {
+                        prefetch(line);
+                    }
+                }
                 interleave::<K>(line(k), second, row);
                 let places = out.chunks_exact_mut(units * width);
                 for (panel, row) in places.zip(row.chunks(width)) {
@@ -199,8 +225,15 @@ fn transpose<K: Kernel>(
     };
     for first in (0..squares).step_by(SQUARE) {
         for k in (0..whole).step_by(SQUARE * deep) {
+            let all = values;
             let values = &values[first * stride + k..][..(SQUARE - 1) * stride + SQUARE * deep];
             let out = &mut out[k / deep * width + first..][..(SQUARE - 1) * width + SQUARE];
+            for line in 0..SQUARE {
+                let start = (first + line) * stride + k + 2 * SQUARE * deep;
+                if let Some(next) = all.get(start..start + SQUARE * deep) {
+                    prefetch(next);
+                }
+            }
             // SAFETY: the kernel has this, and both slices reach to the square's last unit (just cut so).
             unsafe { K::square(values.as_ptr(), stride, out.as_mut_ptr(), width) }
         }

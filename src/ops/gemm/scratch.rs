@@ -1,6 +1,6 @@
 //! Memory for packed operands, used again from product to product: fresh pages cost as much as the arithmetic on them.
 
-use std::sync::Mutex;
+use std::cell::RefCell;
 
 /// A line of the cache, so that panels begin at one.
 #[derive(Clone, Copy)]
@@ -10,11 +10,13 @@ struct Line(
     #[expect(dead_code)] [u32; 16],
 );
 
-/// Memory that nobody uses at the moment.
-static FREE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+thread_local! {
+    /// Memory that nobody uses at the moment; the thread's own, since small products would spend their time on a lock.
+    static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+}
 
-/// Pieces that are kept, at most.
-const KEPT: usize = 64;
+/// Pieces that a thread keeps, at most.
+const KEPT: usize = 8;
 
 /// Memory for one operand; it goes back when this is dropped.
 #[derive(Default)]
@@ -31,7 +33,7 @@ impl Scratch {
     pub fn take<T: Plain>(&mut self, length: usize) -> &mut [T] {
         const { assert!(size_of::<T>() == 4 && align_of::<T>() == 4) };
         if self.0.capacity() == 0 {
-            self.0 = free().pop().unwrap_or_default();
+            self.0 = free(Vec::pop).flatten().unwrap_or_default();
         }
         let lines = length.div_ceil(16);
         if self.0.len() < lines {
@@ -44,13 +46,18 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let mut free = free();
-        if self.0.capacity() > 0 && free.len() < KEPT {
-            free.push(std::mem::take(&mut self.0));
+        let memory = std::mem::take(&mut self.0);
+        if memory.capacity() > 0 {
+            free(|free| {
+                if free.len() < KEPT {
+                    free.push(memory);
+                }
+            });
         }
     }
 }
 
-fn free() -> std::sync::MutexGuard<'static, Vec<Vec<Line>>> {
-    FREE.lock().unwrap_or_else(|p| p.into_inner())
+/// Nothing where the thread is ending.
+fn free<R>(work: impl FnOnce(&mut Vec<Vec<Line>>) -> R) -> Option<R> {
+    FREE.try_with(|free| work(&mut free.borrow_mut())).ok()
 }

@@ -35,6 +35,37 @@ pub(in crate::ops) struct Place {
     pub stride: usize,
     /// Columns that are written: at most [`Kernel::COLUMNS`].
     pub columns: usize,
+    /// What is asked for meanwhile.
+    pub ahead: Ahead,
+}
+
+/// Memory that is read next: a tile asks for some of it at each place of the inner dimension, so that it comes while the
+/// sums are made. It may point anywhere.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Ahead {
+    /// Where it begins.
+    pub start: *const u8,
+    /// Bytes from one place of the inner dimension to the next.
+    pub step: usize,
+}
+
+impl Ahead {
+    /// Nothing that isn't read anyway.
+    pub fn none<U>(right: *const U) -> Ahead {
+        Ahead {
+            start: right.cast(),
+            step: 0,
+        }
+    }
+
+    /// A tile's share of what comes after `bytes` at `next`, when `tiles` tiles of `depth` places come before it.
+    pub fn share(next: *const u8, bytes: usize, depth: usize, tile: usize, tiles: usize) -> Ahead {
+        let step = bytes / depth / tiles;
+        Ahead {
+            start: next.wrapping_add(tile * depth * step),
+            step,
+        }
+    }
 }
 
 /// One way to compute tiles.
@@ -214,9 +245,12 @@ mod x86 {
         let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
         // SAFETY: by the contract of `Kernel::tile`; a tile with fewer columns goes by way of `whole`, which has all.
         unsafe {
+            let mut ahead = place.ahead.start;
             let mut b = right;
             let mut a = left.start;
             for _ in 0..depth {
+                ask(ahead);
+                ahead = ahead.wrapping_add(place.ahead.step);
                 let low = _mm256_loadu_ps(b);
                 let high = _mm256_loadu_ps(b.add(8));
                 for (row, sums) in sums.iter_mut().enumerate() {
@@ -471,6 +505,17 @@ mod x86 {
     /// need four pointers.
     const SHARED: usize = 3;
 
+    /// Asks for two lines of [`Ahead`](super::Ahead).
+    #[inline(always)]
+    fn ask(at: *const u8) {
+        let at = at.cast::<i8>();
+        // SAFETY: SSE is part of x86-64; a prefetch reads nothing that could fault, wherever it points.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(at);
+            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(64));
+        }
+    }
+
     /// Asks for the lines that the result will be written to, so that they are there at the end.
     #[inline(always)]
     unsafe fn prefetch<const ROWS: usize>(place: Place) {
@@ -535,6 +580,7 @@ mod x86 {
                 // SAFETY: by the contract of `Kernel::tile`; pointers that no row uses are never read.
                 unsafe {
                     prefetch::<ROWS>(place);
+                    let mut ahead = place.ahead.start;
                     let mut b = right;
                     let mut pointers: [*const $unit; 4] = std::array::from_fn(|index| {
                         left.start.wrapping_add(if PANEL {
@@ -557,6 +603,8 @@ mod x86 {
                             sums[1] = $multiply_add(sums[1], a, high);
                         }
                         b = b.add(32);
+                        ask(ahead);
+                        ahead = ahead.wrapping_add(place.ahead.step);
                         for pointer in &mut pointers {
                             *pointer = pointer.wrapping_add(if PANEL { left.stride } else { 1 });
                         }

@@ -2,9 +2,9 @@
 
 use super::{Layout, Shared, Target, activate, share_out, tiles};
 use crate::error::Result;
-use crate::ops::aligned::Aligned;
+use crate::ops::arena::{Arena, Slab};
 use crate::ops::gemm::INNER;
-use crate::ops::gemm::tile::{self, Kernel, Left, Place, Start};
+use crate::ops::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
 use crate::ops::isa;
 use crate::ops::team::Team;
 
@@ -14,7 +14,7 @@ const SQUARE: usize = 16;
 /// Weights in panels of a kernel's columns: for each place of the inner dimension one number of each column.
 #[derive(Debug)]
 pub struct Float32Weights {
-    panels: Aligned,
+    panels: Slab<f32>,
     inputs: usize,
     layout: Layout,
 }
@@ -34,12 +34,12 @@ macro_rules! with_kernel {
 pub(in crate::ops) use with_kernel;
 
 impl Float32Weights {
-    /// Packs the weights [outputs, inputs] of layers of equal size that read the same states.
+    /// Packs the weights [outputs, inputs] of layers of equal size that read the same states, in the arena's memory.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
-    pub fn new(weights: &[&[f32]], inputs: usize) -> Result<Float32Weights> {
-        with_kernel!(pack::<K>(weights, inputs))
+    pub fn new(arena: &mut Arena, weights: &[&[f32]], inputs: usize) -> Result<Float32Weights> {
+        with_kernel!(pack::<K>(arena, weights, inputs))
     }
 
     pub(super) fn inputs(&self) -> usize {
@@ -56,7 +56,11 @@ impl Float32Weights {
     }
 }
 
-fn pack<K: Kernel<Unit = f32>>(weights: &[&[f32]], inputs: usize) -> Result<Float32Weights> {
+fn pack<K: Kernel<Unit = f32>>(
+    arena: &mut Arena,
+    weights: &[&[f32]],
+    inputs: usize,
+) -> Result<Float32Weights> {
     let width = weights.first().map_or(0, |weight| weight.len() / inputs);
     let layout = Layout {
         panel: K::COLUMNS,
@@ -65,8 +69,8 @@ fn pack<K: Kernel<Unit = f32>>(weights: &[&[f32]], inputs: usize) -> Result<Floa
     };
     let panel = K::COLUMNS * inputs;
     let count = layout.sections * layout.panels();
-    let mut panels = Aligned::zeroed::<f32>(count * panel)?;
-    let filled = panels.slice_mut::<f32>().chunks_exact_mut(panel);
+    let mut panels = arena.take::<f32>(count * panel)?;
+    let filled = panels.slice_mut().chunks_exact_mut(panel);
     for (number, out) in filled.take(count).enumerate() {
         let (section, columns) = layout.columns(number);
         assert_eq!(weights[section].len(), width * inputs);
@@ -110,7 +114,7 @@ fn product<K: Kernel<Unit = f32>>(
             && x.len() == rows * inputs
     );
     let out = Shared(out.as_mut_ptr());
-    let panels = panels.slice::<f32>();
+    let panels = panels.slice();
     let numbers = sections.start * layout.panels()..sections.end * layout.panels();
     share_out(team, rows, K::ROWS, numbers, |rows, numbers| {
         for inner in (0..inputs).step_by(INNER) {
@@ -120,7 +124,16 @@ fn product<K: Kernel<Unit = f32>>(
                 let bias = &bias[section * layout.width + columns.start..][..columns.len()];
                 let right = &panels[(number * inputs + inner) * K::COLUMNS..][..depth * K::COLUMNS];
                 let column = (section - sections.start) * layout.width + columns.start;
-                for tile in tiles(rows.clone(), K::ROWS) {
+                // The next panel comes from memory while this one's tiles are computed; behind a piece's last one lie the
+                // other members' pieces.
+                let others = match number + 1 == numbers.end {
+                    true => (team.members() - 1) * numbers.len(),
+                    false => 0,
+                };
+                let panel = inputs * K::COLUMNS;
+                let next = right.as_ptr().wrapping_add((1 + others) * panel).cast();
+                let count = rows.len().div_ceil(K::ROWS);
+                for (number, tile) in tiles(rows.clone(), K::ROWS).enumerate() {
                     let left = Left {
                         start: x[tile.start * inputs + inner..].as_ptr(),
                         stride: inputs,
@@ -137,6 +150,7 @@ fn product<K: Kernel<Unit = f32>>(
                             start: out,
                             stride,
                             columns: columns.len(),
+                            ahead: Ahead::share(next, size_of_val(right), depth, number, count),
                         };
                         K::tile::<false>(tile.len(), depth, left, right.as_ptr(), place, start);
                         if inner + depth == inputs {

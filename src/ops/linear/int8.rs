@@ -6,6 +6,7 @@ use super::{Layout, Shared, Target, activate, share_out, tiles};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::ops::aligned::Aligned;
+use crate::ops::arena::{Arena, Slab};
 use crate::ops::isa;
 use crate::ops::team::Team;
 
@@ -172,7 +173,7 @@ pub(super) fn quantize_rows<K: Kernel>(
 /// Packed weights: for each panel of a kernel's columns, and each unit of four inputs, those of one column after another.
 #[derive(Debug)]
 pub struct Int8Weights {
-    panels: Aligned,
+    panels: Slab<i8>,
     /// Of every column of every panel; those that fill a section's last panel are zero.
     scales: Vec<f32>,
     /// Each such column's weights added up.
@@ -183,18 +184,22 @@ pub struct Int8Weights {
 
 impl Int8Weights {
     /// Packs the weights [outputs, inputs] of layers of equal size that read the same states, each with its outputs'
-    /// scales.
+    /// scales, in the arena's memory.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Unsupported`] where there are more than [`MAX_INPUTS`] inputs.
-    pub fn new(weights: &[(&[i8], &[f32])], inputs: usize) -> Result<Int8Weights> {
+    pub fn new(
+        arena: &mut Arena,
+        weights: &[(&[i8], &[f32])],
+        inputs: usize,
+    ) -> Result<Int8Weights> {
         if inputs > MAX_INPUTS {
             return Err(Error::Unsupported(format!(
                 "A layer reads {inputs} numbers; int8 models have layers of at most {MAX_INPUTS}. Use this model in \
                  float32."
             )));
         }
-        with_kernel!(pack::<K>(weights, inputs))
+        with_kernel!(pack::<K>(arena, weights, inputs))
     }
 
     pub(super) fn layout(&self) -> Layout {
@@ -211,7 +216,11 @@ impl Int8Weights {
     }
 }
 
-pub(super) fn pack<K: Kernel>(weights: &[(&[i8], &[f32])], inputs: usize) -> Result<Int8Weights> {
+pub(super) fn pack<K: Kernel>(
+    arena: &mut Arena,
+    weights: &[(&[i8], &[f32])],
+    inputs: usize,
+) -> Result<Int8Weights> {
     let layout = Layout {
         panel: K::COLUMNS,
         width: weights.first().map_or(0, |weights| weights.1.len()),
@@ -219,10 +228,10 @@ pub(super) fn pack<K: Kernel>(weights: &[(&[i8], &[f32])], inputs: usize) -> Res
     };
     let panel = K::COLUMNS * inputs.next_multiple_of(UNIT);
     let count = layout.sections * layout.panels();
-    let mut panels = Aligned::zeroed::<i8>(count * panel)?;
+    let mut panels = arena.take::<i8>(count * panel)?;
     let mut scales = memory::filled(0f32, count * K::COLUMNS)?;
     let mut sums = memory::filled(0i32, count * K::COLUMNS)?;
-    let filled = panels.slice_mut::<i8>().chunks_exact_mut(panel);
+    let filled = panels.slice_mut().chunks_exact_mut(panel);
     for (number, out) in filled.take(count).enumerate() {
         let (section, columns) = layout.columns(number);
         let (weights, of_section) = weights[section];
@@ -266,7 +275,7 @@ pub(super) fn product<K: Kernel>(
             && x.inputs == weights.inputs
     );
     let out = Shared(out.as_mut_ptr());
-    let panels = weights.panels.slice::<i8>();
+    let panels = weights.panels.slice();
     let panel = row_numbers * K::COLUMNS;
     let of_sections = sections.start * layout.panels()..sections.end * layout.panels();
     share_out(team, rows, K::ROWS, of_sections, |rows, of_piece| {

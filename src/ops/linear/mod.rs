@@ -23,7 +23,7 @@ use crate::model::HiddenAct;
 const BAND: usize = 96;
 
 /// Pieces of work for each member of a team, about: the last ones end at the same time then.
-const PIECES: usize = 4;
+const PIECES: usize = 6;
 
 /// Where the columns of packed weights are. Weights of several layers that read the same states are sections of one, and
 /// each begins with a panel of its own.
@@ -241,6 +241,7 @@ impl Linear {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::arena::Arena;
 
     fn wave(n: usize, k: f32) -> Vec<f32> {
         (0..n).map(|i| (k * i as f32).sin()).collect()
@@ -297,7 +298,12 @@ mod tests {
             let weights = [0.53, 0.91, 0.29].map(|k| wave(outputs * inputs, k));
             let layer = Linear {
                 weights: Weights::Float32(
-                    Float32Weights::new(&weights.each_ref().map(Vec::as_slice), inputs).unwrap(),
+                    Float32Weights::new(
+                        &mut Arena::default(),
+                        &weights.each_ref().map(Vec::as_slice),
+                        inputs,
+                    )
+                    .unwrap(),
                 ),
                 bias: wave(3 * outputs, 0.2),
             };
@@ -343,7 +349,7 @@ mod tests {
         inputs: usize,
         act: Option<Act>,
     ) -> Vec<f32> {
-        let weights = int8::pack::<K>(weights, inputs).unwrap();
+        let weights = int8::pack::<K>(&mut Arena::default(), weights, inputs).unwrap();
         let mut rows = Int8Rows::default();
         let team = Team::alone();
         int8::quantize_rows::<K>(&mut rows, &team, x, inputs).unwrap();
@@ -435,7 +441,9 @@ mod tests {
             let bias = wave(2 * outputs, 0.2);
             let paths = every_int8_path(&x, &parts, &bias, inputs, act);
             let layer = Linear {
-                weights: Weights::Int8(Int8Weights::new(&parts, inputs).unwrap()),
+                weights: Weights::Int8(
+                    Int8Weights::new(&mut Arena::default(), &parts, inputs).unwrap(),
+                ),
                 bias: bias.clone(),
             };
             teams(|team| {
@@ -486,7 +494,7 @@ mod tests {
     fn layers_that_32_bits_do_not_hold_are_refused() {
         let inputs = int8::MAX_INPUTS + 1;
         let weights = vec![1i8; inputs];
-        assert!(Int8Weights::new(&[(&weights, &[1.0])], inputs).is_err());
+        assert!(Int8Weights::new(&mut Arena::default(), &[(&weights, &[1.0])], inputs).is_err());
     }
 
     /// The largest sums that there are, on every path.
