@@ -993,13 +993,13 @@ typedef struct {
   /**
    * BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: mixed precision, as PyTorch's autocast has it. The
    * layers' matrix products are computed with bfloat16 numbers, which is up to twice as fast on processors with
-   * AVX512-BF16 and no gain on others; weights, gradients, moments, norms, softmax, loss and sums stay float32. On the
-   * CPU alone.
+   * AVX512-BF16 and no gain on others; weights, gradients, moments, norms, softmax, loss and sums stay float32. On a
+   * GPU the states between the products are bfloat16 too.
    */
   int32_t precision;
   /**
    * 1: the backward pass computes each layer's inside again instead of keeping it, which takes less memory and about a
-   * third more time; the weights are the same, bit for bit. 0 (default). On the CPU alone.
+   * third more time; the weights are the same, bit for bit. 0 (default).
    */
   int32_t gradient_checkpointing;
 } bert_train_options;
@@ -1296,6 +1296,11 @@ typedef struct {
    * The probability, 0 to 1, from which on a multi-label model's has_label is 1. Default 0.5.
    */
   double threshold;
+  /**
+   * BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: on a GPU the layers' states and products have bfloat16
+   * numbers, which is faster and changes logits in their third digit. The CPU computes in float32 all the same.
+   */
+  int32_t precision;
 } bert_predict_options;
 
 /**
