@@ -55,27 +55,54 @@ impl Shape<'_> {
             .sum()
     }
 
-    /// Every sequence and head with where its probabilities begin.
-    fn tasks(&self) -> Vec<Task> {
+    /// Every sequence, some heads at a time, with where their probabilities begin.
+    fn pieces(&self) -> Vec<Piece> {
         let mut start = 0;
-        let mut tasks = Vec::with_capacity(self.batch.len() * self.heads);
+        let mut pieces = Vec::with_capacity(self.batch.len() * self.heads.div_ceil(HEADS));
         for range in self.batch.ranges() {
-            for head in 0..self.heads {
-                tasks.push(Task {
+            for first in (0..self.heads).step_by(HEADS) {
+                let heads = first..self.heads.min(first + HEADS);
+                let square = range.len() * range.len();
+                pieces.push(Piece {
                     tokens: range.clone(),
-                    head,
+                    heads: heads.clone(),
                     probabilities: start,
                 });
-                start += range.len() * range.len();
+                start += heads.len() * square;
             }
         }
-        tasks
+        pieces
     }
 
     fn assert_sizes(&self, states: &[&[f32]]) {
         for states in states {
             assert_eq!(states.len(), self.batch.tokens() * self.width());
         }
+    }
+}
+
+/// Heads that a thread computes one after another: a row's numbers of neighbouring heads lie together.
+const HEADS: usize = 4;
+
+/// Some heads of one sequence.
+struct Piece {
+    tokens: Range<usize>,
+    heads: Range<usize>,
+    /// Where the first one's probabilities begin; those of the others follow.
+    probabilities: usize,
+}
+
+impl Piece {
+    fn tasks(&self) -> impl Iterator<Item = Task> {
+        let square = self.tokens.len() * self.tokens.len();
+        self.heads
+            .clone()
+            .enumerate()
+            .map(move |(number, head)| Task {
+                tokens: self.tokens.clone(),
+                head,
+                probabilities: self.probabilities + number * square,
+            })
     }
 }
 
@@ -158,53 +185,55 @@ pub fn forward(
         Shared(probabilities.as_mut_ptr()),
         Shared(context.as_mut_ptr()),
     );
-    let tasks = shape.tasks();
-    parallel::run(tasks.len(), |number| {
-        let task = &tasks[number];
-        let n = task.length();
-        // SAFETY: this task's n² numbers, which lie inside the buffer (its size was checked) and are no other task's.
-        let scores =
-            unsafe { std::slice::from_raw_parts_mut(all.get().add(task.probabilities), n * n) };
-        // SAFETY: the scores are this task's own.
-        unsafe {
-            small_product(
-                (n, n, shape.head_size),
-                task.part(&shape, query, Lines::Inner),
-                task.part(&shape, key, Lines::Inner),
-                scores.as_mut_ptr(),
-                n,
-            );
-        }
-        let scale = shape.scale();
-        isa::arch().dispatch(
-            #[inline(always)]
-            || {
-                for row in scores.chunks_exact_mut(n) {
-                    softmax(row, scale);
-                }
-            },
-        );
-        let mut dropped = Vec::new();
-        let used = match dropout {
-            None => &*scores,
-            Some(dropout) => {
-                dropped.resize(n * n, 0.0);
-                task.factors(&shape, &dropout, &mut dropped);
-                for (factor, probability) in dropped.iter_mut().zip(scores.iter()) {
-                    *factor *= probability;
-                }
-                &dropped
+    let pieces = shape.pieces();
+    parallel::run(pieces.len(), |number| {
+        let piece = &pieces[number];
+        let n = piece.tokens.len();
+        let mut dropped = vec![0f32; if dropout.is_some() { n * n } else { 0 }];
+        for task in piece.tasks() {
+            // SAFETY: this task's n² numbers, which lie inside the buffer (its size was checked) and are no other task's.
+            let scores =
+                unsafe { std::slice::from_raw_parts_mut(all.get().add(task.probabilities), n * n) };
+            // SAFETY: the scores are this task's own.
+            unsafe {
+                small_product(
+                    (n, n, shape.head_size),
+                    task.part(&shape, query, Lines::Inner),
+                    task.part(&shape, key, Lines::Inner),
+                    scores.as_mut_ptr(),
+                    n,
+                );
             }
-        };
-        // SAFETY: of the context, whose size was checked, this task writes its sequence's rows in its head's columns alone.
-        unsafe {
-            small_product(
-                (n, shape.head_size, n),
-                square(used, n, Lines::Inner),
-                task.part(&shape, value, Lines::Outer),
-                task.part_mut(&shape, context),
-                shape.width(),
+            if let Some(dropout) = &dropout {
+                task.factors(&shape, dropout, &mut dropped);
+            }
+            let scale = shape.scale();
+            isa::arch().dispatch(
+                #[inline(always)]
+                || {
+                    for row in scores.chunks_exact_mut(n) {
+                        softmax(row, scale);
+                    }
+                    for (factor, probability) in dropped.iter_mut().zip(scores.iter()) {
+                        *factor *= probability;
+                    }
+                },
             );
+            let used = match dropout {
+                None => &*scores,
+                Some(_) => &*dropped,
+            };
+            // SAFETY: of the context, whose size was checked, this task writes its sequence's rows in its head's columns
+            // alone.
+            unsafe {
+                small_product(
+                    (n, shape.head_size, n),
+                    square(used, n, Lines::Inner),
+                    task.part(&shape, value, Lines::Outer),
+                    task.part_mut(&shape, context),
+                    shape.width(),
+                );
+            }
         }
     });
 }
@@ -239,71 +268,80 @@ pub fn backward(
         Shared(dk.as_mut_ptr()),
         Shared(dv.as_mut_ptr()),
     );
-    let tasks = shape.tasks();
-    parallel::run(tasks.len(), |number| {
-        let task = &tasks[number];
-        let n = task.length();
-        let probabilities = &probabilities[task.probabilities..][..n * n];
-        let mut factors = Vec::new();
-        let mut dropped = probabilities.to_vec();
-        if let Some(dropout) = dropout {
-            factors.resize(n * n, 0.0);
-            task.factors(&shape, &dropout, &mut factors);
-            for (probability, factor) in dropped.iter_mut().zip(&factors) {
-                *probability *= factor;
-            }
-        }
-        let mut scores = vec![0f32; n * n];
+    let pieces = shape.pieces();
+    parallel::run(pieces.len(), |number| {
+        let piece = &pieces[number];
+        let n = piece.tokens.len();
         let width = shape.width();
-        // SAFETY: the scores are this task's own; of dv, dq and dk, whose sizes were checked, it writes its sequence's rows
-        // in its head's columns alone.
-        unsafe {
-            small_product(
-                (n, shape.head_size, n),
-                square(&dropped, n, Lines::Outer),
-                task.part(&shape, dcontext, Lines::Outer),
-                task.part_mut(&shape, dv),
-                width,
-            );
-            small_product(
-                (n, n, shape.head_size),
-                task.part(&shape, dcontext, Lines::Inner),
-                task.part(&shape, value, Lines::Inner),
-                scores.as_mut_ptr(),
-                n,
-            );
-        }
-        for (derivative, factor) in scores.iter_mut().zip(&factors) {
-            *derivative *= factor;
-        }
-        let scale = shape.scale();
-        isa::arch().dispatch(|| {
-            for (row, probabilities) in scores
-                .chunks_exact_mut(n)
-                .zip(probabilities.chunks_exact(n))
-            {
-                let mean = dot(row, probabilities);
-                for (value, probability) in row.iter_mut().zip(probabilities) {
-                    *value = (*value - mean) * probability * scale;
-                }
+        let mut factors = vec![0f32; if dropout.is_some() { n * n } else { 0 }];
+        let (mut dropped, mut scores) = (vec![0f32; n * n], vec![0f32; n * n]);
+        for task in piece.tasks() {
+            let probabilities = &probabilities[task.probabilities..][..n * n];
+            if let Some(dropout) = &dropout {
+                task.factors(&shape, dropout, &mut factors);
             }
-        });
-        // SAFETY: as above.
-        unsafe {
-            small_product(
-                (n, shape.head_size, n),
-                square(&scores, n, Lines::Inner),
-                task.part(&shape, key, Lines::Outer),
-                task.part_mut(&shape, dq),
-                width,
+            isa::arch().dispatch(
+                #[inline(always)]
+                || {
+                    dropped.copy_from_slice(probabilities);
+                    for (probability, factor) in dropped.iter_mut().zip(&factors) {
+                        *probability *= factor;
+                    }
+                },
             );
-            small_product(
-                (n, shape.head_size, n),
-                square(&scores, n, Lines::Outer),
-                task.part(&shape, query, Lines::Outer),
-                task.part_mut(&shape, dk),
-                width,
+            // SAFETY: the scores are this task's own; of dv, dq and dk, whose sizes were checked, it writes its sequence's
+            // rows in its head's columns alone.
+            unsafe {
+                small_product(
+                    (n, shape.head_size, n),
+                    square(&dropped, n, Lines::Outer),
+                    task.part(&shape, dcontext, Lines::Outer),
+                    task.part_mut(&shape, dv),
+                    width,
+                );
+                small_product(
+                    (n, n, shape.head_size),
+                    task.part(&shape, dcontext, Lines::Inner),
+                    task.part(&shape, value, Lines::Inner),
+                    scores.as_mut_ptr(),
+                    n,
+                );
+            }
+            let scale = shape.scale();
+            isa::arch().dispatch(
+                #[inline(always)]
+                || {
+                    for (derivative, factor) in scores.iter_mut().zip(&factors) {
+                        *derivative *= factor;
+                    }
+                    for (row, probabilities) in scores
+                        .chunks_exact_mut(n)
+                        .zip(probabilities.chunks_exact(n))
+                    {
+                        let mean = dot(row, probabilities);
+                        for (value, probability) in row.iter_mut().zip(probabilities) {
+                            *value = (*value - mean) * probability * scale;
+                        }
+                    }
+                },
             );
+            // SAFETY: as above.
+            unsafe {
+                small_product(
+                    (n, shape.head_size, n),
+                    square(&scores, n, Lines::Inner),
+                    task.part(&shape, key, Lines::Outer),
+                    task.part_mut(&shape, dq),
+                    width,
+                );
+                small_product(
+                    (n, shape.head_size, n),
+                    square(&scores, n, Lines::Outer),
+                    task.part(&shape, query, Lines::Outer),
+                    task.part_mut(&shape, dk),
+                    width,
+                );
+            }
         }
     });
 }
