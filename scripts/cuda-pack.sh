@@ -5,7 +5,7 @@
 #     tar xJf libbert-cuda.tar.xz && libbert-cuda/cuda-check.sh         # there
 #
 # CUDA's compiler comes from scripts/cuda-toolkit.sh unless CUDA_HOME is set. Of the model's word embeddings the rows stay
-# that the golden values and the data need; the others become zeros, which take no room.
+# that the golden values need; those that the data needs are rounded to bfloat16, and the others become zeros: that packs.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=$(mkdir -p "${1:?usage: cuda-pack.sh DIR}" && cd "$1" && pwd)
@@ -34,7 +34,7 @@ cp "$target/release/libbert.so" "$folder/lib/"
 strip --strip-unneeded "$folder/lib/libbert.so" "$folder"/bin/*
 compile() {
     # The benchmark's switches are those of bench/run.py.
-    cc -std=c99 -DBENCH_GRADIENT_CHECKPOINTING -DBENCH_PREDICT_PRECISION -O2 -D_GNU_SOURCE -I"$root/include" "$1" -o "$2" -L"$folder/lib" -lbert -Wl,-rpath,'$ORIGIN/../lib' \
+    cc -std=gnu99 -DBENCH_GRADIENT_CHECKPOINTING -DBENCH_PREDICT_PRECISION -O2 -I"$root/include" "$1" -o "$2" -L"$folder/lib" -lbert -Wl,-rpath,'$ORIGIN/../lib' \
         -lpthread -lm -ldl
 }
 # The list stands in tests/cuda.rs.

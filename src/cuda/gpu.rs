@@ -109,7 +109,7 @@ fn kernels(ordinal: usize) -> Result<&'static [u8]> {
 pub fn gpu(ordinal: usize) -> Result<&'static Gpu> {
     static OPENED: Mutex<Option<HashMap<usize, &'static Gpu>>> = Mutex::new(None);
     let kernels = kernels(ordinal)?;
-    let libraries = libraries()?;
+    let libraries = libraries(ordinal)?;
     let mut opened = locked(&OPENED);
     let opened = opened.get_or_insert_default();
     if let Some(gpu) = opened.get(&ordinal) {

@@ -35,10 +35,10 @@ macro_rules! functions {
         }
 
         impl $table {
-            fn of(library: &Opened) -> Result<$table> {
+            fn of(library: &Opened, ordinal: usize) -> Result<$table> {
                 Ok($table {
                     $($field: {
-                        let function = library.symbol($name)?;
+                        let function = library.symbol($name, ordinal)?;
                         // SAFETY: NVIDIA's headers declare a function of this name so, in every version that has it;
                         // the tests' driver is compiled over them.
                         unsafe {
@@ -124,12 +124,12 @@ impl Opened {
     }
 
     /// A function of it.
-    fn symbol(&self, name: &CStr) -> Result<Handle> {
+    fn symbol(&self, name: &CStr, ordinal: usize) -> Result<Handle> {
         // SAFETY: The handle is open, the text ends with NUL.
         let symbol = unsafe { libc::dlsym(self.handle, name.as_ptr()) };
         if symbol.is_null() {
             return Err(Error::Device(format!(
-                "A CUDA device was asked for, but '{}' has no function {}; it is too old for this library. The device \
+                "The device cuda:{ordinal} was asked for, but '{}' has no function {}; it is too old for this library. The device \
                  cpu works everywhere.",
                 self.name,
                 name.to_string_lossy()
@@ -141,27 +141,27 @@ impl Opened {
 
 /// Binds them at the first call; says what is missing where that fails. A later call tries again: the variable may have
 /// been set meanwhile.
-pub(super) fn libraries() -> Result<&'static Libraries> {
+/// GPU number `ordinal` is what was asked for.
+pub(super) fn libraries(ordinal: usize) -> Result<&'static Libraries> {
     static BOUND: OnceCell<Libraries> = OnceCell::new();
-    BOUND.get_or_try_init(bind)
+    BOUND.get_or_try_init(|| bind(ordinal))
 }
 
-fn bind() -> Result<Libraries> {
+fn bind(ordinal: usize) -> Result<Libraries> {
     let driver = open("libcuda.so.1").ok_or_else(|| {
-        Error::Device(
-            "A CUDA device was asked for, but there is no NVIDIA driver: libcuda.so.1 can't be loaded. Install the \
-             driver, or use the device cpu."
-                .into(),
-        )
+        Error::Device(format!(
+            "The device cuda:{ordinal} was asked for, but there is no NVIDIA driver: libcuda.so.1 can't be loaded. \
+             Install the driver, or use the device cpu."
+        ))
     })?;
-    let driver = Driver::of(&driver)?;
+    let driver = Driver::of(&driver, ordinal)?;
     let mut version = 0;
     // SAFETY: It writes one number where it is told to.
     unsafe { (driver.driver_version)(&mut version) };
     let (driver_major, built_major) = (version / 1000, built_major());
     if driver_major < built_major {
         return Err(Error::Device(format!(
-            "This library's GPU kernels were made with CUDA {built_major}, and the NVIDIA driver is for CUDA \
+            "The device cuda:{ordinal} was asked for; this library's GPU kernels were made with CUDA {built_major}, and the NVIDIA driver is for CUDA \
              {driver_major}; install a newer driver, or build the library with CUDA {driver_major}. The device cpu works \
              everywhere."
         )));
@@ -173,14 +173,14 @@ fn bind() -> Result<Libraries> {
         .collect();
     let cublas = files.iter().find_map(|file| open(file)).ok_or_else(|| {
         Error::Device(format!(
-            "A CUDA device was asked for, but cuBLAS can't be loaded ({}). Install it, or set {PATH_VARIABLE} to the \
+            "The device cuda:{ordinal} was asked for, but cuBLAS can't be loaded ({}). Install it, or set {PATH_VARIABLE} to the \
              directory that holds it, or use the device cpu.",
             files.join(" or ")
         ))
     })?;
     Ok(Libraries {
         driver,
-        cublas: Cublas::of(&cublas)?,
+        cublas: Cublas::of(&cublas, ordinal)?,
     })
 }
 
