@@ -6,6 +6,7 @@ use std::env;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
@@ -26,6 +27,9 @@ fn main() {
     );
     println!("cargo:rustc-env=BERT_BUILD_INFO={}", build_info(&root));
     link_options();
+    if env::var_os("CARGO_FEATURE_CUDA").is_some() {
+        compile_kernels(&root, &out);
+    }
 }
 
 fn write_header(root: &Path, out: &Path) {
@@ -95,4 +99,60 @@ fn link_options() {
         // Worker threads outlive every handle: the code must stay where it is after dlclose.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
+}
+
+/// The GPU's kernels for the common architectures, and in the form that a newer GPU's driver compiles itself.
+fn compile_kernels(root: &Path, out: &Path) {
+    let nvcc = nvcc();
+    let version = Command::new(&nvcc).arg("--version").output();
+    let text = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    // "Cuda compilation tools, release 13.0, V13.0.88"
+    let release = text.as_deref().unwrap_or_default().split("release ").nth(1);
+    let Some(release) = release.and_then(|rest| rest.split(',').next()) else {
+        panic!(
+            "The feature cuda needs CUDA's compiler, and '{}' doesn't run. Install the CUDA toolkit and set CUDA_HOME to \
+             it, or let scripts/cuda-toolkit.sh get the compiler: eval \"$(scripts/cuda-toolkit.sh)\"",
+            nvcc.display()
+        );
+    };
+    println!("cargo:rustc-env=BERT_CUDA_VERSION={release}");
+    // The driver's header, for the tests' own driver.
+    let toolkit = nvcc.canonicalize().unwrap_or_default();
+    let toolkit = toolkit.ancestors().nth(2).unwrap_or(root);
+    println!(
+        "cargo:rustc-env=BERT_CUDA_INCLUDE={}",
+        toolkit.join("include").display()
+    );
+    let mut command = Command::new(&nvcc);
+    command.args(["-std=c++17", "-O3", "--fatbin"]);
+    for (virtual_architecture, code) in [
+        ("compute_80", "sm_80"),
+        ("compute_90", "sm_90"),
+        ("compute_80", "compute_80"),
+    ] {
+        command.arg(format!("-gencode=arch={virtual_architecture},code={code}"));
+    }
+    command
+        .arg("-o")
+        .arg(out.join("kernels.fatbin"))
+        .arg(root.join("src/cuda/kernels/kernels.cu"));
+    let status = command.status().expect("nvcc ran before");
+    assert!(status.success(), "nvcc can't compile the kernels: {status}");
+}
+
+fn nvcc() -> PathBuf {
+    let variables = ["CUDA_HOME", "CUDA_PATH"];
+    for variable in variables {
+        println!("cargo:rerun-if-env-changed={variable}");
+    }
+    let homes = variables.into_iter().filter_map(env::var_os);
+    homes
+        .map(|home| PathBuf::from(home).join("bin/nvcc"))
+        .chain(
+            env::split_paths(&env::var_os("PATH").unwrap_or_default())
+                .map(|directory| directory.join("nvcc")),
+        )
+        .chain([PathBuf::from("/usr/local/cuda/bin/nvcc")])
+        .find(|nvcc| nvcc.is_file())
+        .unwrap_or_else(|| PathBuf::from("nvcc"))
 }

@@ -15,6 +15,8 @@
  *     logits M D                             the scores of the examples
  *     memory                                 the most memory that the process has had
  *
+ * Models are on the device that the variable BENCH_DEVICE names, or the CPU.
+ *
  * M, D and T are numbers from 0 to 7. EXAMPLES is a file of lines LABEL<TAB>TOKEN IDS<TAB>TEXT. What this library can't
  * do (yet) is answered with {"unavailable": "..."}. */
 
@@ -226,7 +228,15 @@ static void prepare(bert_predictions *predictions, int32_t *label_ids, float *pr
     predictions->probabilities_capacity = 2 * count;
 }
 
-static void predict(const bert_model *model, const struct examples *examples, size_t batch, int passes) {
+static void predict(const bert_model *model, const struct examples *examples, size_t batch, int passes,
+                    const char *compute) {
+    bert_predict_options options;
+    check(bert_predict_options_init(&options, sizeof options), "bert_predict_options_init");
+#ifdef BENCH_PREDICT_PRECISION
+    options.precision = strcmp(compute, "bf16") == 0 ? BERT_PRECISION_BFLOAT16 : BERT_PRECISION_FLOAT32;
+#else
+    (void)compute;
+#endif
     int32_t *label_ids = allocate(batch, sizeof *label_ids);
     float *probabilities = allocate(2 * batch, sizeof *probabilities);
     bert_predictions predictions;
@@ -238,11 +248,12 @@ static void predict(const bert_model *model, const struct examples *examples, si
             for (size_t i = 0; i < examples->count; i += batch) {
                 size_t count = examples->count - i < batch ? examples->count - i : batch;
                 if (from_text) {
-                    check(bert_predict_batch(model, count, examples->texts + i, NULL, NULL, NULL, NULL, &predictions),
+                    check(bert_predict_batch(model, count, examples->texts + i, NULL, NULL, NULL, &options,
+                                             &predictions),
                           "bert_predict_batch");
                 } else {
                     check(bert_predict_ids(model, count, examples->ids + examples->offsets[i], NULL,
-                                           examples->lengths + i, NULL, &predictions),
+                                           examples->lengths + i, &options, &predictions),
                           "bert_predict_ids");
                 }
             }
@@ -327,6 +338,7 @@ static bert_model *load(const char *path) {
     check(bert_load_options_init(&options, sizeof options), "bert_load_options_init");
     options.label_names = names;
     options.num_label_names = 2;
+    options.device = getenv("BENCH_DEVICE");
     bert_model *model;
     check(bert_load(path, &options, &model), "bert_load");
     return model;
@@ -409,7 +421,7 @@ int main(void) {
             train(&trainings[a], b);
         } else if (sscanf(line, "predict %d %d %d %d %31s", &a, &b, &c, &d, compute) == 5 && a >= 0 && a < SLOTS &&
                    b >= 0 && b < SLOTS && c > 0) {
-            predict(models[a], &examples[b], (size_t)c, d);
+            predict(models[a], &examples[b], (size_t)c, d, compute);
         } else if (sscanf(line, "together %d %d %d %d", &a, &b, &c, &d) == 4 && a >= 0 && a < SLOTS && b >= 0 &&
                    b < SLOTS && c > 0) {
             predict_together(models[a], &examples[b], c, d);

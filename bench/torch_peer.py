@@ -1,5 +1,8 @@
-"""transformers on PyTorch, as a user would set it up for speed on a CPU: SDPA attention, fused AdamW, inference_mode,
-batches padded to their longest sequence. `worker.py` and `ours.c` tell the commands."""
+"""transformers on PyTorch, as a user would set it up for speed: SDPA attention, fused AdamW, inference_mode, batches padded
+to their longest sequence; on the device that the variable BENCH_DEVICE names, or the CPU; with BENCH_COMPILE=1 through
+torch.compile. `worker.py` and `ours.c` tell the commands."""
+
+import os
 
 import numpy
 import torch
@@ -7,7 +10,21 @@ import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import worker
-from worker import MAX_LENGTH, timed
+from worker import MAX_LENGTH
+
+DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
+KIND = DEVICE.split(":")[0]
+
+
+def timed(work):
+    """Seconds that work() takes, what it began on a GPU included."""
+
+    def whole():
+        work()
+        if KIND == "cuda":
+            torch.cuda.synchronize()
+
+    return worker.timed(whole)
 
 
 class Torch:
@@ -22,7 +39,9 @@ class Torch:
         self.tokenizers[m] = AutoTokenizer.from_pretrained(path)
         self.models[m] = AutoModelForSequenceClassification.from_pretrained(
             path, num_labels=2, attn_implementation="sdpa", dtype=torch.float32
-        )
+        ).to(DEVICE)
+        if os.environ.get("BENCH_COMPILE") == "1":
+            self.models[m] = torch.compile(self.models[m])
 
     def data(self, d, path, m):
         del m  # The ids are given; the other side compares them with its tokenizer's.
@@ -40,7 +59,7 @@ class Torch:
         for numbers in examples.batches(batch):
             ids, mask = examples.padded(numbers, numpy)
             labels = torch.tensor([examples.labels[i] for i in numbers])
-            batches.append((torch.from_numpy(ids), torch.from_numpy(mask), labels))
+            batches.append(tuple(x.to(DEVICE) for x in (torch.from_numpy(ids), torch.from_numpy(mask), labels)))
         self.trainers[t] = (model, self.tokenizers[m], examples, batch, optimizer, batches, compute == "bf16")
 
     def train(self, t, passes):
@@ -55,7 +74,7 @@ class Torch:
         def steps():
             for _ in range(passes):
                 for ids, mask, labels in batches:
-                    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+                    with torch.autocast(KIND, dtype=torch.bfloat16, enabled=bfloat16):
                         loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
                     loss.backward()
                     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -77,10 +96,13 @@ class Torch:
     def predict(self, m, d, batch, passes, compute):
         model, tokenizer, examples = self.models[m], self.tokenizers[m], self.examples[d]
         model.eval()
-        prepared = [[torch.from_numpy(a) for a in examples.padded(n, numpy)] for n in examples.batches(batch)]
+        prepared = [
+            [torch.from_numpy(a).to(DEVICE) for a in examples.padded(n, numpy)] for n in examples.batches(batch)
+        ]
 
         def classify(ids, mask):
-            torch.softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1).max(-1)
+            # The answer is read, as whoever asks does.
+            torch.softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1).max(-1).values.cpu()
 
         def from_ids():
             for _ in range(passes):
@@ -97,9 +119,9 @@ class Torch:
                         padding=True,
                         return_tensors="pt",
                     )
-                    classify(encoded["input_ids"], encoded["attention_mask"])
+                    classify(encoded["input_ids"].to(DEVICE), encoded["attention_mask"].to(DEVICE))
 
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=compute == "bf16"):
+        with torch.inference_mode(), torch.autocast(KIND, dtype=torch.bfloat16, enabled=compute == "bf16"):
             return {
                 "seconds": timed(from_ids),
                 "seconds_text": timed(from_texts),
@@ -111,7 +133,7 @@ class Torch:
         logits = []
         with torch.inference_mode():
             for numbers in examples.batches(32):
-                ids, mask = map(torch.from_numpy, examples.padded(numbers, numpy))
+                ids, mask = (torch.from_numpy(a).to(DEVICE) for a in examples.padded(numbers, numpy))
                 logits += model(input_ids=ids, attention_mask=mask).logits.tolist()
         return {"logits": logits}
 

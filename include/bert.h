@@ -993,13 +993,13 @@ typedef struct {
   /**
    * BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: mixed precision, as PyTorch's autocast has it. The
    * layers' matrix products are computed with bfloat16 numbers, which is up to twice as fast on processors with
-   * AVX512-BF16 and no gain on others; weights, gradients, moments, norms, softmax, loss and sums stay float32. On the
-   * CPU alone.
+   * AVX512-BF16 and no gain on others; weights, gradients, moments, norms, softmax, loss and sums stay float32. On a
+   * GPU the states between the products are bfloat16 too.
    */
   int32_t precision;
   /**
    * 1: the backward pass computes each layer's inside again instead of keeping it, which takes less memory and about a
-   * third more time; the weights are the same, bit for bit. 0 (default). On the CPU alone.
+   * third more time; the weights are the same, bit for bit. 0 (default).
    */
   int32_t gradient_checkpointing;
 } bert_train_options;
@@ -1296,6 +1296,11 @@ typedef struct {
    * The probability, 0 to 1, from which on a multi-label model's has_label is 1. Default 0.5.
    */
   double threshold;
+  /**
+   * BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: on a GPU the layers' states and products have bfloat16
+   * numbers, which is faster and changes logits in their third digit. The CPU computes in float32 all the same.
+   */
+  int32_t precision;
 } bert_predict_options;
 
 /**
@@ -1965,6 +1970,23 @@ void bert_buffer_free(uint8_t *bytes, size_t length);
  */
 bert_status bert_quantize(const bert_model *model,
                           bert_model **quantized);
+
+/**
+ * Makes a model of `model`'s values on another device: "cpu", "cuda" (the first GPU), "cuda:N" or "auto" (a GPU where one
+ * works, else the CPU), NUL-terminated. On the CPU values are shared where both are there, else they are copied. It predicts
+ * as `model` does, to rounding, and is saved as the same bytes. `model` stays as it is and where it is: free it to move.
+ * Free the new model with bert_free. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UTF8, BERT_ERR_DEVICE (there is no such
+ * device, or it can't be used), BERT_ERR_UNSUPPORTED (an int8 model, which is for the CPU, or one that a GPU can't compute),
+ * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ *
+ * Pointers:
+ * `device` ends with a NUL, `copy` is writable.
+ */
+bert_status bert_copy_to_device(const bert_model *model,
+                                const char *device,
+                                bert_model **copy);
 
 /**
  * Frees a model; NULL is allowed. Trainers of it go on working, as do calls that are inside. Any thread, once.

@@ -190,6 +190,30 @@ impl Classifier {
         Ok(self.with_model(model, self.labels.clone(), parameters, origins))
     }
 
+    /// A classifier of the same values on another device: `cpu`, `cuda`, `cuda:N` or `auto`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where there is no such device; [`Error::Unsupported`] where this one is int8 and the device not the
+    /// CPU, or a GPU can't compute it; [`Error::OutOfMemory`].
+    pub fn copy_to_device(&self, name: &str) -> Result<Classifier> {
+        let device = device::from_name(name)?;
+        let parameters = self.parameters();
+        let parameters = match &*parameters {
+            Parameters::Int8(values) if device.is_cpu() => Parameters::Int8(values.clone()),
+            Parameters::Int8(_) => {
+                return Err(Error::Unsupported(
+                    "This model is int8, which is computed on the CPU; take the model that it was quantized from."
+                        .into(),
+                ));
+            }
+            float32 => float32.on(&device)?,
+        };
+        let mut model = Model::new(self.model.config.clone(), device)?;
+        model.table = self.model.table.clone();
+        let copy = self.with_model(model, self.labels.clone(), parameters, self.origins.clone());
+        Ok(copy)
+    }
+
     /// Whether it was quantized.
     pub fn is_int8(&self) -> bool {
         self.parameters().is_int8()
@@ -210,7 +234,7 @@ impl Classifier {
         hf::check_pooler(self, &lora)?;
         let parameters = threads::run(|| {
             self.parameters()
-                .with_adapters(&model.config, &model.table, seed, &model.device)
+                .with_adapters(&model.config, &model.table, seed)
         })??;
         let mut origins = self.origins.clone();
         let adapters = &model.table.specs[model.table.base_specs().len()..];
@@ -230,8 +254,7 @@ impl Classifier {
         let model = Model::new(self.model.config.clone(), self.model.device.clone())?;
         let mut parameters = Parameters::Host(self.model.merged_values(&self.parameters())?.into());
         if !model.device.is_cpu() {
-            let tensors = parameters.tensors(&model.table, &model.device)?;
-            parameters = Parameters::Device(tensors.into_owned());
+            parameters = parameters.on(&model.device)?;
         }
         let origins = self.origins.only_of(&model);
         Ok(self.with_model(model, self.labels.clone(), parameters, origins))

@@ -1,19 +1,33 @@
 //! Where a model is computed, by name: `cpu`, `cuda`, `cuda:N` or `auto`.
 
-use candle_core::Device;
-
+use crate::cuda::{self, Gpu};
 use crate::error::{Error, Result};
-#[cfg(feature = "cuda")]
 use crate::log;
+
+/// Where a model is computed.
+#[derive(Debug, Clone)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda(&'static Gpu),
+}
+
+impl Device {
+    /// Whether it is the processor.
+    pub fn is_cpu(&self) -> bool {
+        matches!(self, Device::Cpu)
+    }
+}
 
 /// The device of that name. `auto` is CUDA where this build has it and a GPU works, else the CPU.
 pub fn from_name(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::Cpu),
         "auto" => Ok(automatic()),
-        "cuda" => cuda(0),
+        "cuda" => gpu(0),
         other => match other.strip_prefix("cuda:").map(str::parse::<usize>) {
-            Some(Ok(ordinal)) => cuda(ordinal),
+            Some(Ok(ordinal)) => gpu(ordinal),
             _ => Err(Error::Device(format!(
                 "The device '{other}' is not known; use cpu, cuda, cuda:N (N counts from 0) or auto."
             ))),
@@ -23,42 +37,25 @@ pub fn from_name(name: &str) -> Result<Device> {
 
 /// The device's name, such that [`from_name`] gives it back.
 pub fn name(device: &Device) -> String {
-    match device.location() {
-        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        _ => "cpu".to_string(),
+    match device {
+        Device::Cpu => "cpu".to_string(),
+        Device::Cuda(gpu) => format!("cuda:{}", gpu.ordinal()),
     }
 }
 
-#[cfg(not(feature = "cuda"))]
 fn automatic() -> Device {
-    Device::Cpu
-}
-
-#[cfg(feature = "cuda")]
-fn automatic() -> Device {
-    cuda(0).unwrap_or_else(|error| {
-        log::info(|| format!("No CUDA device is used: {error} The model runs on the CPU."));
+    // A library without kernels has nothing to try.
+    if !cfg!(feature = "cuda") {
+        return Device::Cpu;
+    }
+    gpu(0).unwrap_or_else(|error| {
+        log::info(|| format!("No GPU is used; the model runs on the CPU. {error}"));
         Device::Cpu
     })
 }
 
-#[cfg(not(feature = "cuda"))]
-fn cuda(ordinal: usize) -> Result<Device> {
-    Err(Error::Device(format!(
-        "The device cuda:{ordinal} was asked for, but this library was built without CUDA; build it with `cargo build \
-         --release --features cuda`, or use the device cpu."
-    )))
-}
-
-#[cfg(feature = "cuda")]
-fn cuda(ordinal: usize) -> Result<Device> {
-    Device::new_cuda(ordinal).map_err(|error| {
-        log::debug(|| error.to_string());
-        Error::Device(format!(
-            "The device cuda:{ordinal} can't be used; is there an NVIDIA GPU of that number, with a driver as new as \
-             the CUDA version that this library was built with? The device cpu works everywhere."
-        ))
-    })
+fn gpu(ordinal: usize) -> Result<Device> {
+    Ok(Device::Cuda(cuda::gpu(ordinal)?))
 }
 
 #[cfg(test)]

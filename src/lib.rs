@@ -6,6 +6,7 @@
 //! - [`data`]: examples, file readers, labels, batches;
 //! - [`text`]: text to token ids;
 //! - [`model`]: BERT itself, in plain candle, and packed for the CPU with the kernels of [`ops`];
+//! - [`cuda`]: the same on an NVIDIA GPU;
 //! - [`train`]: options, loss, optimizer, schedule, the trainer, evaluation; [`metrics`] beside it;
 //! - [`hf`]: Hugging Face model directories;
 //! - [`problem`]: the kinds of problem, single-label, multi-label and regression;
@@ -17,6 +18,7 @@
 #[cfg(feature = "capi")]
 pub mod capi;
 pub mod classifier;
+pub mod cuda;
 pub mod data;
 pub mod device;
 pub mod error;

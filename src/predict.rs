@@ -5,6 +5,7 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::{Parameters, Pooling};
+use crate::ops::Precision;
 use crate::problem::ProblemType;
 use crate::text::Encoding;
 use crate::threads;
@@ -53,6 +54,8 @@ pub struct PredictOptions {
     pub max_length: usize,
     /// What becomes of a longer text.
     pub long_text: LongText,
+    /// What a GPU computes the layers in; the CPU computes in float32.
+    pub precision: Precision,
 }
 
 impl Default for PredictOptions {
@@ -60,6 +63,7 @@ impl Default for PredictOptions {
         PredictOptions {
             max_length: 0,
             long_text: LongText::Truncate,
+            precision: Precision::Float32,
         }
     }
 }
@@ -166,11 +170,17 @@ impl Classifier {
             let block = self.run(&parameters, texts, || match options.long_text {
                 LongText::Truncate => {
                     let encodings = self.tokenizer().encode_batch(texts, max_length)?;
-                    self.model().logits(&parameters, &Batch::of(&encodings)?)
+                    let batch = Batch::of(&encodings)?;
+                    self.model()
+                        .logits_in(options.precision, &parameters, &batch)
                 }
-                LongText::Windows { stride, combine } => {
-                    self.windowed(&parameters, texts, max_length, stride, combine)
-                }
+                LongText::Windows { stride, combine } => self.windowed(
+                    &parameters,
+                    texts,
+                    max_length,
+                    options.precision,
+                    (stride, combine),
+                ),
             })?;
             logits.extend(block);
         }
@@ -208,8 +218,8 @@ impl Classifier {
         parameters: &Parameters,
         texts: &[(&str, Option<&str>)],
         max_length: usize,
-        stride: usize,
-        combine: CombineWindows,
+        precision: Precision,
+        (stride, combine): (usize, CombineWindows),
     ) -> Result<Vec<f32>> {
         let (num_labels, problem_type) = self.head();
         // ends[i] is one past text i's last window.
@@ -218,7 +228,8 @@ impl Classifier {
         let mut logits = Vec::new();
         let mut count = 0;
         let mut compute = |waiting: &mut Vec<Encoding>| -> Result<()> {
-            logits.extend(self.model().logits(parameters, &Batch::of(waiting)?)?);
+            let batch = Batch::of(waiting)?;
+            logits.extend(self.model().logits_in(precision, parameters, &batch)?);
             waiting.clear();
             Ok(())
         };
@@ -284,7 +295,7 @@ impl Classifier {
     }
 
     /// Classifies token sequences as they are: [CLS], [SEP] and token types included.
-    pub fn predict_ids(&self, sequences: &Batch) -> Result<Predictions> {
+    pub fn predict_ids(&self, sequences: &Batch, precision: Precision) -> Result<Predictions> {
         let config = &self.model().config;
         for (index, range) in sequences.ranges().enumerate() {
             if range.is_empty() || range.len() > config.max_position_embeddings {
@@ -310,7 +321,7 @@ impl Classifier {
             )));
         }
         let parameters = self.parameters();
-        let logits = threads::run(|| self.model().logits(&parameters, sequences))??;
+        let logits = threads::run(|| self.model().logits_in(precision, &parameters, sequences))??;
         Predictions::new(config.num_labels, config.problem_type, logits)
     }
 }

@@ -247,7 +247,33 @@ impl DropoutMask {
     }
 }
 
+/// What a mask's factors follow from, for those who draw them elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct MaskParts {
+    /// The generator's key.
+    pub key: [u32; 2],
+    /// The counter's third word.
+    pub step: u32,
+    /// The counter's fourth word.
+    pub site: u32,
+    /// Elements whose 16 random bits are below are dropped.
+    pub threshold: u32,
+    /// The factor of the others.
+    pub scale: f32,
+}
+
 impl DropoutMask {
+    /// What its factors follow from.
+    pub fn parts(&self) -> MaskParts {
+        MaskParts {
+            key: self.stream.key,
+            step: self.stream.step,
+            site: self.stream.site,
+            threshold: self.threshold,
+            scale: self.scale,
+        }
+    }
+
     /// The factors of row `row` of a matrix whose rows are as wide as `out`; each row starts with a block of its own.
     pub fn fill_row(&self, row: usize, out: &mut [f32]) {
         let stride = out.len().next_multiple_of(FACTORS) as u64;

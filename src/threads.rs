@@ -22,7 +22,7 @@ const STACK_BYTES: usize = 8 << 20;
 /// What the workers' names begin with.
 pub const NAME_PREFIX: &str = "bert-";
 
-/// The process in which the workers were started; 0 before.
+/// The process in which the workers were started, or a GPU opened; 0 before.
 static STARTED_IN: AtomicU32 = AtomicU32::new(0);
 
 /// [`Error::Forked`] in a child that was forked after the workers had started.
@@ -73,6 +73,11 @@ impl Drop for Inside {
 
 /// The current pool. A call works on the pool it found, also where another one takes its place meanwhile.
 static POOL: OnceCell<Published<ThreadPool>> = OnceCell::new();
+
+/// From here on this process has what a forked child lacks.
+pub(crate) fn mark_started() {
+    STARTED_IN.store(std::process::id(), Ordering::Release);
+}
 
 /// Runs `work` on the library's pool and waits for it. The pool starts with the first call.
 pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
@@ -173,7 +178,7 @@ fn build(count: usize) -> Result<ThreadPool> {
         // It was this thread's mask a moment ago, so setting it can't fail.
         let _ = before.thread_set_mask();
     }
-    STARTED_IN.store(std::process::id(), Ordering::Release);
+    mark_started();
     pool.map_err(|_| {
         Error::OutOfMemory(format!(
             "{count} worker threads could not be started; set fewer with bert_set_num_threads."

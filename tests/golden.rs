@@ -1,6 +1,6 @@
 //! A published BERT, all-MiniLM-L6-v2, against what Hugging Face transformers gives for it in float64
 //! (`tests/fixtures/golden`, written by `make_golden.py` there): token ids, states, logits, gradients, training steps.
-//! The model's directory comes from the variable `BERT_TEST_MODEL`.
+//! The model's directory comes from the variable `BERT_TEST_MODEL`, its device from `BERT_TEST_DEVICE` (the CPU).
 
 mod common;
 
@@ -87,6 +87,7 @@ fn load(path: &Path) -> Classifier {
     let labels = ["a", "b", "c"].map(str::to_string).to_vec();
     let options = LoadOptions {
         labels: LabelChoice::Names(Labels::from_names(labels).unwrap()),
+        device: std::env::var("BERT_TEST_DEVICE").unwrap_or("cpu".into()),
         ..LoadOptions::default()
     };
     let classifier = Classifier::load(path, &options).unwrap();
@@ -362,7 +363,7 @@ fn the_plain_definition_agrees(path: &Path) {
     let batches = training_batches(&training);
     let (batch, labels) = &batches[0];
     let parameters = classifier.parameters();
-    let tensors = parameters.tensors(&model.table, &model.device).unwrap();
+    let tensors = parameters.tensors(&model.table).unwrap();
     let mut gradients = model.zero_gradients(Frozen::default()).unwrap();
     let mut sum = 0.0;
     threads::run(|| {
@@ -439,7 +440,7 @@ fn lora(path: &Path) {
     let (batch, labels) = &batch_and_labels;
     for classifier in [&adapted, &merged] {
         let (model, parameters) = (classifier.model(), classifier.parameters());
-        let tensors = parameters.tensors(&model.table, &model.device).unwrap();
+        let tensors = parameters.tensors(&model.table).unwrap();
         let logits = threads::run(|| model.logits(&parameters, batch));
         assert_close("logits", &logits.unwrap().unwrap(), &want_logits, 1e-5);
         let plain = threads::run(|| model.plain_logits(&tensors, batch));

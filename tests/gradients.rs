@@ -1,6 +1,7 @@
 //! Every parameter's gradient against finite differences, in float64, for every kind of model.
 
 use bert::data::{Batch, Targets};
+use bert::device::Device;
 use bert::model::plain::Pass;
 use bert::model::{
     BertConfig, Frozen, Gradients, HiddenAct, LoraConfig, Model, ParameterKind, Parameters,
@@ -10,7 +11,7 @@ use bert::ops::{Buffers, Precision};
 use bert::problem::ProblemType;
 use bert::random::Dropout;
 use bert::train::loss::{CrossEntropy, Objective};
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 
 fn batch() -> Batch {
     Batch::pack([
@@ -47,7 +48,6 @@ fn logits(model: &Model, tensors: &[Tensor], batch: &Batch, dropout: Option<Drop
         tensors,
         batch,
         dropout,
-        device: &Device::Cpu,
     };
     pass.logits().unwrap()
 }
@@ -58,7 +58,7 @@ fn objective(model: &Model, tensors: &[Tensor], batch: &Batch, dropout: Option<D
     let factors: Vec<f64> = (0..logits.elem_count())
         .map(|i| (0.7 * i as f64 + 0.3).sin())
         .collect();
-    let factors = Tensor::from_vec(factors, logits.shape(), &Device::Cpu).unwrap();
+    let factors = Tensor::from_vec(factors, logits.shape(), &candle_core::Device::Cpu).unwrap();
     (logits * factors).unwrap().sum_all().unwrap()
 }
 
@@ -80,7 +80,7 @@ fn parameters(model: &Model) -> Vec<Tensor> {
                     _ => v + 0.2 * (1.3 * i as f64 + 1.0).sin(),
                 })
                 .collect();
-            Tensor::from_vec(values, spec.shape.as_slice(), &Device::Cpu).unwrap()
+            Tensor::from_vec(values, spec.shape.as_slice(), &candle_core::Device::Cpu).unwrap()
         })
         .collect()
 }
@@ -110,7 +110,8 @@ fn difference(
     let mut at = |step: f64| -> f64 {
         let mut values = original.clone();
         values[element] += step;
-        moved[index] = Tensor::from_vec(values, tensors[index].shape(), &Device::Cpu).unwrap();
+        moved[index] =
+            Tensor::from_vec(values, tensors[index].shape(), &candle_core::Device::Cpu).unwrap();
         value(&moved)
     };
     let h = 1e-5;
@@ -264,7 +265,7 @@ fn both_ways_agree(
         }
     }
     let mut plain = model.zero_gradients(frozen).unwrap();
-    let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
+    let tensors = parameters.tensors(&model.table).unwrap();
     let plain_logits = model
         .plain_logits_and_gradients(&tensors, &batch, dropout, loss, &mut plain)
         .unwrap();

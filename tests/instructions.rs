@@ -3,11 +3,11 @@
 use std::process::Command;
 
 use bert::data::Batch;
+use bert::device::Device;
 use bert::model::{BertConfig, Model, Parameters, TrainingPass};
 use bert::ops::isa::{self, Level};
 use bert::ops::{Buffers, Precision};
 use bert::random::Dropout;
-use candle_core::Device;
 
 /// Set in a process that only computes and prints what it got.
 const CHILD: &str = "BERT_TEST_INSTRUCTIONS_CHILD";

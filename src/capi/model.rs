@@ -654,6 +654,37 @@ pub unsafe extern "C" fn bert_quantize(
     })
 }
 
+/// Makes a model of `model`'s values on another device: "cpu", "cuda" (the first GPU), "cuda:N" or "auto" (a GPU where one
+/// works, else the CPU), NUL-terminated. On the CPU values are shared where both are there, else they are copied. It predicts
+/// as `model` does, to rounding, and is saved as the same bytes. `model` stays as it is and where it is: free it to move.
+/// Free the new model with bert_free. Any thread.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UTF8, BERT_ERR_DEVICE (there is no such
+/// device, or it can't be used), BERT_ERR_UNSUPPORTED (an int8 model, which is for the CPU, or one that a GPU can't compute),
+/// BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+///
+/// # Safety
+/// `device` ends with a NUL, `copy` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_copy_to_device(
+    model: *const bert_model,
+    device: *const c_char,
+    copy: *mut *mut bert_model,
+) -> bert_status {
+    call(|| {
+        // SAFETY: by this function's contract.
+        let (out, device) = unsafe { (result(copy, "copy")?, optional_string(device, "device")?) };
+        let device = device.ok_or_else(|| {
+            Error::InvalidArgument(
+                "device is NULL; it must be cpu, cuda, cuda:N (N counts from 0) or auto.".into(),
+            )
+        })?;
+        let model = handles::model(model)?;
+        give(out, model.classifier.copy_to_device(&device)?);
+        Ok(())
+    })
+}
+
 /// Frees a model; NULL is allowed. Trainers of it go on working, as do calls that are inside. Any thread, once.
 #[unsafe(no_mangle)]
 pub extern "C" fn bert_free(model: *mut bert_model) {

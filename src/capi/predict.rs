@@ -46,6 +46,9 @@ pub struct bert_predict_options {
     pub top_k: i32,
     /// The probability, 0 to 1, from which on a multi-label model's has_label is 1. Default 0.5.
     pub threshold: f64,
+    /// BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: on a GPU the layers' states and products have bfloat16
+    /// numbers, which is faster and changes logits in their third digit. The CPU computes in float32 all the same.
+    pub precision: i32,
 }
 
 sized_struct!(bert_predict_options, || bert_predict_options {
@@ -56,6 +59,7 @@ sized_struct!(bert_predict_options, || bert_predict_options {
     combine: BERT_COMBINE_MEAN_LOGITS,
     top_k: 0,
     threshold: 0.5,
+    precision: super::BERT_PRECISION_FLOAT32,
 });
 
 /// The answer for one text. Call bert_prediction_init first.
@@ -234,6 +238,7 @@ fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptio
     let options_ = PredictOptions {
         max_length,
         long_text,
+        precision: choice(options.precision, "precision", &super::trainer::PRECISIONS)?,
     };
     check_range("threshold", options.threshold, 0.0, 1.0)?;
     let wanted = Wanted {
@@ -515,7 +520,7 @@ pub unsafe extern "C" fn bert_predict_ids(
                 sized::read_or_default(options)?,
             )
         };
-        let (_, wanted) = translate(options, config.max_position_embeddings)?;
+        let (options, wanted) = translate(options, config.max_position_embeddings)?;
         let mut offsets = memory::room(count + 1)?;
         offsets.push(0usize);
         for &length in lengths {
@@ -547,7 +552,7 @@ pub unsafe extern "C" fn bert_predict_ids(
             token_type_ids: types.map_or_else(|| memory::filled(0, tokens), memory::copied)?,
             offsets,
         };
-        outputs.write(&classifier.predict_ids(&sequences)?);
+        outputs.write(&classifier.predict_ids(&sequences, options.precision)?);
         Ok(())
     })
 }

@@ -33,6 +33,12 @@ pub const BERT_PRECISION_FLOAT32: i32 = 0;
 /// Products of numbers that were rounded to bfloat16, added up in float32.
 pub const BERT_PRECISION_BFLOAT16: i32 = 1;
 
+/// Each with what it is called inside.
+pub(super) const PRECISIONS: [(i32, Precision); 2] = [
+    (BERT_PRECISION_FLOAT32, Precision::Float32),
+    (BERT_PRECISION_BFLOAT16, Precision::BFloat16),
+];
+
 /// BERT_METRIC_ACCURACY for single-label classification, BERT_METRIC_F1_MICRO for multi-label, BERT_METRIC_MSE for
 /// regression.
 pub const BERT_METRIC_AUTO: i32 = -1;
@@ -208,11 +214,11 @@ pub struct bert_train_options {
     pub progress_user_data: *mut c_void,
     /// BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: mixed precision, as PyTorch's autocast has it. The
     /// layers' matrix products are computed with bfloat16 numbers, which is up to twice as fast on processors with
-    /// AVX512-BF16 and no gain on others; weights, gradients, moments, norms, softmax, loss and sums stay float32. On the
-    /// CPU alone.
+    /// AVX512-BF16 and no gain on others; weights, gradients, moments, norms, softmax, loss and sums stay float32. On a
+    /// GPU the states between the products are bfloat16 too.
     pub precision: i32,
     /// 1: the backward pass computes each layer's inside again instead of keeping it, which takes less memory and about a
-    /// third more time; the weights are the same, bit for bit. 0 (default). On the CPU alone.
+    /// third more time; the weights are the same, bit for bit. 0 (default).
     pub gradient_checkpointing: i32,
 }
 
@@ -688,14 +694,7 @@ unsafe fn translate(
             label_smoothing: o.label_smoothing,
         },
         max_grad_norm: o.max_grad_norm,
-        precision: choice(
-            o.precision,
-            "precision",
-            &[
-                (BERT_PRECISION_FLOAT32, Precision::Float32),
-                (BERT_PRECISION_BFLOAT16, Precision::BFloat16),
-            ],
-        )?,
+        precision: choice(o.precision, "precision", &PRECISIONS)?,
         gradient_checkpointing: flag(o.gradient_checkpointing, "gradient_checkpointing")?,
         schedule: choice(
             o.schedule,

@@ -366,7 +366,7 @@ fn load_open_adapter(base: &Classifier, directory: &Directory) -> Result<Classif
     tensors.weights.finish()?;
     let parameters = base
         .parameters()
-        .with_adapter_values(adapters, table, &model.device)?
+        .with_adapter_values(adapters, table)?
         .with_updated(updated, table)?;
     Ok(base.with_model(model, labels, parameters, origins))
 }

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
+use crate::device::Device;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 

@@ -38,7 +38,7 @@ pub use staging::{Staging, check_save};
 pub(crate) use staging::{targets_in, tidy};
 pub(crate) use weights::{Source, Weights, tensors_header, write_values};
 
-use candle_core::Device;
+use crate::device::Device;
 
 use self::checkpoint::Checkpoint;
 use self::config::Description;

@@ -23,7 +23,7 @@ impl<'a> Saved<'a> {
     pub fn new(model: &'a Model, parameters: &'a Parameters) -> Result<Saved<'a>> {
         match parameters {
             Parameters::Int8(values) => Ok(Saved::Int8(model, values)),
-            Parameters::Host(_) | Parameters::Device(_) => {
+            Parameters::Host(_) | Parameters::Cuda(_) => {
                 Ok(Saved::Float32(model, model.merged_values(parameters)?))
             }
         }

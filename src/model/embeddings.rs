@@ -19,7 +19,7 @@ impl Pass<'_> {
         let index = self.table.embeddings;
         let lookup = |table: usize, rows: Vec<u32>| -> Result<Tensor> {
             let count = rows.len();
-            let rows = Tensor::from_vec(rows, count, self.device)?;
+            let rows = Tensor::from_vec(rows, count, &candle_core::Device::Cpu)?;
             Ok(self.tensors[table].index_select(&rows, 0)?)
         };
         let hidden = self.config.hidden_size;

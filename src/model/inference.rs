@@ -414,9 +414,9 @@ impl Pass<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
     use crate::model::lora::LoraConfig;
     use crate::model::quantized::quantized;
-    use candle_core::Device;
 
     const LENGTHS: [usize; 9] = [5, 1, 33, 64, 2, 12, 31, 7, 50];
 
@@ -502,15 +502,14 @@ mod tests {
     fn answers_are_those_of_the_plain_definition() {
         let batch = batch(&LENGTHS);
         for (model, parameters) in models() {
-            let tensors = parameters.tensors(&model.table, &Device::Cpu).unwrap();
+            let tensors = parameters.tensors(&model.table).unwrap();
             let plain = model.plain_logits(&tensors, &batch).unwrap();
             let logits = model.logits(&parameters, &batch).unwrap();
-            let on_device = Parameters::Device(tensors.to_vec());
             let mut all = vec![(logits, plain)];
             for pooling in [Pooling::Pooler, Pooling::Cls, Pooling::Mean] {
                 if pooling != Pooling::Pooler || model.table.pooler.is_some() {
-                    let pooled = |of: &Parameters| model.pooled(of, &batch, pooling).unwrap();
-                    all.push((pooled(&parameters), pooled(&on_device)));
+                    let plain = model.plain_pooled(&tensors, &batch, pooling).unwrap();
+                    all.push((model.pooled(&parameters, &batch, pooling).unwrap(), plain));
                 }
             }
             for (got, want) in all {

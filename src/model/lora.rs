@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::config::BertConfig;
 use super::parameters::{
@@ -205,7 +205,7 @@ impl LoraConfig {
 }
 
 /// The number of an adapter's dropout, far from those of [`dropout_site`](super::plain::dropout_site).
-pub(super) fn dropout_site(layer: usize, projection: Projection) -> u32 {
+pub(crate) fn dropout_site(layer: usize, projection: Projection) -> u32 {
     (1 << 20) + 6 * layer as u32 + projection as u32
 }
 
@@ -238,7 +238,6 @@ impl Parameters {
         config: &BertConfig,
         table: &ParameterTable,
         seed: u64,
-        device: &Device,
     ) -> Result<Parameters> {
         let first = table.base_specs().len();
         let adapters = table
@@ -248,7 +247,7 @@ impl Parameters {
             .skip(first)
             .map(|(index, spec)| initial_values(config, spec, index, seed))
             .collect::<Result<_>>()?;
-        self.with_adapter_values(adapters, table, device)
+        self.with_adapter_values(adapters, table)
     }
 
     /// This model's values with the adapters' behind them. `table` is that of the model with adapters.
@@ -256,8 +255,8 @@ impl Parameters {
         &self,
         adapters: Vec<Vec<f32>>,
         table: &ParameterTable,
-        device: &Device,
     ) -> Result<Parameters> {
+        debug_assert_eq!(adapters.len() + table.base_specs().len(), table.specs.len());
         match self {
             Parameters::Host(values) => {
                 let adapters = adapters.into_iter().map(Arc::new);
@@ -265,14 +264,7 @@ impl Parameters {
                     values.iter().cloned().chain(adapters).collect(),
                 ))
             }
-            Parameters::Device(tensors) => {
-                let specs = &table.specs[table.base_specs().len()..];
-                let mut all = tensors.clone();
-                for (values, spec) in adapters.into_iter().zip(specs) {
-                    all.push(Tensor::from_vec(values, spec.shape.as_slice(), device)?);
-                }
-                Ok(Parameters::Device(all))
-            }
+            Parameters::Cuda(values) => Ok(Parameters::Cuda(values.with_more(&adapters)?)),
             Parameters::Int8(_) => Err(refuse_int8("an adapter")),
         }
     }

@@ -17,7 +17,7 @@ pub mod quantized;
 
 use std::sync::{Mutex, MutexGuard};
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 
 use inference::{Answer, Workspace};
 
@@ -27,7 +27,9 @@ pub use parameters::{
     Frozen, ParameterKind, ParameterSpec, ParameterTable, Parameters, Prepares, Values, refuse_int8,
 };
 
+use crate::cuda;
 use crate::data::{Batch, cut_into_batches};
+use crate::device::Device;
 use crate::error::Result;
 use crate::memory;
 use crate::ops::{Buffers, Precision};
@@ -44,9 +46,9 @@ pub struct TrainingPass<'a> {
     /// What gets no gradient: no backward pass goes below the lowest part that isn't frozen. Of a model with adapters
     /// only they and the head get one.
     pub frozen: Frozen,
-    /// What the blocks' products are computed in on the CPU.
+    /// What the blocks' products are computed in.
     pub precision: Precision,
-    /// Whether the backward pass computes each block's inside again from its input, on the CPU.
+    /// Whether the backward pass computes each block's inside again from its input.
     pub gradient_checkpointing: bool,
 }
 
@@ -63,11 +65,11 @@ impl<'a> TrainingPass<'a> {
     }
 }
 
-/// Sequences that are computed together on a device outside training, at most.
-const MAX_BATCH_SEQUENCES: usize = 32;
+/// Sequences that are computed together on a GPU outside training, at most.
+const MAX_BATCH_SEQUENCES: usize = 256;
 
-/// Tokens that are computed together on a device outside training, at most, padding included.
-const MAX_BATCH_TOKENS: usize = 4096;
+/// Tokens that are computed together on a GPU outside training, at most.
+const MAX_BATCH_TOKENS: usize = 16_384;
 
 /// A gradient for each parameter, in the table's order, in host memory; of no numbers where the parameter is frozen.
 pub type Gradients = Vec<Vec<f32>>;
@@ -92,6 +94,9 @@ impl Model {
     /// A model of a shape that [`BertConfig::validate`] accepts.
     pub fn new(config: BertConfig, device: Device) -> Result<Model> {
         config.validate()?;
+        if !device.is_cpu() {
+            cuda::check_config(&config)?;
+        }
         Ok(Model {
             table: ParameterTable::new(&config),
             config,
@@ -113,12 +118,22 @@ impl Model {
     /// Class scores before the softmax, [sequences, num_labels] row by row, without dropout. Any number of sequences, in
     /// memory that doesn't grow with it.
     pub fn logits(&self, parameters: &Parameters, sequences: &Batch) -> Result<Vec<f32>> {
+        self.logits_in(Precision::Float32, parameters, sequences)
+    }
+
+    /// The same with what a GPU computes the layers in; the CPU computes in float32.
+    pub fn logits_in(
+        &self,
+        precision: Precision,
+        parameters: &Parameters,
+        sequences: &Batch,
+    ) -> Result<Vec<f32>> {
         match parameters {
             Parameters::Host(_) | Parameters::Int8(_) => {
                 inference::answers(self, parameters, sequences, Answer::Logits)
             }
-            Parameters::Device(tensors) => in_batches(sequences, self.config.num_labels, |batch| {
-                self.plain_logits(tensors, batch)
+            Parameters::Cuda(values) => in_batches(sequences, self.config.num_labels, |batch| {
+                cuda::answers(self, values, batch, precision, cuda::Answer::Logits)
             }),
         }
     }
@@ -135,13 +150,10 @@ impl Model {
             Parameters::Host(_) | Parameters::Int8(_) => {
                 inference::answers(self, parameters, sequences, Answer::Pooled(pooling))
             }
-            Parameters::Device(tensors) => {
-                in_batches(sequences, self.config.hidden_size, |batch| {
-                    let pass = self.plain(tensors, batch, None);
-                    let pooled = pass.pool(&pass.encoder()?, pooling)?;
-                    Ok(pooled.flatten_all()?.to_vec1()?)
-                })
-            }
+            Parameters::Cuda(values) => in_batches(sequences, self.config.hidden_size, |batch| {
+                let answer = cuda::Answer::Pooled(pooling);
+                cuda::answers(self, values, batch, Precision::Float32, answer)
+            }),
         }
     }
 
@@ -150,7 +162,7 @@ impl Model {
     pub fn prepare(&self, parameters: &Parameters) -> Result<()> {
         match parameters {
             Parameters::Host(_) | Parameters::Int8(_) => parameters.prepared(self).map(|_| ()),
-            Parameters::Device(_) => Ok(()),
+            Parameters::Cuda(_) => Ok(()),
         }
     }
 
@@ -195,10 +207,22 @@ impl Model {
                 .with_gradient_checkpointing(gradient_checkpointing)
                 .logits_and_gradients(buffers, frozen, loss, gradients),
             Parameters::Int8(_) => Err(refuse_int8("training")),
-            Parameters::Device(tensors) => {
-                self.plain_logits_and_gradients(tensors, batch, dropout, loss, gradients)
+            Parameters::Cuda(values) => {
+                cuda::logits_and_gradients(self, values, pass, loss, gradients)
             }
         }
+    }
+
+    /// [`pooled`](Model::pooled) by the plain definition.
+    pub fn plain_pooled(
+        &self,
+        tensors: &[Tensor],
+        batch: &Batch,
+        pooling: Pooling,
+    ) -> Result<Vec<f32>> {
+        let pass = self.plain(tensors, batch, None);
+        let pooled = pass.pool(&pass.encoder()?, pooling)?;
+        Ok(pooled.flatten_all()?.to_vec1()?)
     }
 
     /// [`logits_and_gradients`](Model::logits_and_gradients) by the plain definition and candle's backward pass.
@@ -221,7 +245,7 @@ impl Model {
             .collect::<Result<Vec<Tensor>>>()?;
         let logits = self.plain(&variables, batch, dropout).logits()?;
         let values: Vec<f32> = logits.flatten_all()?.to_vec1()?;
-        let derivative = Tensor::from_vec(loss(&values), logits.shape(), &self.device)?;
+        let derivative = Tensor::from_vec(loss(&values), logits.shape(), logits.device())?;
         let store = (logits * derivative)?.sum_all()?.backward()?;
         for ((variable, spec), sum) in variables.iter().zip(&self.table.specs).zip(gradients) {
             if sum.is_empty() {
@@ -304,7 +328,6 @@ impl Model {
             tensors,
             batch,
             dropout,
-            device: &self.device,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use once_cell::sync::OnceCell;
 
 use super::Model;
@@ -11,6 +11,8 @@ use super::config::{BertConfig, Pooling};
 use super::lora::{LoraConfig, Projection};
 use super::prepared::{Prepared, Source};
 use super::quantized::QuantizedValues;
+use crate::cuda::CudaValues;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::random::{Site, Stream};
@@ -464,8 +466,8 @@ impl<T: Clone> Clone for Prepares<T> {
 pub enum Parameters {
     /// float32 in host memory: what the CPU computes with.
     Host(Prepares<Values>),
-    /// float32 as tensors on another device.
-    Device(Vec<Tensor>),
+    /// float32 in a GPU's memory.
+    Cuda(CudaValues),
     /// An int8 model's, in host memory: for inference on the CPU alone.
     Int8(Prepares<QuantizedValues>),
 }
@@ -485,15 +487,11 @@ impl Parameters {
         table: &ParameterTable,
         device: &Device,
     ) -> Result<Parameters> {
-        if device.is_cpu() {
-            return Ok(Parameters::Host(values.into_iter().map(Arc::new).collect()));
+        debug_assert_eq!(values.len(), table.specs.len());
+        match device {
+            Device::Cpu => Ok(Parameters::Host(values.into_iter().map(Arc::new).collect())),
+            Device::Cuda(gpu) => Ok(Parameters::Cuda(CudaValues::upload(gpu, &values)?)),
         }
-        let tensors = values
-            .into_iter()
-            .zip(&table.specs)
-            .map(|(values, spec)| Ok(Tensor::from_vec(values, spec.shape.as_slice(), device)?))
-            .collect::<Result<_>>()?;
-        Ok(Parameters::Device(tensors))
     }
 
     /// The next set: the parameters that have numbers in `updated` get those, the others stay this set's and are shared
@@ -503,6 +501,7 @@ impl Parameters {
         updated: Vec<Vec<f32>>,
         table: &ParameterTable,
     ) -> Result<Parameters> {
+        debug_assert_eq!(updated.len(), table.specs.len());
         match self {
             Parameters::Host(values) => Ok(Parameters::Host(
                 values
@@ -518,20 +517,7 @@ impl Parameters {
                     .collect(),
             )),
             Parameters::Int8(_) => Err(refuse_int8("training")),
-            Parameters::Device(tensors) => Ok(Parameters::Device(
-                tensors
-                    .iter()
-                    .zip(updated)
-                    .zip(&table.specs)
-                    .map(|((old, new), spec)| {
-                        if new.is_empty() {
-                            return Ok(old.clone());
-                        }
-                        let shape = spec.shape.as_slice();
-                        Ok(Tensor::from_vec(new, shape, old.device())?)
-                    })
-                    .collect::<Result<_>>()?,
-            )),
+            Parameters::Cuda(values) => Ok(Parameters::Cuda(values.with_updated(&updated)?)),
         }
     }
 
@@ -562,7 +548,7 @@ impl Parameters {
         match self {
             Parameters::Host(values) => values.prepared.get().is_some(),
             Parameters::Int8(values) => values.prepared.get().is_some(),
-            Parameters::Device(_) => true,
+            Parameters::Cuda(_) => true,
         }
     }
 
@@ -582,13 +568,13 @@ impl Parameters {
                 let source = merged.as_deref().unwrap_or(values);
                 values.prepared(|| Prepared::new(config, table, Source::Float32(source)))
             }
-            Parameters::Device(_) => Err(Error::Internal(
-                "Values on a device were asked for in the CPU's form; please report this.".into(),
+            Parameters::Cuda(_) => Err(Error::Internal(
+                "Values on a GPU were asked for in the CPU's form; please report this.".into(),
             )),
         }
     }
 
-    /// The values in host memory, float32: as they are, or copied from the device, or those that an int8 model computes
+    /// The values in host memory, float32: as they are, or copied from the GPU, or those that an int8 model computes
     /// with.
     pub fn host(&self) -> Result<Cow<'_, [Values]>> {
         match self {
@@ -597,28 +583,33 @@ impl Parameters {
                 let values = values.iter().map(QuantizedValues::float32);
                 Ok(Cow::Owned(memory::collected(values)?))
             }
-            Parameters::Device(tensors) => {
-                let values = tensors
-                    .iter()
-                    .map(|tensor| Ok(Arc::new(tensor.flatten_all()?.to_vec1::<f32>()?)))
-                    .collect::<Result<Vec<_>>>()?;
-                Ok(Cow::Owned(values))
-            }
+            Parameters::Cuda(values) => Ok(Cow::Owned(values.host()?)),
         }
     }
 
-    /// The values as tensors: as they are, or copied to the device.
-    pub fn tensors(&self, table: &ParameterTable, device: &Device) -> Result<Cow<'_, [Tensor]>> {
-        if let Parameters::Device(tensors) = self {
-            return Ok(Cow::Borrowed(tensors));
-        }
-        let tensors = self
-            .host()?
+    /// The values where `device` computes; float32 in host memory is shared.
+    pub fn on(&self, device: &Device) -> Result<Parameters> {
+        let values = self.host()?.into_owned();
+        Ok(match device {
+            Device::Cpu => Parameters::Host(values.into()),
+            Device::Cuda(gpu) => Parameters::Cuda(CudaValues::upload(gpu, &values)?),
+        })
+    }
+
+    /// A copy of the values as candle's tensors on the CPU, for the plain definition.
+    pub fn tensors(&self, table: &ParameterTable) -> Result<Vec<Tensor>> {
+        self.host()?
             .iter()
             .zip(&table.specs)
-            .map(|(values, spec)| Ok(Tensor::from_slice(values, spec.shape.as_slice(), device)?))
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Cow::Owned(tensors))
+            .map(|(values, spec)| {
+                let shape = spec.shape.as_slice();
+                Ok(Tensor::from_slice(
+                    values,
+                    shape,
+                    &candle_core::Device::Cpu,
+                )?)
+            })
+            .collect()
     }
 }
 

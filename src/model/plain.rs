@@ -45,14 +45,12 @@ pub struct Pass<'a> {
     pub batch: &'a Batch,
     /// The dropouts of this batch; `None` outside training.
     pub dropout: Option<Dropout>,
-    /// Where it is computed.
-    pub device: &'a Device,
 }
 
 impl Pass<'_> {
     /// Numbers of ours as a tensor of the parameters' type.
     pub(super) fn constant(&self, values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
-        let tensor = Tensor::from_vec(values, shape.into(), self.device)?;
+        let tensor = Tensor::from_vec(values, shape.into(), &Device::Cpu)?;
         Ok(tensor.to_dtype(self.tensors[self.table.classifier.weight].dtype())?)
     }
 
@@ -151,7 +149,7 @@ impl Pass<'_> {
 
 /// The dropout on attention probabilities: rows have room for the longest sequence, so that a row's place doesn't depend
 /// on the batch's lengths.
-pub(super) fn probability_dropout(config: &BertConfig, mask: DropoutMask) -> ProbabilityDropout {
+pub(crate) fn probability_dropout(config: &BertConfig, mask: DropoutMask) -> ProbabilityDropout {
     ProbabilityDropout {
         mask,
         stride: config.max_position_embeddings.next_multiple_of(FACTORS),

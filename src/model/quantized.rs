@@ -73,8 +73,8 @@ pub fn quantized(table: &ParameterTable, values: &[Values]) -> Result<Vec<Quanti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
     use crate::model::{BertConfig, Parameters, Preset};
-    use candle_core::Device;
 
     #[test]
     fn each_number_is_half_a_step_off_at_most_and_few_parameters_stay_as_they_are() {

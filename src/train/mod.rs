@@ -3,6 +3,7 @@
 mod checkpoint;
 mod checkpoint_folder;
 mod evaluate;
+mod gpu_step;
 mod history;
 pub mod loss;
 pub mod optimizer;

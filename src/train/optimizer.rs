@@ -345,7 +345,7 @@ pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
 mod tests {
     use std::sync::Arc;
 
-    use candle_core::Device;
+    use crate::device::Device;
 
     use super::*;
     use crate::model::{BertConfig, ParameterTable, Parameters};

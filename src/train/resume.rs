@@ -67,8 +67,8 @@ impl Trainer {
             let spec = &table.specs[index];
             tensors.push((format!("{prefix}{}", spec.name), &spec.shape, values));
         };
-        let (first, second) = state.optimizer.moments();
-        for (prefix, moments) in [(FIRST_MOMENTS, first), (SECOND_MOMENTS, second)] {
+        let [first, second] = state.moments()?;
+        for (prefix, moments) in [(FIRST_MOMENTS, &first), (SECOND_MOMENTS, &second)] {
             for (index, values) in moments.iter().enumerate() {
                 if !values.is_empty() {
                     add(prefix, index, values.as_slice());
@@ -263,9 +263,7 @@ impl Trainer {
         }
         state.batches = batches;
         state.position = position;
-        state
-            .optimizer
-            .resume(position.step, loaded.first_moments, loaded.second_moments);
+        state.resume_moments(position.step, loaded.first_moments, loaded.second_moments)?;
         state.best = loaded.best;
         self.classifier.publish(loaded.parameters);
         let mut differences = loaded.others;

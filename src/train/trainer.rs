@@ -1,5 +1,6 @@
 //! The training loop: steps, epochs, and the whole plan with evaluation, best checkpoint and early stopping.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{BestScore, Fingerprint, Position, Totals, exact};
 use super::checkpoint_folder::CheckpointFolder;
 use super::evaluate::{EncodedDataset, Evaluation, evaluate};
+use super::gpu_step::GpuStep;
 use super::history::History;
 use super::loss::Objective;
 use super::optimizer::{AdamW, clip_factor, global_norm};
@@ -19,7 +21,9 @@ use super::resume::Saver;
 use super::schedule::Schedule;
 use super::touched::TouchedRows;
 use crate::classifier::Classifier;
+use crate::cuda::CudaTraining;
 use crate::data::{Dataset, Targets};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::{Gradients, Parameters, TrainingPass, Values, refuse_int8};
@@ -175,6 +179,8 @@ pub struct Trainer {
 /// What a run changes as it goes.
 pub(super) struct State {
     pub(super) optimizer: AdamW,
+    /// The optimizer and the gradients of a model on a GPU; the host's have no numbers then.
+    pub(super) on_gpu: Option<CudaTraining>,
     pub(super) gradients: Gradients,
     /// The rows of the word embeddings in which `gradients` may be other than zero.
     pub(super) touched: TouchedRows,
@@ -194,6 +200,33 @@ impl State {
     /// Writes the lines of the steps that were made.
     fn write_history(&mut self) -> Result<()> {
         self.history.as_mut().map_or(Ok(()), History::write)
+    }
+
+    /// The optimizer's first and second moments, in the table's order; empty where a parameter is frozen.
+    pub(super) fn moments(&self) -> Result<[Cow<'_, [Vec<f32>]>; 2]> {
+        Ok(match &self.on_gpu {
+            Some(training) => training.moments()?.map(Cow::Owned),
+            None => {
+                let (first, second) = self.optimizer.moments();
+                [Cow::Borrowed(first), Cow::Borrowed(second)]
+            }
+        })
+    }
+
+    /// Goes on after `step` steps with the moments that they left.
+    pub(super) fn resume_moments(
+        &mut self,
+        step: u64,
+        first: Vec<Vec<f32>>,
+        second: Vec<Vec<f32>>,
+    ) -> Result<()> {
+        match &mut self.on_gpu {
+            Some(training) => training.resume(step, &first, &second),
+            None => {
+                self.optimizer.resume(step, first, second);
+                Ok(())
+            }
+        }
     }
 
     fn standing(&self, step: StepReport) -> Standing {
@@ -283,6 +316,16 @@ impl Trainer {
                  has {memory}."
             )));
         }
+        let mut groups = groups;
+        let on_gpu = match &model.device {
+            Device::Cpu => None,
+            Device::Cuda(gpu) => {
+                let all = groups.clone();
+                // The host keeps no moments beside the GPU's.
+                groups.iter_mut().for_each(|group| group.is_frozen = true);
+                Some(CudaTraining::new(gpu, options.adamw, &model.table, all)?)
+            }
+        };
         let batches = data.len().div_ceil(options.batch_size) as u64;
         let steps_per_epoch = batches.div_ceil(options.gradient_accumulation_steps as u64);
         let schedule = options.schedule(steps_per_epoch * u64::from(options.epochs));
@@ -297,8 +340,12 @@ impl Trainer {
         Ok(Trainer {
             lengths: memory::collected(data.sequences.ranges().map(|range| Ok(range.len())))?,
             state: Turns::new(State {
+                gradients: match on_gpu {
+                    Some(_) => Vec::new(),
+                    None => model.zero_gradients(options.frozen)?,
+                },
                 optimizer: AdamW::new(options.adamw, &model.table, groups)?,
-                gradients: model.zero_gradients(options.frozen)?,
+                on_gpu,
                 touched: TouchedRows::new(&model.table)?,
                 buffers: Buffers::default(),
                 spare: Vec::new(),
@@ -577,9 +624,26 @@ impl Trainer {
             .sum();
         let parameters = self.classifier.parameters();
         let learning_rate = options.learning_rate * self.schedule.factor(state.position.step);
+        let on_gpu = match (&mut state.on_gpu, &*parameters) {
+            (Some(training), Parameters::Cuda(values)) => {
+                let step = GpuStep {
+                    model,
+                    options,
+                    sequences: &self.data.sequences,
+                    objective,
+                    weight,
+                    first_batch_number,
+                    learning_rate,
+                };
+                Some(threads::run(|| step.take(training, values, &window))??)
+            }
+            _ => None,
+        };
         // The memory of the set before the present one, where nobody uses that any more.
         let mut updated = match std::mem::take(&mut state.spare) {
-            values if values.is_empty() => model.zero_gradients(options.frozen)?,
+            values if values.is_empty() && on_gpu.is_none() => {
+                model.zero_gradients(options.frozen)?
+            }
             values => values,
         };
         let State {
@@ -590,6 +654,9 @@ impl Trainer {
             ..
         } = state;
         let (sums, grad_norm, updated) = threads::run(|| -> Result<_> {
+            if let Some(done) = on_gpu {
+                return Ok(done);
+            }
             touched.clear(gradients);
             let sequences = &self.data.sequences;
             let ranges = window

@@ -41,7 +41,7 @@ static int32_t calls_back_in(const bert_progress *progress, void *user_data)
     /* Saving, and loading what was saved: the same weights. */
     saved now = save(h->model);
     CHECK_OK(bert_save(h->model, "saved"));
-    CHECK_OK(bert_load("saved", NULL, &other));
+    other = load_model("saved");
     saved then = save(other);
     float of_other[8];
     logits_of(other, "a great film", of_other);

@@ -113,6 +113,12 @@ static inline size_t count_of(const bert_dataset *dataset)
     return count;
 }
 
+/* The device that the models are on which a program names none for: the variable BERT_TEST_DEVICE, or the default. */
+static inline const char *test_device(void)
+{
+    return getenv("BERT_TEST_DEVICE");
+}
+
 /* Options of a model that is small enough to be trained in a moment, without dropout. */
 static inline bert_model_options small_options(void)
 {
@@ -131,6 +137,12 @@ static inline bert_model_options small_options(void)
 static inline bert_model *create(const bert_model_options *options, const bert_dataset *train)
 {
     bert_model *model = NULL;
+    bert_model_options there;
+    if (options != NULL && options->device == NULL) {
+        there = *options;
+        there.device = test_device();
+        options = &there;
+    }
     CHECK_OK(bert_create(options, train, &model));
     return model;
 }
@@ -138,7 +150,10 @@ static inline bert_model *create(const bert_model_options *options, const bert_d
 static inline bert_model *load_model(const char *path)
 {
     bert_model *model = NULL;
-    CHECK_OK(bert_load(path, NULL, &model));
+    bert_load_options options;
+    CHECK_OK(bert_load_options_init(&options, sizeof(options)));
+    options.device = test_device();
+    CHECK_OK(bert_load(path, &options, &model));
     return model;
 }
 

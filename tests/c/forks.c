@@ -74,6 +74,7 @@ STATUS(bert_lora_options_init, (bert_lora_options *)(void *)&out, sizeof(bert_lo
 STATUS(bert_add_lora, model, NULL, (bert_model **)&out.pointer)
 STATUS(bert_merge_lora, adapted, (bert_model **)&out.pointer)
 STATUS(bert_quantize, model, (bert_model **)&out.pointer)
+STATUS(bert_copy_to_device, model, "cpu", (bert_model **)&out.pointer)
 STATUS(bert_save_adapter, adapted, "forks-adapter")
 STATUS(bert_load_adapter, model, "forks-adapter", (bert_model **)&out.pointer)
 STATUS(bert_resume_report_init, (bert_resume_report *)(void *)&out, sizeof(bert_resume_report))
@@ -200,6 +201,7 @@ static const function functions[] = {
     FORKED(bert_add_lora),
     FORKED(bert_merge_lora),
     FORKED(bert_quantize),
+    FORKED(bert_copy_to_device),
     FORKED(bert_save_adapter),
     FORKED(bert_load_adapter),
     FORKED(bert_resume_report_init),

@@ -450,7 +450,7 @@ static void adapts_and_goes_on(void)
     CHECK_OK(bert_dataset_create(&numbers));
     CHECK_OK(bert_dataset_add_target(numbers, "text", NUL, NULL, 0, targets, 1));
     CHECK_OK(bert_dataset_add_targets(numbers, 2, texts, NULL, NULL, NULL, targets, 1));
-    bert_model *base = small_model(), *adapted = NULL, *merged = NULL, *loaded = NULL, *int8 = NULL;
+    bert_model *base = small_model(), *adapted = NULL, *merged = NULL, *loaded = NULL, *int8 = NULL, *copy = NULL;
     bert_lora_options lora;
     CHECK_OK(bert_lora_options_init(&lora, sizeof(lora)));
     CHECK_OK(bert_add_lora(base, &lora, &adapted));
@@ -463,10 +463,11 @@ static void adapts_and_goes_on(void)
     CHECK_EQUAL(report.step, 1);
     CHECK_OK(bert_merge_lora(adapted, &merged));
     CHECK_OK(bert_quantize(adapted, &int8));
+    CHECK_OK(bert_copy_to_device(adapted, "auto", &copy));
     CHECK_OK(bert_save_adapter(adapted, "adapter"));
     CHECK_OK(bert_load_adapter(base, "adapter", &loaded));
     bert_trainer_free(trainer);
-    bert_model *models[] = {base, adapted, merged, loaded, int8};
+    bert_model *models[] = {base, adapted, merged, loaded, int8, copy};
     for (size_t i = 0; i < COUNT_OF(models); i++) {
         bert_free(models[i]);
     }

@@ -226,6 +226,7 @@ static const field fields[] = {
     INT(bert_predict_options, combine, 3),
     NATURAL(bert_predict_options, top_k),
     REALS(bert_predict_options, threshold, 1.1),
+    INT(bert_predict_options, precision, 2),
 
     INT(bert_embed_options, max_length, 1, 3, 33),
     INT(bert_embed_options, pooling, 3),
@@ -289,6 +290,7 @@ typedef enum {
     TOKEN_COUNTS,
     COUNT,
     PATH,
+    DEVICE,
     BYTES,
     STRUCTURE,
     STRUCT_SIZE,
@@ -337,6 +339,7 @@ typedef struct {
 #define TEXTS_AND_LENGTHS {.kind = TEXT_ARRAY}, {.kind = LENGTH_ARRAY}
 #define PAIRS_AND_LENGTHS {.kind = TEXT_ARRAY, .is_optional = 1}, {.kind = LENGTH_ARRAY}
 #define A_PATH(good, if_nowhere) {.kind = PATH, .text = good, .nul = if_nowhere}
+#define A_DEVICE {.kind = DEVICE, .text = "cpu"}
 #define A_STRUCT(type) {.kind = STRUCTURE, .text = #type}
 #define MAYBE_STRUCT(type) {.kind = STRUCTURE, .is_optional = 1, .text = #type}
 /* That the call itself prepares, with its size behind it. */
@@ -404,6 +407,7 @@ CALL(bert_lora_options_init, v[0].p, v[1].n)
 CALL(bert_add_lora, v[0].p, v[1].p, v[2].p)
 CALL(bert_merge_lora, v[0].p, v[1].p)
 CALL(bert_quantize, v[0].p, v[1].p)
+CALL(bert_copy_to_device, v[0].p, v[1].p, v[2].p)
 CALL(bert_save_adapter, v[0].p, v[1].p)
 CALL(bert_load_adapter, v[0].p, v[1].p, v[2].p)
 CALL(bert_trainer_save, v[0].p, v[1].p)
@@ -530,6 +534,7 @@ static const function functions[] = {
     ROW(bert_add_lora, free_model_2, A_MODEL, MAYBE_STRUCT(bert_lora_options), AN_OUT(bert_model *)),
     ROW(bert_merge_lora, free_model_1, A_HANDLE(MODEL, lora, 0), AN_OUT(bert_model *)),
     ROW(bert_quantize, free_model_1, A_MODEL, AN_OUT(bert_model *)),
+    ROW(bert_copy_to_device, free_model_2, A_MODEL, A_DEVICE, AN_OUT(bert_model *)),
     ROW(bert_save_adapter, NULL, A_HANDLE(MODEL, lora, 0), A_PATH("adapter", BERT_ERR_IO)),
     ROW(bert_load_adapter, free_model_2, A_MODEL, A_PATH("adapter", BERT_ERR_IO), AN_OUT(bert_model *)),
     ROW(bert_evaluate, NULL, A_MODEL, A_DATASET(train), MAX_LENGTH, A_STRUCT(bert_evaluation)),
@@ -756,6 +761,7 @@ static void prepare(const function *f)
             break;
         case TEXT:
         case PATH:
+        case DEVICE:
             v->c = a->text;
             break;
         case LENGTH:
@@ -1332,6 +1338,13 @@ static void try_argument(size_t at)
             }
         }
         expect(at, "nothing at all", BERT_OK);
+        break;
+    case DEVICE:
+        replace(at, "NULL", NULL, BERT_ERR_INVALID_ARGUMENT);
+        replace(at, "no name", "", BERT_ERR_DEVICE);
+        replace(at, "no device", "gpu", BERT_ERR_DEVICE);
+        replace(at, "a GPU that isn't there", "cuda:4095", BERT_ERR_DEVICE);
+        replace(at, "not UTF-8", "\xff", BERT_ERR_UTF8);
         break;
     case PATH:
         replace(at, "NULL", NULL, BERT_ERR_INVALID_ARGUMENT);

@@ -128,9 +128,14 @@ fn number_of_source(build_info: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// The project's directory.
+/// The project's directory: where this test was built, or, where it was carried elsewhere, the variable BERT_TEST_ROOT.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        std::env::var_os("BERT_TEST_ROOT")
+            .unwrap_or(env!("CARGO_MANIFEST_DIR").into())
+            .into()
+    })
 }
 
 /// Compiles one C program as strictly as its users may, and links it to the shared library.

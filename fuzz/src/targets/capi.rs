@@ -551,6 +551,7 @@ impl Machine<'_> {
             32 => self.save_trainer(),
             33 => self.resume_trainer(),
             34 => self.quantize(),
+            35 => self.copy_to_device(),
             _ => {}
         }
     }
@@ -815,6 +816,25 @@ impl Machine<'_> {
         let place = self.handle_place();
         // SAFETY: the place is writable or NULL.
         let status = unsafe { bert_quantize(self.handle(&self.models), place.pointer()) };
+        self.keep(&self.models, place.result(status));
+    }
+
+    fn copy_to_device(&self) {
+        let place = self.handle_place();
+        let device: &CStr = match self.byte() % 4 {
+            0 => c"cpu",
+            1 => c"auto",
+            2 => c"cuda:1",
+            _ => c"",
+        };
+        // SAFETY: the text ends with a NUL, the place is writable or NULL.
+        let status = unsafe {
+            bert_copy_to_device(
+                self.handle(&self.models),
+                device.as_ptr(),
+                place.pointer(),
+            )
+        };
         self.keep(&self.models, place.result(status));
     }
 
@@ -1320,6 +1340,7 @@ impl Machine<'_> {
                 &mut o.window_stride,
                 &mut o.combine,
                 &mut o.top_k,
+                &mut o.precision,
             ] {
                 self.maybe(field, || self.integer());
             }

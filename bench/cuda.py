@@ -1,0 +1,183 @@
+"""The benchmark on a GPU: libbert beside transformers on PyTorch, eager and compiled. `scripts/cuda-check.sh` runs it.
+
+Each row is measured by every side in turn, after a pass that warms it up; the rows are ordered so that the ones that tell
+most come first, and where the time ends the rest says so. Tokens are those of the texts, padding not counted. A side that
+can't run is told, and the rest goes on."""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+from side import Side
+
+# (what, model, batch, length; None: as in SST-2)
+ROWS = [
+    ("train", "MiniLM", 32, None),
+    ("train", "BERT-base", 32, 128),
+    ("predict", "MiniLM", 32, None),
+    ("predict", "BERT-base", 32, 128),
+    ("train", "MiniLM", 256, 128),
+    ("train", "BERT-base", 32, None),
+    ("train", "BERT-base", 32, 512),
+    ("predict", "MiniLM", 1, None),
+    ("predict", "MiniLM", 256, None),
+    ("predict", "BERT-base", 1, 128),
+    ("predict", "BERT-base", 256, 128),
+    ("train", "MiniLM", 32, 128),
+    ("train", "MiniLM", 32, 512),
+    ("train", "MiniLM", 256, None),
+    ("train", "MiniLM", 256, 512),
+    ("train", "BERT-base", 256, None),
+    ("train", "BERT-base", 256, 128),
+]
+# Weights that each token is multiplied with, in the blocks alone.
+BLOCKS = {"MiniLM": 6 * 12 * 384**2, "BERT-base": 12 * 12 * 768**2}
+SHAPES = {"MiniLM": (6, 384), "BERT-base": (12, 768)}
+PEAK = 790e12
+GOALS = {"train": 1.2, "predict": 1.5}
+
+
+def base_model(model, folder):
+    """A BERT-base of random weights with MiniLM's tokenizer."""
+    import shutil
+
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    path = os.path.join(folder, "base")
+    BertForSequenceClassification(BertConfig(vocab_size=30522, num_labels=2)).save_pretrained(path)
+    for name in os.listdir(model):
+        if "token" in name or name == "vocab.txt":
+            shutil.copy(os.path.join(model, name), path)
+    return path
+
+
+class Inputs:
+    """Lines LABEL<TAB>TOKEN IDS<TAB>TEXT, as `inputs.py` writes them, with WordPiece's ids from vocab.txt alone for words
+    that are one token each; SST-2's own lengths are kept, its words replaced."""
+
+    def __init__(self, model, data, folder):
+        self.folder = folder
+        with open(os.path.join(model, "vocab.txt"), encoding="utf-8") as file:
+            vocabulary = [line.rstrip("\n") for line in file]
+        self.words = [(w, i) for i, w in enumerate(vocabulary) if w.isascii() and w.isalpha() and w.islower() and len(w) > 2]
+        with open(os.path.join(data, "sst2", "train.tsv"), encoding="utf-8") as file:
+            self.lengths = [min(128, 2 + len(line.split())) for line in file if line.strip()]
+
+    def write(self, batch, length, count):
+        path = os.path.join(self.folder, f"{batch}-{length}-{count}.tsv")
+        chance = random.Random(batch + 1000 * (length or 0))
+        with open(path, "w", encoding="utf-8") as file:
+            for k in range(count):
+                size = length or chance.choice(self.lengths)
+                words = chance.choices(self.words, k=size - 2)
+                ids = [101, *(i for _, i in words), 102]
+                file.write(f"{k % 2}\t{' '.join(map(str, ids))}\t{' '.join(w for w, _ in words)}\n")
+        return path
+
+
+def used_memory(process):
+    """Bytes of the GPU's memory that a process has, as nvidia-smi tells."""
+    asked = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    try:
+        for line in subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines():
+            pid, mebibytes = line.split(",")
+            if int(pid) == process:
+                return int(mebibytes) << 20
+    except (OSError, subprocess.CalledProcessError, ValueError):
+        pass
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("ours", "model", "data", "table"):
+        parser.add_argument("--" + name, required=True)
+    parser.add_argument("--seconds", type=float, default=400)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    end = time.monotonic() + options.seconds
+    folder = tempfile.mkdtemp()
+    inputs = Inputs(options.model, options.data, folder)
+    paths = {"MiniLM": options.model}
+    here = os.path.dirname(os.path.abspath(__file__))
+    peer = [sys.executable, os.path.join(here, "torch_peer.py")]
+    sides = {"libbert": ([options.ours], {})}
+    try:
+        paths["BERT-base"] = base_model(options.model, folder)
+        sides["PyTorch eager"] = (peer, {})
+        if os.environ.get("BENCH_DEVICE", "cpu") != "cpu":
+            sides["PyTorch compiled"] = (peer, {"BENCH_COMPILE": "1"})
+    except ImportError as error:
+        print(f"No PyTorch: {error}; libbert is measured alone, without BERT-base.")
+    rows = ROWS[:3:2] if options.quick else ROWS
+    results = {}
+    for row in rows:
+        what, model, batch, length = row
+        if model not in paths:
+            continue
+        batches = 2 if options.quick else max(4, 32768 // (batch * (length or 25)))
+        path = inputs.write(batch, length, batch * batches)
+        for name, (command, more) in sides.items():
+            if time.monotonic() > end:
+                results[row, name] = {"missing": "no time was left"}
+                continue
+            side = Side(name, command, {**os.environ, **more})
+            try:
+                side("threads", os.cpu_count() or 1)
+                side("load", 0, paths[model])
+                tokens = side("data", 0, path, 0)["tokens"]
+                if what == "train":
+                    side("trainer", 0, 0, 0, batch, 1, "bf16")
+                    ask = lambda passes: side("train", 0, passes)
+                else:
+                    ask = lambda passes: side("predict", 0, 0, batch, passes, "bf16")
+                first = ask(1)["seconds"]
+                second = ask(1)["seconds"]
+                passes = 1 if options.quick else max(1, min(50, round(3 / max(second, 1e-6))))
+                answer = ask(passes)
+                results[row, name] = {
+                    "tokens_per_second": answer["tokens"] / answer["seconds"],
+                    "warm_up": first,
+                    "memory": used_memory(side.process.pid),
+                    "tokens": tokens,
+                }
+            except Exception as error:  # noqa: BLE001  (told in the table)
+                results[row, name] = {"missing": str(error)[:100]}
+            side.close()
+            print(json.dumps([row, name, results[row, name]]), flush=True)
+    write_table(options.table, rows, sides, results)
+
+
+def write_table(path, rows, sides, results):
+    with open(path, "w", encoding="utf-8") as file:
+        heads = " | ".join(f"{name}, tokens/s | of peak | memory, MiB" for name in sides)
+        file.write(f"| row | {heads} | times the better PyTorch | goal |\n|{'---|' * (3 + 3 * len(sides))}\n")
+        for row in rows:
+            what, model, batch, length = row
+            title = f"{'fine-tuning' if what == 'train' else 'prediction'} {model}, batch {batch}, "
+            cells, speeds = [title + (f"length {length}" if length else "lengths as in SST-2")], {}
+            for name in sides:
+                result = results.get((row, name), {"missing": "not run"})
+                if "missing" in result:
+                    cells += [result["missing"], "", ""]
+                    continue
+                speed = speeds[name] = result["tokens_per_second"]
+                layers, hidden = SHAPES[model]
+                # Twice the weights forward and four times backward, and the scores and sums of attention.
+                flops = 2 * BLOCKS[model] + 4 * layers * hidden * (length or 25)
+                flops *= 3 if what == "train" else 1
+                memory = result["memory"]
+                cells += [f"{speed:,.0f}", f"{speed * flops / PEAK:.1%}", str(memory >> 20) if memory else "unknown"]
+            peers = [speed for name, speed in speeds.items() if name != "libbert"]
+            ratio = f"{speeds['libbert'] / max(peers):.2f}" if peers and "libbert" in speeds else ""
+            file.write(f"| {' | '.join([*cells, ratio, str(GOALS[what])])} |\n")
+
+
+main()

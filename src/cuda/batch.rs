@@ -1,0 +1,161 @@
+//! A batch in a GPU's memory: token ids, where each sequence stands, and the lists that kernels go by.
+
+use super::gpu::{Gpu, Memory};
+use super::libraries::Address;
+use crate::data::Batch;
+use crate::error::Result;
+use crate::memory;
+
+/// Rows of a sequence that a block of attention's kernels has, as in `kernels/kernels.cu`.
+pub(super) const FORWARD_ROWS: usize = 16;
+pub(super) const BACKWARD_ROWS: usize = 8;
+
+/// One list of whole numbers.
+#[derive(Clone, Copy)]
+pub(super) struct List {
+    pub address: Address,
+    pub len: usize,
+}
+
+/// Which tokens read each row of an embedding table.
+#[derive(Clone, Copy)]
+pub(super) struct Readers {
+    /// The rows that are read, each once, in order.
+    pub rows: List,
+    /// Where each row's tokens begin, and the end of the last.
+    pub starts: List,
+    /// The tokens, row by row.
+    pub tokens: List,
+}
+
+/// All lists of a batch, in one piece of memory.
+pub(super) struct CudaBatch {
+    pub input_ids: List,
+    pub token_type_ids: List,
+    pub positions: List,
+    pub offsets: List,
+    /// (sequence, first row) of each block, for the forward pass of attention and for its backward pass.
+    pub forward_tiles: List,
+    pub backward_tiles: List,
+    /// Of words, token types and positions; only for training.
+    pub readers: Option<[Readers; 3]>,
+    _memory: Memory,
+}
+
+impl CudaBatch {
+    /// Copies it there. `padding` is the row of the word embeddings that gets no gradient.
+    pub fn new(
+        gpu: &'static Gpu,
+        batch: &Batch,
+        is_training: bool,
+        padding: Option<u32>,
+    ) -> Result<CudaBatch> {
+        let mut numbers: Vec<i32> = memory::room(5 * batch.tokens() + batch.offsets.len())?;
+        let mut lists = Vec::new();
+        let mut push = |list: Vec<i32>| -> Result<()> {
+            lists.push((numbers.len(), list.len()));
+            memory::reserve(&mut numbers, list.len())?;
+            numbers.extend_from_slice(&list);
+            Ok(())
+        };
+        let ints = |all: &[u32]| memory::collected(all.iter().map(|&n| Ok(n as i32)));
+        let mut positions: Vec<u32> = memory::room(batch.tokens())?;
+        positions.extend(batch.ranges().flat_map(|range| 0..range.len() as u32));
+        push(ints(&batch.input_ids)?)?;
+        push(ints(&batch.token_type_ids)?)?;
+        push(ints(&positions)?)?;
+        push(memory::collected(
+            batch.offsets.iter().map(|&n| Ok(n as i32)),
+        )?)?;
+        push(tiles(batch, FORWARD_ROWS))?;
+        push(tiles(batch, BACKWARD_ROWS))?;
+        if is_training {
+            for (rows, without) in [
+                (&batch.input_ids, padding),
+                (&batch.token_type_ids, None),
+                (&positions, None),
+            ] {
+                for list in readers(rows, without) {
+                    push(list)?;
+                }
+            }
+        }
+        let memory = gpu.upload(&numbers)?;
+        let list = |number: usize| {
+            let (start, len) = lists[number];
+            List {
+                address: memory.at() + 4 * start as Address,
+                len,
+            }
+        };
+        let readers = |first: usize| Readers {
+            rows: list(first),
+            starts: list(first + 1),
+            tokens: list(first + 2),
+        };
+        Ok(CudaBatch {
+            input_ids: list(0),
+            token_type_ids: list(1),
+            positions: list(2),
+            offsets: list(3),
+            forward_tiles: list(4),
+            backward_tiles: list(5),
+            readers: is_training.then(|| [readers(6), readers(9), readers(12)]),
+            _memory: memory,
+        })
+    }
+}
+
+/// (sequence, first row) of every `rows` rows.
+fn tiles(batch: &Batch, rows: usize) -> Vec<i32> {
+    let mut tiles = Vec::new();
+    for (sequence, range) in batch.ranges().enumerate() {
+        for first in (0..range.len()).step_by(rows) {
+            tiles.extend([sequence as i32, first as i32]);
+        }
+    }
+    tiles
+}
+
+/// The rows, their starts and their tokens, without row `without`.
+fn readers(rows: &[u32], without: Option<u32>) -> [Vec<i32>; 3] {
+    let mut tokens: Vec<usize> = (0..rows.len())
+        .filter(|&token| Some(rows[token]) != without)
+        .collect();
+    // Stable: a row's tokens stay in their order, and so do the sums over them.
+    tokens.sort_by_key(|&token| rows[token]);
+    let (mut distinct, mut starts) = (Vec::new(), Vec::new());
+    for (place, &token) in tokens.iter().enumerate() {
+        if distinct.last() != Some(&(rows[token] as i32)) {
+            distinct.push(rows[token] as i32);
+            starts.push(place as i32);
+        }
+    }
+    starts.push(tokens.len() as i32);
+    [
+        distinct,
+        starts,
+        tokens.into_iter().map(|token| token as i32).collect(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_are_grouped_by_row_in_the_order_of_tokens() {
+        let [rows, starts, tokens] = readers(&[7, 3, 0, 7, 3, 7], Some(0));
+        assert_eq!(rows, [3, 7]);
+        assert_eq!(starts, [0, 2, 5]);
+        assert_eq!(tokens, [1, 4, 0, 3, 5]);
+        assert_eq!(readers(&[0], Some(0)), [vec![], vec![0], vec![]]);
+    }
+
+    #[test]
+    fn tiles_cover_each_sequence() {
+        let ids = [0u32; 20];
+        let batch = Batch::pack([(&ids[..17], &ids[..17]), (&ids[..3], &ids[..3])]);
+        assert_eq!(tiles(&batch, 8), [0, 0, 0, 8, 0, 16, 1, 0]);
+    }
+}

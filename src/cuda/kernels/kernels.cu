@@ -1,0 +1,171 @@
+// All kernels of the library, as one file for the compiler.
+
+#include "common.cuh"
+
+// ---- Activations' values and derivatives, as in src/ops/activation.rs -----------------------------------------------
+
+enum { GELU = 0, GELU_TANH = 1, RELU = 2, TANH = 3 };
+
+__device__ inline void activate(int activation, float x, float *value, float *slope)
+{
+    switch (activation) {
+    case GELU: {
+        float cumulative = 0.5f * (1.0f + erff(x * 0.70710678f));
+        *value = x * cumulative;
+        *slope = cumulative + x * 0.39894228f * expf(-0.5f * x * x);
+        break;
+    }
+    case GELU_TANH: {
+        float t = tanhf(0.79788456f * (x + 0.044715f * x * x * x));
+        float inner = 0.79788456f * (1.0f + 3.0f * 0.044715f * x * x);
+        *value = 0.5f * x * (1.0f + t);
+        *slope = 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * inner;
+        break;
+    }
+    case RELU:
+        // A NaN stays.
+        *value = x < 0.0f ? 0.0f : x;
+        *slope = x > 0.0f ? 1.0f : 0.0f;
+        break;
+    default: {
+        float t = tanhf(x);
+        *value = t;
+        *slope = 1.0f - t * t;
+    }
+    }
+}
+
+// Rows that a block of the attention kernels has, and its warps; src/cuda/pass.rs has the same numbers.
+constexpr int FORWARD_ROWS = 16;
+constexpr int BACKWARD_ROWS = 8;
+constexpr int ATTENTION_WARPS = 4;
+
+// ---- The kernels over states -----------------------------------------------------------------------------------------
+
+#define real float
+#define SUFFIX _f32
+#include "states.cuh"
+#undef real
+#undef SUFFIX
+
+#define real bfloat16
+#define SUFFIX _bf16
+#include "states.cuh"
+#undef real
+#undef SUFFIX
+
+// ---- The kernels over parameters -------------------------------------------------------------------------------------
+
+// gradient += Σ over the parts, in their order; a thread a column.
+KERNEL(add_parts)(float *gradient, const float *parts, int count, int width)
+{
+    int column = blockIdx.x * blockDim.x + threadIdx.x;
+    if (column >= width)
+        return;
+    float sum = gradient[column];
+    for (int part = 0; part < count; part++)
+        sum += parts[(long long)part * width + column];
+    gradient[column] = sum;
+}
+DECLARED(add_parts)
+
+// One parameter's place among all that are trained. A block of threads has a piece of PIECE numbers of one.
+struct Slice {
+    const float *value;
+    float *updated, *gradient, *first, *second;
+    long long count;
+    double rate_factor, weight_decay;
+};
+
+// As in src/cuda/optimizer.rs.
+constexpr long long PIECE = 4096;
+
+// The parameter that piece `piece` is of, and where in it the piece begins; `pieces` has for each parameter the number of
+// its first piece.
+__device__ inline Slice slice_of(const Slice *slices, const int *pieces, int slice_count, int piece, long long *start)
+{
+    int low = 0, high = slice_count - 1;
+    while (low < high) {
+        int middle = (low + high + 1) / 2;
+        if (pieces[middle] <= piece)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    *start = (long long)(piece - pieces[low]) * PIECE;
+    return slices[low];
+}
+
+// The sum of the squares of each piece of the gradients, in float64.
+KERNEL(square_sums)(const Slice *slices, const int *pieces, int slice_count, double *sums)
+{
+    long long start;
+    Slice slice = slice_of(slices, pieces, slice_count, blockIdx.x, &start);
+    long long last = start + PIECE < slice.count ? start + PIECE : slice.count;
+    double sum = 0.0;
+    for (long long place = start + threadIdx.x; place < last; place += blockDim.x)
+        sum += (double)slice.gradient[place] * slice.gradient[place];
+    __shared__ double all[256];
+    all[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int thread = 1; thread < (int)blockDim.x; thread++)
+            sum += all[thread];
+        sums[blockIdx.x] = sum;
+    }
+}
+DECLARED(square_sums)
+
+// outcome[0] = the gradients' norm; one block.
+KERNEL(global_norm)(const double *sums, int count, double *outcome)
+{
+    __shared__ double all[256];
+    double sum = 0.0;
+    for (int place = threadIdx.x; place < count; place += blockDim.x)
+        sum += sums[place];
+    all[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int thread = 1; thread < (int)blockDim.x; thread++)
+            sum += all[thread];
+        outcome[0] = sqrt(sum);
+    }
+}
+DECLARED(global_norm)
+
+// The constants of one update, as `Rule` in src/train/optimizer.rs.
+struct Rule {
+    double learning_rate, max_norm;
+    double first_correction;
+    float beta1, rest1, beta2, rest2, root_correction, epsilon;
+};
+
+// One update of every parameter, by the norm that stands in outcome[0]: clipped by it, and left out, values copied, where
+// it isn't finite.
+KERNEL(adamw)(const Slice *slices, const int *pieces, int slice_count, Rule rule, const double *outcome)
+{
+    long long start;
+    Slice slice = slice_of(slices, pieces, slice_count, blockIdx.x, &start);
+    long long last = start + PIECE < slice.count ? start + PIECE : slice.count;
+    double norm = outcome[0];
+    bool is_finite = isfinite(norm);
+    double clip = rule.max_norm == 0.0 ? 1.0 : rule.max_norm / (norm + 1e-6);
+    float scale = (float)(clip < 1.0 ? clip : 1.0);
+    double learning_rate = rule.learning_rate * slice.rate_factor;
+    float step_size = (float)(learning_rate / rule.first_correction);
+    float shrink = (float)(1.0 - learning_rate * slice.weight_decay);
+    for (long long place = start + threadIdx.x; place < last; place += blockDim.x) {
+        float value = slice.value[place];
+        if (is_finite) {
+            float gradient = slice.gradient[place] * scale;
+            float first = rule.beta1 * slice.first[place] + rule.rest1 * gradient;
+            float second = rule.beta2 * slice.second[place] + rule.rest2 * gradient * gradient;
+            slice.first[place] = first;
+            slice.second[place] = second;
+            float denominator = sqrtf(second) / rule.root_correction + rule.epsilon;
+            value = value * shrink - step_size * (first / denominator);
+        }
+        slice.updated[place] = value;
+    }
+}
+DECLARED(adamw)

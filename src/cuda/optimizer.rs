@@ -1,0 +1,229 @@
+//! What training keeps on a GPU, gradients and moments, and its update there: the norm of all gradients, clipping by it
+//! and AdamW, as [`optimizer`](crate::train::optimizer) on the CPU. Neither gradients nor values travel to the host.
+
+use super::arena::Arena;
+use super::gpu::{Argument, Gpu, Memory, Number, THREADS};
+use super::libraries::Address;
+use super::pass;
+use super::values::CudaValues;
+use crate::error::Result;
+use crate::memory;
+use crate::model::{Model, ParameterTable, TrainingPass};
+use crate::train::optimizer::{AdamWOptions, Group};
+
+/// Numbers that a block of the kernels has, as in `kernels/kernels.cu`.
+const PIECE: usize = 4096;
+
+/// `Slice` in `kernels/kernels.cu`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Slice {
+    value: Address,
+    updated: Address,
+    gradient: Address,
+    first: Address,
+    second: Address,
+    count: i64,
+    rate_factor: f64,
+    weight_decay: f64,
+}
+
+impl Number for Slice {}
+
+/// `Rule` in `kernels/kernels.cu`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Rule {
+    learning_rate: f64,
+    max_norm: f64,
+    first_correction: f64,
+    beta1: f32,
+    rest1: f32,
+    beta2: f32,
+    rest2: f32,
+    root_correction: f32,
+    epsilon: f32,
+}
+
+/// One trainer's gradients and moments.
+pub struct CudaTraining {
+    gpu: &'static Gpu,
+    options: AdamWOptions,
+    groups: Vec<Group>,
+    /// Numbers of each parameter; 0 where it is frozen.
+    lengths: Vec<usize>,
+    gradients: Arena,
+    first: Arena,
+    second: Arena,
+    /// The number of each trained parameter's first piece.
+    pieces: Memory,
+    piece_count: usize,
+    /// Steps taken.
+    step: u64,
+}
+
+impl CudaTraining {
+    /// Moments of zero for the parameters of `table`, trained as `groups` says.
+    pub fn new(
+        gpu: &'static Gpu,
+        options: AdamWOptions,
+        table: &ParameterTable,
+        groups: Vec<Group>,
+    ) -> Result<CudaTraining> {
+        let pairs = table.specs.iter().zip(&groups);
+        let lengths = memory::collected(pairs.map(|(spec, group)| {
+            Ok(match group.is_frozen {
+                true => 0,
+                false => spec.len(),
+            })
+        }))?;
+        let mut piece_count = 0;
+        let mut pieces = memory::room(lengths.len())?;
+        for &length in lengths.iter().filter(|&&length| length > 0) {
+            pieces.push(piece_count as i32);
+            piece_count += length.div_ceil(PIECE);
+        }
+        Ok(CudaTraining {
+            gradients: Arena::new(gpu, memory::copied(&lengths)?)?,
+            first: Arena::new(gpu, memory::copied(&lengths)?)?,
+            second: Arena::new(gpu, memory::copied(&lengths)?)?,
+            pieces: gpu.upload(&pieces)?,
+            gpu,
+            options,
+            groups,
+            lengths,
+            piece_count,
+            step: 0,
+        })
+    }
+
+    /// Sets all gradients to zero.
+    pub fn clear(&mut self) -> Result<()> {
+        self.gradients.clear()
+    }
+
+    /// One training pass, as [`Model::logits_and_gradients`].
+    pub fn pass(
+        &mut self,
+        model: &Model,
+        values: &CudaValues,
+        pass: TrainingPass<'_>,
+        loss: impl FnOnce(&[f32]) -> Vec<f32>,
+    ) -> Result<Vec<f32>> {
+        pass::train(model, values, pass, loss, &self.gradients.addresses()?)
+    }
+
+    /// One update, by gradients clipped to `max_grad_norm`: (the norm before, the next values). Where the norm isn't finite
+    /// nothing has changed, and the next values are the present ones.
+    pub fn update(
+        &mut self,
+        values: &CudaValues,
+        learning_rate: f64,
+        max_grad_norm: f64,
+    ) -> Result<(f64, CudaValues)> {
+        let next = values.with_room(&self.lengths)?;
+        let mut slices = memory::room(self.lengths.len())?;
+        let gradients = self.gradients.addresses()?;
+        let (firsts, seconds) = (self.first.addresses()?, self.second.addresses()?);
+        for (index, &length) in self.lengths.iter().enumerate() {
+            let (Some(gradient), Some(first), Some(second)) =
+                (gradients[index], firsts[index], seconds[index])
+            else {
+                continue;
+            };
+            slices.push(Slice {
+                value: values.value(index).at(),
+                updated: next.value(index).at(),
+                gradient,
+                first,
+                second,
+                count: length as i64,
+                rate_factor: self.groups[index].rate_factor,
+                weight_decay: self.groups[index].weight_decay,
+            });
+        }
+        let count = slices.len();
+        let slices = self.gpu.upload(&slices)?;
+        let sums = self.gpu.memory(8 * self.piece_count)?;
+        let outcome = self.gpu.memory(8)?;
+        let places = |more: Argument, last: Argument| -> [Argument; 5] {
+            [
+                (&slices).into(),
+                (&self.pieces).into(),
+                count.into(),
+                more,
+                last,
+            ]
+        };
+        let [a, b, c, d, _] = places((&sums).into(), 0usize.into());
+        self.gpu.launch(
+            ("square_sums", ""),
+            (self.piece_count, 1),
+            THREADS,
+            0,
+            &mut [a, b, c, d],
+        )?;
+        self.gpu.launch(
+            ("global_norm", ""),
+            (1, 1),
+            THREADS,
+            0,
+            &mut [(&sums).into(), self.piece_count.into(), (&outcome).into()],
+        )?;
+        let rule = self.rule(learning_rate, max_grad_norm);
+        self.gpu.launch(
+            ("adamw", ""),
+            (self.piece_count, 1),
+            THREADS,
+            0,
+            &mut places(Argument::of(rule), (&outcome).into()),
+        )?;
+        let mut norm = [0f64];
+        outcome.read(&mut norm)?;
+        if norm[0].is_finite() {
+            self.step += 1;
+        }
+        Ok((norm[0], next))
+    }
+
+    fn rule(&self, learning_rate: f64, max_norm: f64) -> Rule {
+        let AdamWOptions {
+            beta1,
+            beta2,
+            epsilon,
+        } = self.options;
+        let exponent = (self.step + 1).min(i32::MAX as u64) as i32;
+        Rule {
+            learning_rate,
+            max_norm,
+            first_correction: 1.0 - beta1.powi(exponent),
+            beta1: beta1 as f32,
+            rest1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            rest2: (1.0 - beta2) as f32,
+            root_correction: (1.0 - beta2.powi(exponent)).sqrt() as f32,
+            epsilon: epsilon as f32,
+        }
+    }
+
+    /// Copies of the first and the second moments, in the table's order; empty where a parameter is frozen.
+    pub fn moments(&self) -> Result<[Vec<Vec<f32>>; 2]> {
+        let copy = |arena: &Arena| -> Result<Vec<Vec<f32>>> {
+            let mut all = memory::room(self.lengths.len())?;
+            arena.read(|_, moments| {
+                all.push(memory::copied(moments)?);
+                Ok(())
+            })?;
+            Ok(all)
+        };
+        Ok([copy(&self.first)?, copy(&self.second)?])
+    }
+
+    /// Goes on after `step` steps with the moments that they left, of the same lengths as the present ones.
+    pub fn resume(&mut self, step: u64, first: &[Vec<f32>], second: &[Vec<f32>]) -> Result<()> {
+        self.first.write(first)?;
+        self.second.write(second)?;
+        self.step = step;
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! A model's values in a GPU's memory.
+
+use std::sync::Arc;
+
+use once_cell::sync::OnceCell;
+
+use super::gpu::{Gpu, Kind, Memory, THREADS};
+use crate::error::{Error, Result};
+use crate::memory;
+use crate::model::{ParameterKind, ParameterTable, Values};
+
+/// One whole set, float32, in the table's order. It never changes; sets share what is the same in them.
+#[derive(Debug, Clone)]
+pub struct CudaValues {
+    gpu: &'static Gpu,
+    values: Vec<Arc<Memory>>,
+    /// The matrices in bfloat16, made when they are first asked for.
+    rounded: OnceCell<Arc<Vec<Option<Memory>>>>,
+}
+
+impl CudaValues {
+    /// A copy of values in host memory.
+    pub fn upload<V: AsRef<Vec<f32>>>(gpu: &'static Gpu, values: &[V]) -> Result<CudaValues> {
+        let values = values
+            .iter()
+            .map(|values| Ok(Arc::new(gpu.upload(values.as_ref())?)));
+        Ok(CudaValues::of(gpu, memory::collected(values)?))
+    }
+
+    fn of(gpu: &'static Gpu, values: Vec<Arc<Memory>>) -> CudaValues {
+        CudaValues {
+            gpu,
+            values,
+            rounded: OnceCell::new(),
+        }
+    }
+
+    /// The next set: what has numbers in `updated` gets those, the rest is shared with this one.
+    pub fn with_updated(&self, updated: &[Vec<f32>]) -> Result<CudaValues> {
+        let values = self.values.iter().zip(updated).map(|(old, new)| {
+            Ok(if new.is_empty() {
+                old.clone()
+            } else {
+                Arc::new(self.gpu.upload(new)?)
+            })
+        });
+        Ok(CudaValues::of(self.gpu, memory::collected(values)?))
+    }
+
+    /// The next set, with room for what has so many numbers in `lengths`, of arbitrary content; the rest, where there is a
+    /// 0, is shared with this one.
+    pub(super) fn with_room(&self, lengths: &[usize]) -> Result<CudaValues> {
+        let values = self.values.iter().zip(lengths).map(|(old, &length)| {
+            Ok(match length {
+                0 => old.clone(),
+                _ => Arc::new(self.gpu.memory(old.bytes())?),
+            })
+        });
+        Ok(CudaValues::of(self.gpu, memory::collected(values)?))
+    }
+
+    /// This set's with more behind them.
+    pub fn with_more(&self, more: &[Vec<f32>]) -> Result<CudaValues> {
+        let mut values = self.values.clone();
+        for more in more {
+            values.push(Arc::new(self.gpu.upload(more)?));
+        }
+        Ok(CudaValues::of(self.gpu, values))
+    }
+
+    /// A copy in host memory.
+    pub fn host(&self) -> Result<Vec<Values>> {
+        memory::collected(self.values.iter().map(|values| {
+            let mut numbers = memory::filled(0f32, values.bytes() / 4)?;
+            values.read(&mut numbers)?;
+            Ok(Arc::new(numbers))
+        }))
+    }
+
+    /// The GPU that has them.
+    pub fn gpu(&self) -> &'static Gpu {
+        self.gpu
+    }
+
+    /// Parameter number `index`.
+    pub(super) fn value(&self, index: usize) -> &Memory {
+        &self.values[index]
+    }
+
+    /// The matrices in bfloat16; float32 needs none. In the table's order, `None` where it isn't a matrix that products
+    /// read.
+    pub(super) fn rounded(&self, table: &ParameterTable) -> Result<&[Option<Memory>]> {
+        let rounded = self.rounded.get_or_try_init(|| {
+            let all = self.values.iter().zip(&table.specs).map(|(values, spec)| {
+                let is_matrix = matches!(
+                    spec.kind,
+                    ParameterKind::Weight | ParameterKind::LoraDown | ParameterKind::LoraUp
+                );
+                if !is_matrix {
+                    return Ok(None);
+                }
+                let count = values.bytes() / 4;
+                let copy = self.gpu.memory(count * Kind::BFloat16.bytes())?;
+                self.gpu.launch(
+                    ("cast", Kind::BFloat16.suffix()),
+                    (count.div_ceil(THREADS), 1),
+                    THREADS,
+                    0,
+                    &mut [(&**values).into(), (&copy).into(), (count as i64).into()],
+                )?;
+                Ok(Some(copy))
+            });
+            Ok::<_, Error>(Arc::new(memory::collected(all)?))
+        })?;
+        Ok(rounded)
+    }
+}

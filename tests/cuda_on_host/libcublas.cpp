@@ -1,0 +1,92 @@
+// What libbert calls of cuBLAS, in plain loops over the host's memory.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+// cudaDataType_t, cublasOperation_t, cublasComputeType_t.
+constexpr int R_32F = 0, R_16BF = 14;
+constexpr int NOT_TRANSPOSED = 0;
+constexpr int COMPUTE_32F = 68;
+
+float at(const void *values, int type, size_t place)
+{
+    if (type == R_32F)
+        return static_cast<const float *>(values)[place];
+    uint32_t bits = (uint32_t) static_cast<const uint16_t *>(values)[place] << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+void put(void *values, int type, size_t place, float value)
+{
+    if (type == R_32F) {
+        static_cast<float *>(values)[place] = value;
+        return;
+    }
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof(bits));
+    bits = value != value ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
+    static_cast<uint16_t *>(values)[place] = (uint16_t)(bits >> 16);
+}
+
+} // namespace
+
+extern "C" {
+
+int cublasCreate_v2(void **handle)
+{
+    *handle = (void *)(uintptr_t)0x4000;
+    return 0;
+}
+
+int cublasSetStream_v2(void *, void *) { return 0; }
+
+// C = alpha op(A) op(B) + beta C, columns one after another, op(A) of m rows and k columns.
+int cublasGemmEx(void *, int transa, int transb, int m, int n, int k, const void *alpha, const void *a, int a_type, int lda,
+                 const void *b, int b_type, int ldb, const void *beta, void *c, int c_type, int ldc, int compute, int)
+{
+    if (m < 0 || n < 0 || k < 0 || compute != COMPUTE_32F || lda < (transa == NOT_TRANSPOSED ? m : k) ||
+        ldb < (transb == NOT_TRANSPOSED ? k : n) || ldc < m)
+        return 7;
+    for (int type : {a_type, b_type, c_type})
+        if (type != R_32F && type != R_16BF)
+            return 15;
+    if (a_type != b_type || (a_type == R_32F && c_type != R_32F))
+        return 15;
+    float factor = *static_cast<const float *>(alpha), kept = *static_cast<const float *>(beta);
+    // op(A) with each row's numbers side by side, so that the loop below is one the compiler makes wide.
+    std::vector<float> rows((size_t)m * k), column(k);
+    for (int row = 0; row < m; row++)
+        for (int inner = 0; inner < k; inner++)
+            rows[(size_t)row * k + inner] =
+                at(a, a_type, transa == NOT_TRANSPOSED ? (size_t)inner * lda + row : (size_t)row * lda + inner);
+    for (int j = 0; j < n; j++) {
+        for (int inner = 0; inner < k; inner++)
+            column[inner] =
+                at(b, b_type, transb == NOT_TRANSPOSED ? (size_t)j * ldb + inner : (size_t)inner * ldb + j);
+        for (int i = 0; i < m; i++) {
+            const float *row = &rows[(size_t)i * k];
+            float sums[8] = {};
+            int inner = 0;
+            for (; inner + 8 <= k; inner += 8)
+                for (int lane = 0; lane < 8; lane++)
+                    sums[lane] += row[inner + lane] * column[inner + lane];
+            float sum = 0;
+            for (; inner < k; inner++)
+                sum += row[inner] * column[inner];
+            for (float part : sums)
+                sum += part;
+            size_t place = (size_t)j * ldc + i;
+            // With beta 0 what is there isn't read.
+            put(c, c_type, place, factor * sum + (kept == 0 ? 0 : kept * at(c, c_type, place)));
+        }
+    }
+    return 0;
+}
+
+} // extern "C"
