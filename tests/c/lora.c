@@ -71,7 +71,7 @@ static bert_train_report train(const bert_model *model, int32_t epochs)
     bert_dataset *data = toy(BERT_TOY_TRAIN);
     bert_train_options options = train_options();
     options.epochs = epochs;
-    options.learning_rate = 1e-2;
+    options.learning_rate = 2e-3;
     options.batch_size = 4;
     bert_trainer *trainer = trainer_of(model, data, NULL, &options);
     bert_train_report report;
@@ -115,7 +115,8 @@ static void learns_and_leaves_the_base(int32_t preset, uint32_t targets)
                 info_of(base).parameter_count);
 
     bert_train_report one = train(model, 1);
-    bert_train_report report = train(model, 30);
+    /* Slow enough that no choice of dropped elements keeps it from learning: tried with nine seeds. */
+    bert_train_report report = train(model, 120);
     CHECK(report.loss < 0.5 * one.loss);
     CHECK(distance(base, model) > 0.1);
     /* Nobody has touched the base. */
