@@ -86,7 +86,7 @@ done
 
 # What is left of ten minutes is the benchmark's.
 left=$((570 - (SECONDS - begun)))
-BENCH_DEVICE=$device try benchmark "$((left > 30 ? left : 30))" "$python" "$here/bench/cuda.py" --ours "$here/bin/ours" \
+BENCH_DEVICE=$device try benchmark "$((left > 30 ? left : 30))" "$python" "$here/bench/on_gpu.py" --ours "$here/bin/ours" \
     --model "$here/model" --data "$here/data" --seconds "$((left - 20))" --table "$results/table.md" \
     ${BERT_CHECK_QUICK:+--quick}
 [[ -f $results/table.md ]] && cat "$results/table.md"
