@@ -127,6 +127,12 @@ pub fn current_num_threads() -> usize {
     rayon::current_num_threads()
 }
 
+/// Of these threads one call's share, where others are inside of the library too: threads that join each other's work and
+/// find none waste their time.
+pub fn share() -> usize {
+    (current_num_threads() / INSIDE.count().max(1)).max(1)
+}
+
 /// Worker threads in use.
 pub fn num_threads() -> Result<usize> {
     Ok(current()?.current_num_threads())

@@ -107,7 +107,7 @@ pub(super) fn answers(
     for (group, out) in shared {
         let tokens: usize = group.clone().map(|index| batch.range(index).len()).sum();
         let work = tokens * model.config.work_a_token();
-        let members = threads.min(work / WORK_A_MEMBER).max(1);
+        let members = threads::share().min(work / WORK_A_MEMBER).max(1);
         Team::of(members, |team| compute(team, group, out))?;
     }
     Ok(all)

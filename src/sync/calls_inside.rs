@@ -34,6 +34,11 @@ impl CallsInside {
         }
     }
 
+    /// Calls that are inside.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed) as u32 as usize
+    }
+
     /// A call that had gone in comes out.
     pub fn leave(&self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
