@@ -829,11 +829,7 @@ impl Machine<'_> {
         };
         // SAFETY: the text ends with a NUL, the place is writable or NULL.
         let status = unsafe {
-            bert_copy_to_device(
-                self.handle(&self.models),
-                device.as_ptr(),
-                place.pointer(),
-            )
+            bert_copy_to_device(self.handle(&self.models), device.as_ptr(), place.pointer())
         };
         self.keep(&self.models, place.result(status));
     }
