@@ -240,6 +240,7 @@ fn a_child_sees_who_was_inside() {
         }
         caller.join().unwrap();
         other.join().unwrap();
+        assert_eq!(inside.count(), 0);
         // Nobody is inside any more: a fork is nothing special then.
         assert!(CallsInside(AtomicU64::new(inside.0.load(Ordering::Acquire))).enter(CHILD));
     });
