@@ -355,31 +355,22 @@ impl<S: Clone + Eq + Hash> Known<S> {
 
     #[cold]
     fn work_out<M: Model<State = S>>(&mut self, model: &mut M, from: u32, input: u32) -> Way {
-        if from == FAILED {
-            let (to, more) = (FAILED, 0);
-            let way = Way {
-                from,
-                input,
-                to,
-                more,
-            };
-            self.ways[way_at(from, input)] = way;
-            return way;
-        }
-        let mut state = self.state(from).clone();
         let mut from = from;
-        if self.states.len() >= MOST_STATES {
-            self.clear();
-            from = self.number(&state);
-        }
-        let more = model.step(&mut state, input);
-        let to = match more {
-            None => FAILED,
-            // Behind the end there is nothing.
-            Some(_) if input == END => START,
-            Some(_) => self.number(&state),
+        let (to, more) = if from == FAILED {
+            (FAILED, 0)
+        } else {
+            let mut state = self.state(from).clone();
+            if self.states.len() >= MOST_STATES {
+                self.clear();
+                from = self.number(&state);
+            }
+            match model.step(&mut state, input) {
+                None => (FAILED, 0),
+                // Behind the end there is nothing.
+                Some(more) if input == END => (START, more),
+                Some(more) => (self.number(&state), more),
+            }
         };
-        let more = more.unwrap_or(0);
         let way = Way {
             from,
             input,
