@@ -122,6 +122,10 @@ pub struct bert_progress {
 /// to go on; anything else ends the training with BERT_ERR_CANCELLED. Inside it, predicting, evaluating, saving and
 /// asking are allowed; training the same model answers BERT_ERR_BUSY; freeing the trainer takes effect when the training
 /// call returns. It must not throw or longjmp.
+///
+/// The model has the weights of the step that is told of. On a GPU the call comes while the step behind it is under way
+/// (not at an epoch's end, before an evaluation or a checkpoint, and in bert_train_step): a training that is ended then has
+/// made that step too.
 pub type bert_progress_callback =
     Option<unsafe extern "C" fn(progress: *const bert_progress, user_data: *mut c_void) -> i32>;
 

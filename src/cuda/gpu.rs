@@ -1,13 +1,15 @@
 //! One GPU: its memory, launches and products.
 //!
 //! Everything goes to one stream, so that what one thread's call has begun is done before what another's begins later, and
-//! memory that is given back can be used again at once. Nothing waits for the GPU but copies to the host.
+//! memory that is given back can be used again at once. Nothing waits for the GPU but who reads what it computed.
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_int, c_uint, c_void};
+use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
-use super::libraries::{Address, Handle, Libraries, OUT_OF_MEMORY, libraries};
+use super::libraries::{Address, Handle, Libraries, NOT_READY, OUT_OF_MEMORY, libraries};
+use super::staging::{Piece, Staging};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::random::DropoutMask;
@@ -56,6 +58,10 @@ impl Kind {
     }
 }
 
+/// A place in the order of what the GPU does.
+#[derive(Clone, Copy)]
+pub(super) struct Event(Shared);
+
 /// A handle that the driver lets any thread use.
 #[derive(Clone, Copy)]
 struct Shared(Handle);
@@ -77,6 +83,8 @@ pub struct Gpu {
     functions: Mutex<HashMap<(&'static str, &'static str), Shared>>,
     /// Memory that was given back, by its size.
     kept: Mutex<HashMap<usize, Vec<Address>>>,
+    /// Page-locked memory, which copies go through.
+    pub(super) staging: Staging,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -85,7 +93,7 @@ impl std::fmt::Debug for Gpu {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -188,6 +196,7 @@ impl Gpu {
             module: Shared(module),
             functions: Mutex::default(),
             kept: Mutex::default(),
+            staging: Staging::default(),
         })
     }
 
@@ -294,6 +303,56 @@ impl Gpu {
         let driver = &self.libraries.driver;
         // SAFETY: The stream is ours and stays.
         let status = self.within(|| unsafe { (driver.synchronize_stream)(self.stream.0) })?;
+        self.check("computing", status)
+    }
+
+    /// Page-locked host memory of `bytes` bytes, never freed; `None` where there isn't so much.
+    pub(super) fn allocate_on_host(&self, bytes: usize) -> Result<Option<*mut c_void>> {
+        let mut pointer = std::ptr::null_mut();
+        let driver = &self.libraries.driver;
+        // SAFETY: It writes one pointer where it is told to.
+        match self.within(|| unsafe { (driver.allocate_on_host)(&mut pointer, bytes) })? {
+            OUT_OF_MEMORY => Ok(None),
+            status => {
+                self.check("asking for page-locked memory", status)?;
+                Ok(Some(pointer))
+            }
+        }
+    }
+
+    /// An event, never freed.
+    pub(super) fn event(&self) -> Result<Event> {
+        let mut event = std::ptr::null_mut();
+        let driver = &self.libraries.driver;
+        // SAFETY: It writes one handle where it is told to. CU_EVENT_DISABLE_TIMING.
+        let status = self.within(|| unsafe { (driver.create_event)(&mut event, 2) })?;
+        self.check("making an event", status)?;
+        Ok(Event(Shared(event)))
+    }
+
+    /// The event is what has been begun so far.
+    pub(super) fn record(&self, event: Event) -> Result<()> {
+        let driver = &self.libraries.driver;
+        // SAFETY: Event and stream are ours and stay.
+        let status = self.within(|| unsafe { (driver.record_event)(event.0.0, self.stream.0) })?;
+        self.check("recording an event", status)
+    }
+
+    /// Whether all that the event is of is done.
+    pub(super) fn is_done(&self, event: Event) -> Result<bool> {
+        let driver = &self.libraries.driver;
+        // SAFETY: The event is ours and stays.
+        match self.within(|| unsafe { (driver.query_event)(event.0.0) })? {
+            NOT_READY => Ok(false),
+            status => self.check("computing", status).map(|()| true),
+        }
+    }
+
+    /// Waits for all that the event is of.
+    pub(super) fn wait(&self, event: Event) -> Result<()> {
+        let driver = &self.libraries.driver;
+        // SAFETY: The event is ours and stays.
+        let status = self.within(|| unsafe { (driver.synchronize_event)(event.0.0) })?;
         self.check("computing", status)
     }
 
@@ -502,16 +561,22 @@ impl Memory {
 
     /// Sets all bytes to zero.
     pub fn clear(&mut self) -> Result<()> {
+        // Of none it has some too.
+        self.clear_first(self.bytes.max(1))
+    }
+
+    /// Sets the first bytes to zero.
+    pub fn clear_first(&mut self, bytes: usize) -> Result<()> {
+        assert!(bytes <= self.bytes.max(1));
         let gpu = self.gpu;
         let driver = &gpu.libraries.driver;
-        // SAFETY: The memory has so many bytes; of none it has some too.
-        let status = gpu.within(|| unsafe {
-            (driver.fill_bytes)(self.address, 0, self.bytes.max(1), gpu.stream.0)
-        })?;
+        // SAFETY: The memory has so many bytes.
+        let status =
+            gpu.within(|| unsafe { (driver.fill_bytes)(self.address, 0, bytes, gpu.stream.0) })?;
         gpu.check("clearing memory", status)
     }
 
-    /// Copies numbers to its beginning.
+    /// Copies numbers to its beginning; few of them without a wait for the GPU.
     pub fn write<T: Number>(&mut self, numbers: &[T]) -> Result<()> {
         let bytes = size_of_val(numbers);
         assert!(bytes <= self.bytes);
@@ -519,12 +584,44 @@ impl Memory {
             return Ok(());
         }
         let gpu = self.gpu;
+        let copy = |from: *const c_void| {
+            let driver = &gpu.libraries.driver;
+            // SAFETY: Both have so many bytes; what isn't page-locked is read before the call returns, what is stays as
+            // it is until the copy is done.
+            let status = gpu.within(|| unsafe {
+                (driver.copy_to_device)(self.address, from, bytes, gpu.stream.0)
+            })?;
+            gpu.check("copying to it", status)
+        };
+        match gpu.staging.piece(gpu, bytes)? {
+            Some(mut piece) => {
+                copy(piece.fill(numbers).cast())?;
+                piece.give_back(gpu)
+            }
+            None => copy(numbers.as_ptr().cast()),
+        }
+    }
+
+    /// Begins to copy its first `N` numbers, as they are once all that was begun is done.
+    pub fn read_later<T: Number, const N: usize>(&self) -> Result<Later<T, N>> {
+        let bytes = N * size_of::<T>();
+        assert!(bytes <= self.bytes);
+        let gpu = self.gpu;
+        let Some(piece) = gpu.staging.piece(gpu, bytes)? else {
+            return Err(gpu.out_of_memory(Some(bytes)));
+        };
         let driver = &gpu.libraries.driver;
-        // SAFETY: Both have so many bytes; what isn't page-locked is read before the call returns.
+        // SAFETY: Both have so many bytes, and the piece is nobody else's until the copy is done.
         let status = gpu.within(|| unsafe {
-            (driver.copy_to_device)(self.address, numbers.as_ptr().cast(), bytes, gpu.stream.0)
+            (driver.copy_to_host)(piece.start(), self.address, bytes, gpu.stream.0)
         })?;
-        gpu.check("copying to it", status)
+        gpu.check("copying from it", status)?;
+        gpu.record(piece.event())?;
+        Ok(Later {
+            gpu,
+            piece: Some(piece),
+            numbers: PhantomData,
+        })
     }
 
     /// Copies numbers from its beginning, once all that was begun is done.
@@ -561,6 +658,40 @@ impl Memory {
         })?;
         gpu.check("copying on it", status)?;
         Ok(copy)
+    }
+}
+
+/// Numbers on their way to the host.
+pub(super) struct Later<T, const N: usize> {
+    gpu: &'static Gpu,
+    /// None once it was given back.
+    piece: Option<Piece>,
+    numbers: PhantomData<[T; N]>,
+}
+
+impl<T: Number, const N: usize> Later<T, N> {
+    /// They, once they are there.
+    pub fn wait(mut self) -> Result<[T; N]> {
+        let Some(piece) = self.piece.take() else {
+            return Err(Error::Internal(
+                "Numbers were asked for twice; please report this.".into(),
+            ));
+        };
+        self.gpu.wait(piece.event())?;
+        let numbers = piece.numbers();
+        piece.give_back(self.gpu)?;
+        Ok(numbers)
+    }
+}
+
+impl<T, const N: usize> Drop for Later<T, N> {
+    fn drop(&mut self) {
+        // Without its event nobody may have the piece again.
+        if let Some(piece) = self.piece.take()
+            && let Err(error) = piece.give_back(self.gpu)
+        {
+            log::debug(|| error.message().to_string());
+        }
     }
 }
 
@@ -615,6 +746,12 @@ impl From<i64> for Argument {
 
 impl From<f32> for Argument {
     fn from(number: f32) -> Argument {
+        Argument::of(number)
+    }
+}
+
+impl From<f64> for Argument {
+    fn from(number: f64) -> Argument {
         Argument::of(number)
     }
 }

@@ -26,6 +26,9 @@ pub(super) type Address = u64;
 /// CUDA_ERROR_OUT_OF_MEMORY.
 pub(super) const OUT_OF_MEMORY: c_int = 2;
 
+/// CUDA_ERROR_NOT_READY.
+pub(super) const NOT_READY: c_int = 600;
+
 /// Functions of a library, by their names in it.
 macro_rules! functions {
     ($(#[$about:meta])* $table:ident { $($field:ident = $name:literal ($($argument:ty),*);)* }) => {
@@ -66,6 +69,11 @@ functions! {
         memory_info = c"cuMemGetInfo_v2" (*mut usize, *mut usize);
         allocate = c"cuMemAlloc_v2" (*mut Address, usize);
         free = c"cuMemFree_v2" (Address);
+        allocate_on_host = c"cuMemAllocHost_v2" (*mut *mut c_void, usize);
+        create_event = c"cuEventCreate" (*mut Handle, c_uint);
+        record_event = c"cuEventRecord" (Handle, Handle);
+        query_event = c"cuEventQuery" (Handle);
+        synchronize_event = c"cuEventSynchronize" (Handle);
         fill_bytes = c"cuMemsetD8Async" (Address, u8, usize, Handle);
         copy_to_device = c"cuMemcpyHtoDAsync_v2" (Address, *const c_void, usize, Handle);
         copy_to_host = c"cuMemcpyDtoHAsync_v2" (*mut c_void, Address, usize, Handle);

@@ -3,9 +3,11 @@
 //!
 //! - [`libraries`]: `libcuda` and `libcublas`, bound while the program runs;
 //! - [`gpu`]: one GPU: its memory, launches and products, all in the order of one stream;
+//! - [`staging`]: page-locked memory that copies go through;
 //! - [`values`]: a model's values on it;
 //! - [`batch`]: a batch there;
 //! - [`pass`]: the forward and backward pass;
+//! - [`loss`]: the loss and its derivative;
 //! - [`optimizer`]: what training keeps there, and its update;
 //! - `kernels/`: what the GPU runs, in CUDA C++.
 //!
@@ -17,11 +19,13 @@ mod arena;
 mod batch;
 mod gpu;
 mod libraries;
+mod loss;
 mod optimizer;
 mod pass;
+mod staging;
 mod values;
 
 pub use gpu::{Gpu, gpu};
-pub use optimizer::CudaTraining;
+pub use optimizer::{BegunStep, CudaTraining};
 pub use pass::{Answer, answers, check_config, logits_and_gradients};
 pub use values::CudaValues;

@@ -1,14 +1,17 @@
 //! What training keeps on a GPU, gradients and moments, and its update there: the norm of all gradients, clipping by it
-//! and AdamW, as [`optimizer`](crate::train::optimizer) on the CPU. Neither gradients nor values travel to the host.
+//! and AdamW, as [`optimizer`](crate::train::optimizer) on the CPU. Neither gradients nor values travel to the host; how a
+//! step went does, and nothing waits for it before the step is begun as a whole.
 
 use super::arena::Arena;
-use super::gpu::{Argument, Gpu, Memory, Number, THREADS};
+use super::gpu::{Argument, Gpu, Later, Memory, Number, THREADS};
 use super::libraries::Address;
-use super::pass;
 use super::values::CudaValues;
+use super::{loss, pass};
 use crate::error::Result;
 use crate::memory;
 use crate::model::{Model, ParameterTable, TrainingPass};
+use crate::train::StepOutcome;
+use crate::train::loss::Objective;
 use crate::train::optimizer::{AdamWOptions, Group};
 
 /// Numbers that a block of the kernels has, as in `kernels/kernels.cu`.
@@ -45,6 +48,36 @@ struct Rule {
     epsilon: f32,
 }
 
+/// `Outcome` in `kernels/loss.cuh`, on the GPU.
+pub(super) struct CudaOutcome(Memory);
+
+impl CudaOutcome {
+    const NUMBERS: usize = 4;
+    /// Those that are each step's own.
+    const OF_A_STEP: usize = 3;
+
+    pub fn memory(&self) -> &Memory {
+        &self.0
+    }
+}
+
+/// A step that was begun, and how it went once the GPU has made it: without an update also where an earlier one had none,
+/// until [`CudaTraining::take_back`].
+pub struct BegunStep(Later<f64, { CudaOutcome::NUMBERS }>);
+
+impl BegunStep {
+    /// Waits for it.
+    pub fn wait(self) -> Result<StepOutcome> {
+        let [norm, loss, correct, has_stopped] = self.0.wait()?;
+        Ok(StepOutcome {
+            norm,
+            loss,
+            correct: correct as usize,
+            is_updated: has_stopped == 0.0,
+        })
+    }
+}
+
 /// One trainer's gradients and moments.
 pub struct CudaTraining {
     gpu: &'static Gpu,
@@ -58,7 +91,8 @@ pub struct CudaTraining {
     /// The number of each trained parameter's first piece.
     pieces: Memory,
     piece_count: usize,
-    /// Steps taken.
+    outcome: CudaOutcome,
+    /// Steps begun.
     step: u64,
 }
 
@@ -93,34 +127,47 @@ impl CudaTraining {
             groups,
             lengths,
             piece_count,
+            outcome: CudaOutcome(gpu.zeros(8 * CudaOutcome::NUMBERS)?),
             step: 0,
         })
     }
 
-    /// Sets all gradients to zero.
+    /// Begins a step: gradients and loss are zero.
     pub fn clear(&mut self) -> Result<()> {
-        self.gradients.clear()
+        self.gradients.clear()?;
+        self.outcome.0.clear_first(8 * CudaOutcome::OF_A_STEP)
     }
 
-    /// One training pass, as [`Model::logits_and_gradients`].
+    /// One training pass, as [`Model::logits_and_gradients`], with the loss of `examples`, which the batch has. `factor` is
+    /// as in [`Objective::of`].
     pub fn pass(
         &mut self,
         model: &Model,
         values: &CudaValues,
         pass: TrainingPass<'_>,
-        loss: impl FnOnce(&[f32]) -> Vec<f32>,
-    ) -> Result<Vec<f32>> {
-        pass::train(model, values, pass, loss, &self.gradients.addresses()?)
+        (objective, examples, factor): (Objective<'_>, &[usize], f64),
+    ) -> Result<()> {
+        let derivative = |logits: &Memory| {
+            loss::derivative(self.gpu, objective, examples, logits, factor, &self.outcome)
+        };
+        pass::train(
+            model,
+            values,
+            pass,
+            derivative,
+            &self.gradients.addresses()?,
+        )
     }
 
-    /// One update, by gradients clipped to `max_grad_norm`: (the norm before, the next values). Where the norm isn't finite
-    /// nothing has changed, and the next values are the present ones.
+    /// One update, by gradients clipped to `max_grad_norm`: (how the step goes, the next values). Where the norm or the loss
+    /// isn't finite nothing changes, and the next values are the present ones, in this step and in those that are begun
+    /// before [`take_back`](CudaTraining::take_back).
     pub fn update(
         &mut self,
         values: &CudaValues,
         learning_rate: f64,
         max_grad_norm: f64,
-    ) -> Result<(f64, CudaValues)> {
+    ) -> Result<(BegunStep, CudaValues)> {
         let next = values.with_room(&self.lengths)?;
         let mut slices = memory::room(self.lengths.len())?;
         let gradients = self.gradients.addresses()?;
@@ -145,7 +192,7 @@ impl CudaTraining {
         let count = slices.len();
         let slices = self.gpu.upload(&slices)?;
         let sums = self.gpu.memory(8 * self.piece_count)?;
-        let outcome = self.gpu.memory(8)?;
+        let outcome = &self.outcome.0;
         let places = |more: Argument, last: Argument| -> [Argument; 5] {
             [
                 (&slices).into(),
@@ -168,7 +215,7 @@ impl CudaTraining {
             (1, 1),
             THREADS,
             0,
-            &mut [(&sums).into(), self.piece_count.into(), (&outcome).into()],
+            &mut [(&sums).into(), self.piece_count.into(), outcome.into()],
         )?;
         let rule = self.rule(learning_rate, max_grad_norm);
         self.gpu.launch(
@@ -176,14 +223,17 @@ impl CudaTraining {
             (self.piece_count, 1),
             THREADS,
             0,
-            &mut places(Argument::of(rule), (&outcome).into()),
+            &mut places(Argument::of(rule), outcome.into()),
         )?;
-        let mut norm = [0f64];
-        outcome.read(&mut norm)?;
-        if norm[0].is_finite() {
-            self.step += 1;
-        }
-        Ok((norm[0], next))
+        let begun = BegunStep(outcome.read_later()?);
+        self.step += 1;
+        Ok((begun, next))
+    }
+
+    /// The last `steps` steps that were begun made no update, and the next one is to make one again.
+    pub fn take_back(&mut self, steps: u64) -> Result<()> {
+        self.step = self.step.saturating_sub(steps);
+        self.outcome.0.clear()
     }
 
     fn rule(&self, learning_rate: f64, max_norm: f64) -> Rule {

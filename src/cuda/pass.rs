@@ -77,14 +77,15 @@ pub fn answers(
     Ok(numbers)
 }
 
-/// One training pass, as [`Model::logits_and_gradients`], with gradients added to on the GPU.
+/// One training pass, as [`Model::logits_and_gradients`], with gradients added to on the GPU. `loss` makes the derivative
+/// by the logits [sequences, num_labels] of them, both on the GPU.
 pub(super) fn train(
     model: &Model,
     values: &CudaValues,
     training: TrainingPass<'_>,
-    loss: impl FnOnce(&[f32]) -> Vec<f32>,
+    loss: impl FnOnce(&Memory) -> Result<Memory>,
     sums: &Sums,
-) -> Result<Vec<f32>> {
+) -> Result<()> {
     let TrainingPass {
         batch,
         dropout,
@@ -96,14 +97,11 @@ pub(super) fn train(
     let (states, encoder) = pass.encode(Some(frozen), gradient_checkpointing)?;
     let (logits, head) = pass.head(&states)?;
     drop(states);
-    let mut numbers = memory::filled(0f32, batch.len() * model.config.num_labels)?;
-    logits.read(&mut numbers)?;
-    let derivative = pass.gpu.upload(&loss(&numbers))?;
-    pass.backward(frozen, encoder, head, &derivative, sums)?;
-    Ok(numbers)
+    let derivative = loss(&logits)?;
+    pass.backward(frozen, encoder, head, &derivative, sums)
 }
 
-/// The same with gradients in host memory.
+/// The same with logits and gradients in host memory.
 pub fn logits_and_gradients(
     model: &Model,
     values: &CudaValues,
@@ -113,14 +111,19 @@ pub fn logits_and_gradients(
 ) -> Result<Vec<f32>> {
     let lengths = memory::collected(gradients.iter().map(|gradient| Ok(gradient.len())))?;
     let sums = Arena::new(values.gpu(), lengths)?;
-    let logits = train(model, values, training, loss, &sums.addresses()?)?;
+    let mut numbers = memory::filled(0f32, training.batch.len() * model.config.num_labels)?;
+    let loss = |logits: &Memory| {
+        logits.read(&mut numbers)?;
+        values.gpu().upload(&loss(&numbers))
+    };
+    train(model, values, training, loss, &sums.addresses()?)?;
     sums.read(|index, sums| {
         for (out, value) in gradients[index].iter_mut().zip(sums) {
             *out += value;
         }
         Ok(())
     })?;
-    Ok(logits)
+    Ok(numbers)
 }
 
 /// Where each parameter's gradient is on the GPU, float32, in the table's order; `None` where it is frozen.

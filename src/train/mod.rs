@@ -11,6 +11,7 @@ mod options;
 mod plan;
 mod resume;
 pub mod schedule;
+mod step;
 pub mod touched;
 mod trainer;
 
@@ -18,6 +19,7 @@ pub use checkpoint_folder::CheckpointOptions;
 pub use evaluate::{EncodedDataset, Evaluation, evaluate};
 pub use options::{Metric, TrainOptions};
 pub use schedule::ScheduleKind;
+pub use step::StepOutcome;
 pub use trainer::{
     EpochReport, Event, Progress, Resumed, StepReport, StopReason, TrainReport, Trainer,
 };

@@ -41,7 +41,9 @@ impl Trainer {
     /// all that the run needs to go on as if it had never stopped. Any thread, also while the run trains: it has the end of
     /// a step then.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let state = self.state()?;
+        let mut state = self.state()?;
+        // Why it came to nothing is for the call that has begun it.
+        state.failure = self.settle(&mut state).err().or(state.failure.take());
         self.save_state(&state, path)
     }
 

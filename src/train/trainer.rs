@@ -11,14 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{BestScore, Fingerprint, Position, Totals, exact};
 use super::checkpoint_folder::CheckpointFolder;
 use super::evaluate::{EncodedDataset, Evaluation, evaluate};
-use super::gpu_step::GpuStep;
 use super::history::History;
-use super::loss::Objective;
-use super::optimizer::{AdamW, clip_factor, global_norm};
+use super::optimizer::AdamW;
 use super::options::TrainOptions;
 use super::plan::epoch_batches;
 use super::resume::Saver;
 use super::schedule::Schedule;
+use super::step::Begun;
 use super::touched::TouchedRows;
 use crate::classifier::Classifier;
 use crate::cuda::CudaTraining;
@@ -26,13 +25,11 @@ use crate::data::{Dataset, Targets};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model::{Gradients, Parameters, TrainingPass, Values, refuse_int8};
+use crate::model::{Gradients, Parameters, refuse_int8};
 use crate::ops::Buffers;
-use crate::ops::parallel::together;
 use crate::problem::ProblemType;
-use crate::random::Dropout;
 use crate::sync::Turns;
-use crate::{hf, log, threads};
+use crate::{hf, log};
 
 /// One optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -194,6 +191,14 @@ pub(super) struct State {
     pub(super) batches: Vec<Vec<usize>>,
     pub(super) history: Option<History>,
     pub(super) best: Option<Best>,
+    /// The step that was begun and isn't finished: only on a GPU, and only while a training call is inside.
+    pub(super) begun: Option<Begun>,
+    /// When the last step was finished.
+    pub(super) last_end: Option<Instant>,
+    /// The steps that were finished and that the training call hasn't told of.
+    pub(super) untold: Vec<Standing>,
+    /// Why a step came to nothing that another call than the one that trains has finished.
+    pub(super) failure: Option<Error>,
 }
 
 impl State {
@@ -229,7 +234,7 @@ impl State {
         }
     }
 
-    fn standing(&self, step: StepReport) -> Standing {
+    pub(super) fn standing(&self, step: StepReport) -> Standing {
         Standing {
             step,
             tokens_per_second: self.position.totals.tokens as f64
@@ -240,7 +245,7 @@ impl State {
 
 /// What a callback is told after a step or an evaluation.
 #[derive(Debug, Clone, Copy)]
-struct Standing {
+pub(super) struct Standing {
     step: StepReport,
     tokens_per_second: f64,
 }
@@ -249,21 +254,6 @@ struct Standing {
 pub(super) struct Best {
     pub(super) score: BestScore,
     pub(super) parameters: Arc<Parameters>,
-}
-
-/// The memory of values that nobody uses any more, for the next values of what has a gradient.
-fn unshared(values: Vec<Values>, gradients: &Gradients) -> Vec<Vec<f32>> {
-    values
-        .into_iter()
-        .zip(gradients)
-        .map(|(values, gradient)| {
-            if gradient.is_empty() {
-                return Vec::new();
-            }
-            // Another model may share them.
-            Arc::try_unwrap(values).unwrap_or_else(|shared| vec![0f32; shared.len()])
-        })
-        .collect()
 }
 
 impl Trainer {
@@ -353,6 +343,10 @@ impl Trainer {
                 batches: Vec::new(),
                 history,
                 best: None,
+                begun: None,
+                last_end: None,
+                untold: Vec::new(),
+                failure: None,
             }),
             fingerprints: OnceCell::new(),
             checkpoints: options
@@ -383,40 +377,57 @@ impl Trainer {
     /// can't be written the step is made; its line comes with the next one.
     pub fn train_step(&self, progress: Option<OnProgress<'_>>) -> Result<StepReport> {
         let _training = self.classifier.begin_training()?;
+        self.ended(self.one_step(progress))
+    }
+
+    fn one_step(&self, progress: Option<OnProgress<'_>>) -> Result<StepReport> {
         let mut state = self.state()?;
-        let report = self.step(&mut state)?;
+        self.advance(&mut state, |_, _| true)?;
         state.write_history()?;
-        let standing = state.standing(report);
+        let Some(standing) = state.untold.pop() else {
+            return Err(Error::Internal(
+                "A step has no report; please report this.".into(),
+            ));
+        };
         drop(state);
         self.tell(standing, Event::Step, progress)?;
-        Ok(report)
+        Ok(standing.step)
     }
 
     /// The rest of the running epoch, or the whole next one. [`Error::Finished`] once all planned epochs are done.
     pub fn train_epoch(&self, mut progress: Option<OnProgress<'_>>) -> Result<EpochReport> {
         let _training = self.classifier.begin_training()?;
-        loop {
-            let mut state = self.state()?;
-            let report = self.step(&mut state)?;
-            state.write_history()?;
-            let totals = state.position.totals;
-            let is_whole = state.batches.is_empty();
-            let standing = state.standing(report);
-            drop(state);
-            self.tell(standing, Event::Step, again(&mut progress))?;
-            if is_whole {
-                return Ok(EpochReport {
-                    epoch: report.epoch,
-                    step: report.step,
+        self.ended(loop {
+            match self.part_of_epoch(again(&mut progress)) {
+                Ok(None) => {}
+                Ok(Some(report)) => break Ok(report),
+                Err(error) => break Err(error),
+            }
+        })
+    }
+
+    /// A step more; the epoch's report at its end.
+    fn part_of_epoch(&self, progress: Option<OnProgress<'_>>) -> Result<Option<EpochReport>> {
+        let mut state = self.state()?;
+        let advanced = self.advance(&mut state, |_, _| false);
+        let written = state.write_history();
+        let totals = state.position.totals;
+        let is_whole = state.batches.is_empty();
+        self.tell_all(state, advanced.and(written), progress)?
+            .filter(|_| is_whole)
+            .map(|last| {
+                Ok(EpochReport {
+                    epoch: last.epoch,
+                    step: last.step,
                     loss: totals.mean_loss(),
                     accuracy: self.accuracy(&totals),
                     examples: totals.examples,
                     tokens: totals.tokens,
                     seconds: totals.seconds,
-                    learning_rate: report.learning_rate,
-                });
-            }
-        }
+                    learning_rate: last.learning_rate,
+                })
+            })
+            .transpose()
     }
 
     /// The rest of the plan: all epochs, an evaluation after each and every `eval_steps`, the best weights restored at
@@ -439,7 +450,7 @@ impl Trainer {
             StopReason::EarlyStopping
         } else {
             let mut saver = Saver::new(self, start, resumed.is_some());
-            let outcome = self.train_on(&mut saver, &mut tokens, progress);
+            let outcome = self.ended(self.train_on(&mut saver, &mut tokens, progress));
             // What was done so far is kept also where somebody ended it.
             if let Ok(_) | Err(Error::Cancelled(_)) = outcome {
                 saver.save(&*self.state()?)?;
@@ -499,19 +510,30 @@ impl Trainer {
                 state.write_history()?;
                 return Ok(StopReason::Finished);
             }
-            let report = self.step(&mut state)?;
-            *tokens += report.tokens;
             let every = self.options.eval_steps;
-            let ends_epoch = state.batches.is_empty();
-            let is_due = ends_epoch || (every > 0 && report.step % every == 0);
-            state.position.evaluation_is_due = is_due && self.validation.is_some();
-            state.write_history()?;
-            if saver.is_due(report.step, ends_epoch) {
-                saver.save(&state)?;
-            }
-            let standing = state.standing(report);
-            drop(state);
-            self.tell(standing, Event::Step, again(&mut progress))?;
+            let (mut is_due, mut is_saved) = (false, false);
+            let advanced = self.advance(&mut state, |step, ends_epoch| {
+                is_due = ends_epoch || (every > 0 && step % every == 0);
+                is_due &= self.validation.is_some();
+                is_saved = saver.is_due(step, ends_epoch);
+                is_due || is_saved
+            });
+            let work = || {
+                *tokens += state
+                    .untold
+                    .iter()
+                    .map(|told| told.step.tokens)
+                    .sum::<usize>();
+                advanced?;
+                state.position.evaluation_is_due = is_due;
+                state.write_history()?;
+                if is_saved {
+                    saver.save(&state)?;
+                }
+                Ok(())
+            };
+            let worked = work();
+            self.tell_all(state, worked, again(&mut progress))?;
         }
     }
 
@@ -531,6 +553,37 @@ impl Trainer {
         self.state.lock().map_err(|_| {
             Error::Poisoned("An earlier call on this trainer failed; create a new one.".into())
         })
+    }
+
+    /// The end of a training call that has come to `outcome`: no step stays begun.
+    fn ended<T>(&self, outcome: Result<T>) -> Result<T> {
+        let Ok(mut state) = self.state() else {
+            return outcome;
+        };
+        let settled = self.settle(&mut state);
+        let written = state.write_history();
+        state.untold.clear();
+        let failed = state.failure.take().map_or(Ok(()), Err);
+        let value = outcome?;
+        failed.and(settled).and(written).map(|()| value)
+    }
+
+    /// Tells of all steps that were finished, with the lock given back, whatever has come of the `work` on them; gives the
+    /// last one.
+    fn tell_all(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        work: Result<()>,
+        mut progress: Option<OnProgress<'_>>,
+    ) -> Result<Option<StepReport>> {
+        let finished = std::mem::take(&mut state.untold);
+        drop(state);
+        let mut told = Ok(());
+        for &standing in &finished {
+            told = told.and_then(|()| self.tell(standing, Event::Step, again(&mut progress)));
+        }
+        work.and(told)?;
+        Ok(finished.last().map(|standing| standing.step))
     }
 
     /// Calls back, and ends the training where that or a cancellation asks for it.
@@ -555,202 +608,32 @@ impl Trainer {
                 return Err(Error::Cancelled(format!(
                     "Training was ended by the progress callback after step {} of {}; the model has that step's \
                      weights.",
-                    step.step, self.schedule.total_steps
+                    self.settled_step(&mut *self.state()?)?,
+                    self.schedule.total_steps
                 )));
             }
         }
-        self.check_cancelled(step.step)
+        if self.cancelled.load(Ordering::Relaxed) {
+            self.check_cancelled(&mut *self.state()?)?;
+        }
+        Ok(())
     }
 
-    fn check_cancelled(&self, step: u64) -> Result<()> {
+    pub(super) fn check_cancelled(&self, state: &mut State) -> Result<()> {
         if self.cancelled.swap(false, Ordering::Relaxed) {
             return Err(Error::Cancelled(format!(
-                "Training was cancelled after step {step} of {}; the model has that step's weights.",
+                "Training was cancelled after step {} of {}; the model has that step's weights.",
+                self.settled_step(state)?,
                 self.schedule.total_steps
             )));
         }
         Ok(())
     }
 
-    /// One optimizer step. Where it fails the weights are those of the step before. Its line in the history is to be
-    /// written.
-    fn step(&self, state: &mut State) -> Result<StepReport> {
-        self.check_cancelled(state.position.step)?;
-        let options = &self.options;
-        if state.position.epochs_done >= options.epochs {
-            return Err(Error::Finished(format!(
-                "All {} planned epochs are done; create a trainer with more epochs to go on.",
-                options.epochs
-            )));
-        }
-        let started = Instant::now();
-        if state.batches.is_empty() {
-            state.batches = self.epoch_batches(state.position.epochs_done)?;
-            state.position.next_batch = 0;
-            state.position.totals = Totals::default();
-        }
-        let first = state.position.next_batch;
-        let last = first
-            .saturating_add(options.gradient_accumulation_steps)
-            .min(state.batches.len());
-        let window: Vec<Vec<usize>> = state.batches[first..last].to_vec();
-        let epoch = state.position.epochs_done + 1;
-        let first_batch_number = state.position.batch_number;
-        // The position moves on first: a step that fails isn't tried again with the same outcome.
-        state.position.stopped_early = false;
-        state.position.next_batch = last;
-        state.position.batch_number = state
-            .position
-            .batch_number
-            .wrapping_add(window.len() as u32);
-        if last == state.batches.len() {
-            state.batches.clear();
-            state.position.next_batch = 0;
-            state.position.epochs_done += 1;
-        }
-
-        let examples: usize = window.iter().map(Vec::len).sum();
-        let model = self.classifier.model();
-        let objective = Objective {
-            targets: &self.data.targets,
-            cross_entropy: &options.cross_entropy,
-            threshold: options.threshold,
-            num_labels: model.config.num_labels,
-        };
-        let weight: f64 = window
-            .iter()
-            .flatten()
-            .map(|&example| objective.weight(example))
-            .sum();
-        let parameters = self.classifier.parameters();
-        let learning_rate = options.learning_rate * self.schedule.factor(state.position.step);
-        let on_gpu = match (&mut state.on_gpu, &*parameters) {
-            (Some(training), Parameters::Cuda(values)) => {
-                let step = GpuStep {
-                    model,
-                    options,
-                    sequences: &self.data.sequences,
-                    objective,
-                    weight,
-                    first_batch_number,
-                    learning_rate,
-                };
-                Some(threads::run(|| step.take(training, values, &window))??)
-            }
-            _ => None,
-        };
-        // The memory of the set before the present one, where nobody uses that any more.
-        let mut updated = match std::mem::take(&mut state.spare) {
-            values if values.is_empty() && on_gpu.is_none() => {
-                model.zero_gradients(options.frozen)?
-            }
-            values => values,
-        };
-        let State {
-            optimizer,
-            gradients,
-            touched,
-            buffers,
-            ..
-        } = state;
-        let (sums, grad_norm, updated) = threads::run(|| -> Result<_> {
-            if let Some(done) = on_gpu {
-                return Ok(done);
-            }
-            touched.clear(gradients);
-            let sequences = &self.data.sequences;
-            let ranges = window
-                .iter()
-                .flatten()
-                .map(|&example| sequences.range(example));
-            touched.set(ranges.flat_map(|range| sequences.input_ids[range].iter().copied()));
-            let mut sums = Totals::default();
-            for (number, examples) in window.iter().enumerate() {
-                let batch = self.data.sequences.select(examples);
-                let dropout =
-                    Dropout::new(options.seed, first_batch_number.wrapping_add(number as u32));
-                model.logits_and_gradients(
-                    &parameters,
-                    TrainingPass {
-                        batch: &batch,
-                        dropout: Some(dropout),
-                        frozen: options.frozen,
-                        precision: options.precision,
-                        gradient_checkpointing: options.gradient_checkpointing,
-                    },
-                    |logits| {
-                        let loss = objective.of(examples, logits, 1.0 / weight);
-                        sums.loss += loss.sum;
-                        sums.correct += loss.correct;
-                        loss.derivative
-                    },
-                    gradients,
-                    buffers,
-                )?;
-                sums.examples += batch.len();
-                sums.tokens += batch.tokens();
-            }
-            let values = parameters.host()?;
-            let (norm, is_updated) = together(|| {
-                let norm = global_norm(gradients, Some(touched));
-                if !sums.loss.is_finite() || !norm.is_finite() {
-                    return (norm, false);
-                }
-                let scale = clip_factor(norm, options.max_grad_norm);
-                optimizer.update(
-                    &values,
-                    &mut updated,
-                    (gradients, Some(touched)),
-                    learning_rate,
-                    scale,
-                );
-                (norm, true)
-            });
-            if !is_updated {
-                return Ok((sums, norm, None));
-            }
-            let updated = parameters.with_updated(updated, &model.table)?;
-            Ok((sums, norm, Some(updated)))
-        })??;
-        let loss = sums.loss / weight;
-        let Some(updated) = updated else {
-            return Err(Error::NotFinite(format!(
-                "At step {} the loss is {loss} and the gradient's norm {grad_norm}; the update was left out and the \
-                 model has the weights of the step before. A lower learning_rate (now {learning_rate}) or a smaller \
-                 max_grad_norm (now {}) helps.",
-                state.position.step + 1,
-                options.max_grad_norm
-            )));
-        };
-        let before = self.classifier.publish(Arc::new(updated));
-        drop(parameters);
-        if let Ok(Parameters::Host(values)) = Arc::try_unwrap(before) {
-            state.spare = unshared(values.into_values(), &state.gradients);
-        }
-        state.position.step += 1;
-        let report = StepReport {
-            epoch,
-            step: state.position.step,
-            total_steps: self.schedule.total_steps,
-            loss,
-            learning_rate,
-            grad_norm,
-            examples,
-            tokens: sums.tokens,
-            seconds: started.elapsed().as_secs_f64(),
-        };
-        let totals = &mut state.position.totals;
-        totals.loss += sums.loss;
-        totals.weight += weight;
-        totals.correct += sums.correct;
-        totals.examples += sums.examples;
-        totals.tokens += sums.tokens;
-        totals.seconds += report.seconds;
-        state.position.last_step = Some(report);
-        if let Some(history) = &mut state.history {
-            history.note_step(&report);
-        }
-        Ok(report)
+    /// The number of the last step, which is finished.
+    fn settled_step(&self, state: &mut State) -> Result<u64> {
+        self.settle(state)?;
+        Ok(state.position.step)
     }
 
     /// Evaluates on the validation data, keeps the weights where they are the best so far, and calls back. Whether the

@@ -227,7 +227,8 @@ static void bert_train_goes_on_by_itself(void)
         run second = begin(&options);
         bert_train_report report = report_init();
         CHECK_OK(bert_train(second.trainer, &report));
-        CHECK_EQUAL(report.resumed_step, at);
+        /* On a GPU the step behind it may have been under way. */
+        CHECK(report.resumed_step == at || (!on_cpu() && report.resumed_step == at + 1));
         check_reports(&report, &expected);
         CHECK(are_equal(second.model, model));
         char *pieces = lines_without_seconds("pieces.jsonl");

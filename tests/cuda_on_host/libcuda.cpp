@@ -212,6 +212,39 @@ static void check_range(CUdeviceptr start, size_t bytes)
         fail("a copy past the end of its device memory");
 }
 
+// Page-locked memory, by its start.
+static auto &page_locked = *new std::map<uintptr_t, size_t>;
+
+// A copy into page-locked memory arrives when somebody waits for it, and until then there is what no number is.
+struct Arrival {
+    void *to;
+    std::vector<char> bytes;
+};
+
+static auto &arrivals = *new std::vector<Arrival>;
+
+struct Event {
+    // Copies begun before it, of all that were begun.
+    size_t arrivals = 0;
+    // Whether it was asked for since it was recorded: as on a card, it isn't done at once.
+    bool was_asked = true;
+};
+
+// Copies that have arrived, of all that were begun.
+static size_t arrived;
+// How often the host waited for all of the stream, and for an event.
+static unsigned stream_waits, event_waits;
+
+// Lets the copies before number `last` arrive.
+static void arrive(size_t last)
+{
+    for (; arrived < last; arrived++) {
+        Arrival &arrival = arrivals[arrived];
+        std::memcpy(arrival.to, arrival.bytes.data(), arrival.bytes.size());
+        arrival.bytes = {};
+    }
+}
+
 static thread_local std::vector<CUcontext> stack_of_contexts;
 
 static bool has_context() { return !stack_of_contexts.empty() && stack_of_contexts.back() != nullptr; }
@@ -283,6 +316,62 @@ CUresult CUDAAPI cuStreamCreate(CUstream *stream, unsigned)
 CUresult CUDAAPI cuStreamSynchronize(CUstream)
 {
     NEEDS_CONTEXT
+    std::lock_guard<std::mutex> lock(memory_lock);
+    stream_waits++;
+    arrive(arrivals.size());
+    return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuEventCreate(CUevent *event, unsigned)
+{
+    NEEDS_CONTEXT
+    *event = (CUevent) new Event;
+    return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuEventRecord(CUevent event, CUstream)
+{
+    NEEDS_CONTEXT
+    std::lock_guard<std::mutex> lock(memory_lock);
+    *(Event *)event = {arrivals.size(), false};
+    return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuEventQuery(CUevent event)
+{
+    NEEDS_CONTEXT
+    std::lock_guard<std::mutex> lock(memory_lock);
+    Event &asked = *(Event *)event;
+    if (!std::exchange(asked.was_asked, true))
+        return CUDA_ERROR_NOT_READY;
+    arrive(asked.arrivals);
+    return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuEventSynchronize(CUevent event)
+{
+    NEEDS_CONTEXT
+    std::lock_guard<std::mutex> lock(memory_lock);
+    Event &waited = *(Event *)event;
+    waited.was_asked = true;
+    event_waits++;
+    arrive(waited.arrivals);
+    return CUDA_SUCCESS;
+}
+
+// For the tests: how often the host waited for the card.
+unsigned emulated_stream_waits() { return stream_waits; }
+unsigned emulated_event_waits() { return event_waits; }
+
+CUresult CUDAAPI cuMemAllocHost(void **pointer, size_t bytes)
+{
+    NEEDS_CONTEXT
+    std::lock_guard<std::mutex> lock(memory_lock);
+    *pointer = std::malloc(bytes);
+    if (*pointer == nullptr)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    std::memset(*pointer, 0xff, bytes);
+    page_locked[(uintptr_t)*pointer] = bytes;
     return CUDA_SUCCESS;
 }
 
@@ -345,7 +434,15 @@ CUresult CUDAAPI cuMemcpyDtoHAsync(void *to, CUdeviceptr from, size_t bytes, CUs
 {
     NEEDS_CONTEXT
     check_range(from, bytes);
-    std::memcpy(to, (const void *)from, bytes);
+    std::lock_guard<std::mutex> lock(memory_lock);
+    auto after = page_locked.upper_bound((uintptr_t)to);
+    if (after != page_locked.begin() && (uintptr_t)to < std::prev(after)->first + std::prev(after)->second) {
+        const char *content = (const char *)from;
+        arrivals.push_back({to, std::vector<char>(content, content + bytes)});
+        std::memset(to, 0xff, bytes);
+    } else {
+        std::memcpy(to, (const void *)from, bytes);
+    }
     return CUDA_SUCCESS;
 }
 

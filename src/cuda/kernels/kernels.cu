@@ -54,6 +54,8 @@ constexpr int ATTENTION_WARPS = 4;
 #undef real
 #undef SUFFIX
 
+#include "loss.cuh"
+
 // ---- The kernels over parameters -------------------------------------------------------------------------------------
 
 // gradient += Σ over the parts, in their order; a thread a column.
@@ -116,8 +118,8 @@ KERNEL(square_sums)(const Slice *slices, const int *pieces, int slice_count, dou
 }
 DECLARED(square_sums)
 
-// outcome[0] = the gradients' norm; one block.
-KERNEL(global_norm)(const double *sums, int count, double *outcome)
+// The gradients' norm goes to the outcome, and whether updates go on; one block.
+KERNEL(global_norm)(const double *sums, int count, Outcome *outcome)
 {
     __shared__ double all[256];
     double sum = 0.0;
@@ -128,7 +130,9 @@ KERNEL(global_norm)(const double *sums, int count, double *outcome)
     if (threadIdx.x == 0) {
         for (int thread = 1; thread < (int)blockDim.x; thread++)
             sum += all[thread];
-        outcome[0] = sqrt(sum);
+        outcome->norm = sqrt(sum);
+        if (!isfinite(outcome->norm) || !isfinite(outcome->loss))
+            outcome->has_stopped = 1.0;
     }
 }
 DECLARED(global_norm)
@@ -140,23 +144,22 @@ struct Rule {
     float beta1, rest1, beta2, rest2, root_correction, epsilon;
 };
 
-// One update of every parameter, by the norm that stands in outcome[0]: clipped by it, and left out, values copied, where
-// it isn't finite.
-KERNEL(adamw)(const Slice *slices, const int *pieces, int slice_count, Rule rule, const double *outcome)
+// One update of every parameter, by the norm that stands in the outcome: clipped by it, and left out, values copied, where
+// it says so.
+KERNEL(adamw)(const Slice *slices, const int *pieces, int slice_count, Rule rule, const Outcome *outcome)
 {
     long long start;
     Slice slice = slice_of(slices, pieces, slice_count, blockIdx.x, &start);
     long long last = start + PIECE < slice.count ? start + PIECE : slice.count;
-    double norm = outcome[0];
-    bool is_finite = isfinite(norm);
-    double clip = rule.max_norm == 0.0 ? 1.0 : rule.max_norm / (norm + 1e-6);
+    bool goes_on = outcome->has_stopped == 0.0;
+    double clip = rule.max_norm == 0.0 ? 1.0 : rule.max_norm / (outcome->norm + 1e-6);
     float scale = (float)(clip < 1.0 ? clip : 1.0);
     double learning_rate = rule.learning_rate * slice.rate_factor;
     float step_size = (float)(learning_rate / rule.first_correction);
     float shrink = (float)(1.0 - learning_rate * slice.weight_decay);
     for (long long place = start + threadIdx.x; place < last; place += blockDim.x) {
         float value = slice.value[place];
-        if (is_finite) {
+        if (goes_on) {
             float gradient = slice.gradient[place] * scale;
             float first = rule.beta1 * slice.first[place] + rule.rest1 * gradient;
             float second = rule.beta2 * slice.second[place] + rule.rest2 * gradient * gradient;
