@@ -24,9 +24,8 @@ use bert::random::Dropout;
 use common::{Outcome, cdylib, compile, deps_directory, has_program, root, run_quietly, trial};
 use libtest_mimic::{Arguments, Trial};
 
-/// C programs that try what a device has a part in. The others are about files, text and arguments, or compare with a
-/// model on the CPU bit for bit, which `between_devices.c` does to a tolerance.
-const PROGRAMS: [&str; 19] = [
+/// C programs that try what a device has a part in. The others are about files, text, arguments and the host's memory.
+const PROGRAMS: [&str; 31] = [
     "callbacks",
     "checkpoints",
     "concurrency",
@@ -34,18 +33,30 @@ const PROGRAMS: [&str; 19] = [
     "devices",
     "evaluate",
     "exits",
+    "fine_tune",
     "float_state",
+    "forks",
     "handles",
+    "host",
     "loading",
     "lora",
+    "multi_label",
     "one_token_type",
     "plan_edges",
     "precision",
     "predict",
+    "regression",
+    "save_load",
     "save_races",
+    "save_recovery",
     "signals",
+    "small_stack",
+    "soak_memory",
+    "soak_threads",
     "toy_seeds",
     "train",
+    "train_plan",
+    "wrong_arguments",
 ];
 
 fn main() {
