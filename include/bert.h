@@ -285,9 +285,18 @@
 #define BERT_PRECISION_FLOAT32 0
 
 /**
- * Products of numbers that were rounded to bfloat16, added up in float32.
+ * Products of numbers that were rounded to bfloat16, added up in float32. bfloat16 has float32's range and 8 significant
+ * bits: in predictions on a GPU, which keeps the states between the products in it too, it changes logits in their third
+ * digit.
  */
 #define BERT_PRECISION_BFLOAT16 1
+
+/**
+ * The same with float16 (IEEE 754's binary16), whose 11 significant bits change logits in their fourth digit: for
+ * predictions, vectors and evaluations on a GPU. Its range ends at 65,504: a model whose states go beyond that gives
+ * BERT_ERR_NOT_FINITE, and needs bfloat16 or float32. Not for training, whose gradients leave that range at both ends.
+ */
+#define BERT_PRECISION_FLOAT16 2
 
 /**
  * BERT_METRIC_ACCURACY for single-label classification, BERT_METRIC_F1_MICRO for multi-label, BERT_METRIC_MSE for
@@ -994,7 +1003,8 @@ typedef struct {
    * BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: mixed precision, as PyTorch's autocast has it. The
    * layers' matrix products are computed with bfloat16 numbers, which is up to twice as fast on processors with
    * AVX512-BF16 and no gain on others; weights, gradients, moments, norms, softmax, loss and sums stay float32. On a
-   * GPU the states between the products are bfloat16 too.
+   * GPU the states between the products are bfloat16 too. Evaluations during the training are float32 in any case: what
+   * decides about the best weights isn't rounded.
    */
   int32_t precision;
   /**
@@ -1262,6 +1272,11 @@ typedef struct {
    * Spearman's rank correlation, likewise.
    */
   double spearman;
+  /**
+   * Set before the call: what a GPU computes the layers in, BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16.
+   * The CPU computes in float32 whichever it is.
+   */
+  int32_t compute_precision;
 } bert_evaluation;
 
 /**
@@ -1297,8 +1312,8 @@ typedef struct {
    */
   double threshold;
   /**
-   * BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: on a GPU the layers' states and products have bfloat16
-   * numbers, which is faster and changes logits in their third digit. The CPU computes in float32 all the same.
+   * What a GPU computes the layers in: BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16. The CPU computes in
+   * float32 whichever it is.
    */
   int32_t precision;
 } bert_predict_options;
@@ -1424,6 +1439,11 @@ typedef struct {
    * 1: vectors are scaled to length 1; 0 (default): they aren't.
    */
   int32_t normalise;
+  /**
+   * What a GPU computes the layers in: BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16. The CPU computes in
+   * float32 whichever it is.
+   */
+  int32_t precision;
 } bert_embed_options;
 
 /**
@@ -2408,7 +2428,8 @@ bert_status bert_predict_batch(const bert_model *model,
 /**
  * Classifies `count` token sequences as they are, [CLS] and [SEP] included, such as bert_tokenize gives: one after
  * another in `ids` and `token_type_ids` (NULL: all 0), sequence i with `lengths[i]` tokens. Of `options` (may be NULL)
- * only top_k and threshold are used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
+ * only top_k, threshold and precision are used. Prepare `predictions` with bert_predictions_init. Any thread, as
+ * bert_predict.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
  * vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (as

@@ -17,7 +17,7 @@ cd "$root"
 pack=$(mktemp -d)
 trap 'rm -rf "$pack"' EXIT
 folder=$pack/libbert-cuda
-mkdir -p "$folder"/{bin,c,lib,root/tests/fixtures,root/include,bench,data,model}
+mkdir -p "$folder"/{bin,c,lib,root/tests/fixtures,root/tests/c,root/include,bench,data,model}
 
 cargo build --release --features cuda
 # The tests' own programs, by the names that cargo tells.
@@ -46,6 +46,9 @@ compile tests/cuda_on_host/between_devices.c "$folder/c/between_devices"
 compile examples-c/train_file.c "$folder/bin/train_file"
 compile bench/ours.c "$folder/bin/ours"
 cp -r tests/fixtures/golden "$folder/root/tests/fixtures/"
+# What some of the programs read of the project.
+cp include/bert.h "$folder/root/include/"
+cp tests/c/small_stack.c "$folder/root/tests/c/"
 cp bench/{on_gpu,side,worker,torch_peer}.py "$folder/bench/"
 cp scripts/cuda-check.sh "$folder/"
 cp -r "$shared/data/sst2" "$shared/data/mrpc" "$folder/data/"

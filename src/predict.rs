@@ -4,8 +4,7 @@ use crate::classifier::Classifier;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model::{Parameters, Pooling};
-use crate::ops::Precision;
+use crate::model::{InferencePrecision, Parameters, Pooling};
 use crate::problem::ProblemType;
 use crate::text::Encoding;
 use crate::threads;
@@ -55,7 +54,7 @@ pub struct PredictOptions {
     /// What becomes of a longer text.
     pub long_text: LongText,
     /// What a GPU computes the layers in; the CPU computes in float32.
-    pub precision: Precision,
+    pub precision: InferencePrecision,
 }
 
 impl Default for PredictOptions {
@@ -63,7 +62,31 @@ impl Default for PredictOptions {
         PredictOptions {
             max_length: 0,
             long_text: LongText::Truncate,
-            precision: Precision::Float32,
+            precision: InferencePrecision::Float32,
+        }
+    }
+}
+
+/// How vectors are made of texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmbedOptions {
+    /// Longest sequence in tokens; 0 takes what the model allows.
+    pub max_length: usize,
+    /// What of a text's states makes its vector.
+    pub pooling: Pooling,
+    /// Whether vectors are scaled to length 1.
+    pub normalise: bool,
+    /// What a GPU computes the layers in; the CPU computes in float32.
+    pub precision: InferencePrecision,
+}
+
+impl Default for EmbedOptions {
+    fn default() -> EmbedOptions {
+        EmbedOptions {
+            max_length: 0,
+            pooling: Pooling::Mean,
+            normalise: false,
+            precision: InferencePrecision::Float32,
         }
     }
 }
@@ -218,7 +241,7 @@ impl Classifier {
         parameters: &Parameters,
         texts: &[(&str, Option<&str>)],
         max_length: usize,
-        precision: Precision,
+        precision: InferencePrecision,
         (stride, combine): (usize, CombineWindows),
     ) -> Result<Vec<f32>> {
         let (num_labels, problem_type) = self.head();
@@ -256,14 +279,18 @@ impl Classifier {
             .collect())
     }
 
-    /// One vector a text (or pair): [n, hidden_size] row by row, each of length 1 where `normalise`.
+    /// One vector a text (or pair): [n, hidden_size] row by row.
     pub fn embed(
         &self,
         texts: &[(&str, Option<&str>)],
-        max_length: usize,
-        pooling: Pooling,
-        normalise: bool,
+        options: &EmbedOptions,
     ) -> Result<Vec<f32>> {
+        let EmbedOptions {
+            max_length,
+            pooling,
+            normalise,
+            precision,
+        } = *options;
         if pooling == Pooling::Pooler && self.model().table.pooler.is_none() {
             return Err(Error::Unsupported(
                 "This model has no pooler; take the [CLS] or the mean vector.".into(),
@@ -277,7 +304,8 @@ impl Classifier {
         for texts in texts.chunks(TEXTS_AT_ONCE) {
             vectors.extend(self.run(&parameters, texts, || -> Result<Vec<f32>> {
                 let sequences = Batch::of(&self.tokenizer().encode_batch(texts, max_length)?)?;
-                self.model().pooled(&parameters, &sequences, pooling)
+                self.model()
+                    .pooled_in(precision, &parameters, &sequences, pooling)
             })?);
         }
         check_finite(&vectors)?;
@@ -295,7 +323,11 @@ impl Classifier {
     }
 
     /// Classifies token sequences as they are: [CLS], [SEP] and token types included.
-    pub fn predict_ids(&self, sequences: &Batch, precision: Precision) -> Result<Predictions> {
+    pub fn predict_ids(
+        &self,
+        sequences: &Batch,
+        precision: InferencePrecision,
+    ) -> Result<Predictions> {
         let config = &self.model().config;
         for (index, range) in sequences.ranges().enumerate() {
             if range.is_empty() || range.len() > config.max_position_embeddings {

@@ -16,17 +16,16 @@ use std::sync::OnceLock;
 use bert::data::Batch;
 use bert::device::{self, Device};
 use bert::model::{
-    BertConfig, Frozen, Gradients, HiddenAct, LoraConfig, Model, Parameters, Pooling, Projection,
-    TrainingPass,
+    BertConfig, Frozen, Gradients, HiddenAct, InferencePrecision, LoraConfig, Model, Parameters,
+    Pooling, Projection, TrainingPass,
 };
 use bert::ops::{Buffers, Precision};
 use bert::random::Dropout;
 use common::{Outcome, cdylib, compile, deps_directory, has_program, root, run_quietly, trial};
 use libtest_mimic::{Arguments, Trial};
 
-/// C programs that try what a device has a part in. The others are about files, text and arguments, or compare with a
-/// model on the CPU bit for bit, which `between_devices.c` does to a tolerance.
-const PROGRAMS: [&str; 19] = [
+/// C programs that try what a device has a part in. The others are about files, text, arguments and the host's memory.
+const PROGRAMS: [&str; 31] = [
     "callbacks",
     "checkpoints",
     "concurrency",
@@ -34,18 +33,30 @@ const PROGRAMS: [&str; 19] = [
     "devices",
     "evaluate",
     "exits",
+    "fine_tune",
     "float_state",
+    "forks",
     "handles",
+    "host",
     "loading",
     "lora",
+    "multi_label",
     "one_token_type",
     "plan_edges",
     "precision",
     "predict",
+    "regression",
+    "save_load",
     "save_races",
+    "save_recovery",
     "signals",
+    "small_stack",
+    "soak_memory",
+    "soak_threads",
     "toy_seeds",
     "train",
+    "train_plan",
+    "wrong_arguments",
 ];
 
 fn main() {
@@ -78,6 +89,19 @@ fn main() {
         trial("wide_models_are_refused", can_run, wide_models),
     ];
     if !on_card() {
+        let has_compiler = || has_program("c++");
+        trials.push(trial("numbers_of_16_bits", has_compiler, || {
+            let directory = tempfile::tempdir()?;
+            let program = directory.path().join("program");
+            let source = root().join("tests/cuda_on_host/sixteen_bits.cpp");
+            run_quietly(
+                Command::new("c++")
+                    .args(["-std=c++17", "-O2", "-Wall", "-Wextra", "-o"])
+                    .args([&program, &source]),
+            )?;
+            run_quietly(&mut Command::new(&program))?;
+            Ok(())
+        }));
         for (name, settings, expected) in [
             (
                 "no_card",
@@ -467,10 +491,25 @@ fn predictions() -> Outcome {
                 |(model, parameters): &(Model, Parameters)| model.pooled(parameters, &batch, asked);
             check_near("pooled", &pooled(&card)?, &pooled(&host)?, 2e-5)?;
         }
-        let rounded = card.0.logits_in(Precision::BFloat16, &card.1, &batch)?;
-        check_near("rounded logits", &rounded, &all, 0.05)?;
-        if rounded == all {
-            return Err("bfloat16 gives float32's numbers".into());
+        // Each state is rounded by 2⁻⁹ of its size in bfloat16 and by 2⁻¹² in float16.
+        for (precision, tolerance) in [
+            (InferencePrecision::BFloat16, 0.05),
+            (InferencePrecision::Float16, 0.05 / 8.0),
+        ] {
+            let what = format!("{precision:?}");
+            let rounded = card.0.logits_in(precision, &card.1, &batch)?;
+            check_near(&what, &rounded, &all, tolerance)?;
+            let vectors = |precision| card.0.pooled_in(precision, &card.1, &batch, pooling);
+            let whole = vectors(InferencePrecision::Float32)?;
+            let rounded_vectors = vectors(precision)?;
+            check_near(&what, &rounded_vectors, &whole, tolerance)?;
+            if rounded == all || rounded_vectors == whole {
+                return Err(format!("{precision:?} gives float32's numbers").into());
+            }
+            // The CPU computes in float32 whatever is asked for.
+            if host.0.logits_in(precision, &host.1, &batch)? != logits(&host)? {
+                return Err(format!("{precision:?} changes the CPU's numbers").into());
+            }
         }
         // One alone, and from many threads at once, is what it was in the batch.
         std::thread::scope(|scope| {
@@ -517,7 +556,17 @@ fn published() -> Outcome {
     let pooled = |of: &bert::classifier::Classifier| {
         of.model().pooled(&of.parameters(), &batch, Pooling::Mean)
     };
-    check_near("pooled", &pooled(&card)?, &pooled(&host)?, 1e-5)?;
+    let whole = pooled(&host)?;
+    check_near("pooled", &pooled(&card)?, &whole, 1e-5)?;
+    // Six layers' roundings, which are independent of one another: 2⁻⁹ and 2⁻¹² each.
+    for (precision, tolerance) in [
+        (InferencePrecision::BFloat16, 0.03),
+        (InferencePrecision::Float16, 0.03 / 8.0),
+    ] {
+        let (model, parameters) = (card.model(), card.parameters());
+        let rounded = model.pooled_in(precision, &parameters, &batch, Pooling::Mean)?;
+        check_near(&format!("{precision:?}"), &rounded, &whole, tolerance)?;
+    }
     Ok(())
 }
 

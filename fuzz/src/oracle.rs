@@ -8,8 +8,7 @@ use bert::capi::{
 use bert::classifier::Classifier;
 use bert::error::{Error, Result};
 use bert::hf::LoadOptions;
-use bert::model::Pooling;
-use bert::predict::{CombineWindows, LongText, PredictOptions};
+use bert::predict::{CombineWindows, EmbedOptions, LongText, PredictOptions};
 use bert::problem::ProblemType;
 use bert::text::{Encoding, Tokenizer, TokenizerKind};
 
@@ -82,7 +81,13 @@ pub fn check_classifier(classifier: &Classifier) {
     }
     answer(classifier.predict(&single, &windows));
     answer(classifier.predict(&pairs, &PredictOptions::default()));
-    answer(classifier.embed(&single, 0, Pooling::Mean, true));
+    answer(classifier.embed(
+        &single,
+        &EmbedOptions {
+            normalise: true,
+            ..EmbedOptions::default()
+        },
+    ));
     let saved = answer(classifier.save_to_buffer()).expect("a model can be saved");
     let again = answer(Classifier::load_from_buffer(
         &saved,

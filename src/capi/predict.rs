@@ -10,8 +10,8 @@ use super::status::bert_status;
 use crate::data::Batch;
 use crate::error::{Error, Result, check_range};
 use crate::memory;
-use crate::model::BertConfig;
-use crate::predict::{CombineWindows, LongText, PredictOptions, Predictions};
+use crate::model::{BertConfig, InferencePrecision};
+use crate::predict::{CombineWindows, EmbedOptions, LongText, PredictOptions, Predictions};
 use crate::problem::ProblemType;
 
 /// A text that is longer than the maximum length is cut.
@@ -27,6 +27,13 @@ pub const BERT_COMBINE_MEAN_PROBABILITIES: i32 = 1;
 /// The window that is surest decides; for a multi-label model, for each label the window where it is most probable. Not
 /// for regression.
 pub const BERT_COMBINE_MOST_CONFIDENT: i32 = 2;
+
+/// What predictions are computed in: each constant with what it is called inside.
+pub(super) const INFERENCE_PRECISIONS: [(i32, InferencePrecision); 3] = [
+    (super::BERT_PRECISION_FLOAT32, InferencePrecision::Float32),
+    (super::BERT_PRECISION_BFLOAT16, InferencePrecision::BFloat16),
+    (super::BERT_PRECISION_FLOAT16, InferencePrecision::Float16),
+];
 
 /// How texts are classified. Call bert_predict_options_init first.
 #[repr(C)]
@@ -46,8 +53,8 @@ pub struct bert_predict_options {
     pub top_k: i32,
     /// The probability, 0 to 1, from which on a multi-label model's has_label is 1. Default 0.5.
     pub threshold: f64,
-    /// BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: on a GPU the layers' states and products have bfloat16
-    /// numbers, which is faster and changes logits in their third digit. The CPU computes in float32 all the same.
+    /// What a GPU computes the layers in: BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16. The CPU computes in
+    /// float32 whichever it is.
     pub precision: i32,
 }
 
@@ -238,7 +245,7 @@ fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptio
     let options_ = PredictOptions {
         max_length,
         long_text,
-        precision: choice(options.precision, "precision", &super::trainer::PRECISIONS)?,
+        precision: choice(options.precision, "precision", &INFERENCE_PRECISIONS)?,
     };
     check_range("threshold", options.threshold, 0.0, 1.0)?;
     let wanted = Wanted {
@@ -490,7 +497,8 @@ pub unsafe extern "C" fn bert_predict_batch(
 
 /// Classifies `count` token sequences as they are, [CLS] and [SEP] included, such as bert_tokenize gives: one after
 /// another in `ids` and `token_type_ids` (NULL: all 0), sequence i with `lengths[i]` tokens. Of `options` (may be NULL)
-/// only top_k and threshold are used. Prepare `predictions` with bert_predictions_init. Any thread, as bert_predict.
+/// only top_k, threshold and precision are used. Prepare `predictions` with bert_predictions_init. Any thread, as
+/// bert_predict.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
 /// vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (as
@@ -570,6 +578,9 @@ pub struct bert_embed_options {
     pub pooling: i32,
     /// 1: vectors are scaled to length 1; 0 (default): they aren't.
     pub normalise: i32,
+    /// What a GPU computes the layers in: BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16. The CPU computes in
+    /// float32 whichever it is.
+    pub precision: i32,
 }
 
 sized_struct!(bert_embed_options, || bert_embed_options {
@@ -577,6 +588,7 @@ sized_struct!(bert_embed_options, || bert_embed_options {
     max_length: 0,
     pooling: super::BERT_POOLING_MEAN,
     normalise: 0,
+    precision: super::BERT_PRECISION_FLOAT32,
 });
 
 /// Sets the defaults. `struct_size` is sizeof(bert_embed_options). Any thread.
@@ -637,12 +649,13 @@ pub unsafe extern "C" fn bert_embed(
                 "The argument 'vectors' is NULL.".into(),
             ));
         };
-        let found = classifier.embed(
-            &texts,
-            size(options.max_length, "max_length")?,
-            choice(options.pooling, "pooling", &super::model::POOLINGS)?,
-            flag(options.normalise, "normalise")?,
-        )?;
+        let options = EmbedOptions {
+            max_length: size(options.max_length, "max_length")?,
+            pooling: choice(options.pooling, "pooling", &super::model::POOLINGS)?,
+            normalise: flag(options.normalise, "normalise")?,
+            precision: choice(options.precision, "precision", &INFERENCE_PRECISIONS)?,
+        };
+        let found = classifier.embed(&texts, &options)?;
         out.copy_from_slice(&found);
         Ok(())
     })

@@ -7,6 +7,7 @@ use super::arguments::{self, array, choice, flag, optional_path, output, result,
 use super::boundary::{call, free, outside};
 use super::dataset::contents;
 use super::handles::{self, Object, TrainerHandle, bert_dataset, bert_model, bert_trainer};
+use super::predict::INFERENCE_PRECISIONS;
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
 use crate::error::{Error, Result, check_range};
@@ -18,7 +19,7 @@ use crate::train::loss::CrossEntropy;
 use crate::train::optimizer::AdamWOptions;
 use crate::train::{
     CheckpointOptions, EncodedDataset, EpochReport, Event, Metric, Progress, ScheduleKind,
-    StepReport, StopReason, TrainOptions, TrainReport, Trainer, evaluate,
+    StepReport, StopReason, TrainOptions, TrainReport, Trainer, evaluate_in,
 };
 
 /// The learning rate stays after the warm-up.
@@ -30,11 +31,17 @@ pub const BERT_SCHEDULE_COSINE: i32 = 2;
 
 /// Products of float32 numbers.
 pub const BERT_PRECISION_FLOAT32: i32 = 0;
-/// Products of numbers that were rounded to bfloat16, added up in float32.
+/// Products of numbers that were rounded to bfloat16, added up in float32. bfloat16 has float32's range and 8 significant
+/// bits: in predictions on a GPU, which keeps the states between the products in it too, it changes logits in their third
+/// digit.
 pub const BERT_PRECISION_BFLOAT16: i32 = 1;
+/// The same with float16 (IEEE 754's binary16), whose 11 significant bits change logits in their fourth digit: for
+/// predictions, vectors and evaluations on a GPU. Its range ends at 65,504: a model whose states go beyond that gives
+/// BERT_ERR_NOT_FINITE, and needs bfloat16 or float32. Not for training, whose gradients leave that range at both ends.
+pub const BERT_PRECISION_FLOAT16: i32 = 2;
 
-/// Each with what it is called inside.
-pub(super) const PRECISIONS: [(i32, Precision); 2] = [
+/// What training is computed in: each constant with what it is called inside.
+const PRECISIONS: [(i32, Precision); 2] = [
     (BERT_PRECISION_FLOAT32, Precision::Float32),
     (BERT_PRECISION_BFLOAT16, Precision::BFloat16),
 ];
@@ -219,7 +226,8 @@ pub struct bert_train_options {
     /// BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: mixed precision, as PyTorch's autocast has it. The
     /// layers' matrix products are computed with bfloat16 numbers, which is up to twice as fast on processors with
     /// AVX512-BF16 and no gain on others; weights, gradients, moments, norms, softmax, loss and sums stay float32. On a
-    /// GPU the states between the products are bfloat16 too.
+    /// GPU the states between the products are bfloat16 too. Evaluations during the training are float32 in any case: what
+    /// decides about the best weights isn't rounded.
     pub precision: i32,
     /// 1: the backward pass computes each layer's inside again instead of keeping it, which takes less memory and about a
     /// third more time; the weights are the same, bit for bit. 0 (default).
@@ -466,6 +474,9 @@ pub struct bert_evaluation {
     pub pearson: f64,
     /// Spearman's rank correlation, likewise.
     pub spearman: f64,
+    /// Set before the call: what a GPU computes the layers in, BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16.
+    /// The CPU computes in float32 whichever it is.
+    pub compute_precision: i32,
 }
 
 sized_struct!(bert_evaluation, || bert_evaluation {
@@ -488,6 +499,7 @@ sized_struct!(bert_evaluation, || bert_evaluation {
     mse: 0.0,
     pearson: 0.0,
     spearman: 0.0,
+    compute_precision: BERT_PRECISION_FLOAT32,
 });
 
 /// Sets the defaults. `struct_size` is sizeof(bert_train_options). Any thread.
@@ -640,6 +652,18 @@ fn c_progress(progress: &Progress<'_>) -> bert_progress {
     }
 }
 
+/// What training is computed in. float16's constant is one of this header, so that its refusal says what to take.
+fn training_precision(precision: i32) -> Result<Precision> {
+    if precision == BERT_PRECISION_FLOAT16 {
+        return Err(Error::InvalidArgument(
+            "precision is BERT_PRECISION_FLOAT16, whose range is too small for gradients; train in \
+             BERT_PRECISION_BFLOAT16. What was trained so can be used in float16."
+                .into(),
+        ));
+    }
+    choice(precision, "precision", &PRECISIONS)
+}
+
 /// Translates the caller's options.
 ///
 /// # Safety
@@ -698,7 +722,7 @@ unsafe fn translate(
             label_smoothing: o.label_smoothing,
         },
         max_grad_norm: o.max_grad_norm,
-        precision: choice(o.precision, "precision", &PRECISIONS)?,
+        precision: training_precision(o.precision)?,
         gradient_checkpointing: flag(o.gradient_checkpointing, "gradient_checkpointing")?,
         schedule: choice(
             o.schedule,
@@ -1072,7 +1096,7 @@ pub unsafe extern "C" fn bert_evaluate(
         let classifier = &model.classifier;
         let num_labels = classifier.labels().len();
         // SAFETY: by this function's contract. Everything is checked before anything is computed.
-        let (caller, confusion, precision, recall, f1, support) = unsafe {
+        let (caller, confusion, precisions, recall, f1, support) = unsafe {
             let e = sized::read(evaluation)?;
             check_wanted(&e, classifier.model().config.problem_type)?;
             let cells = num_labels.checked_mul(num_labels).ok_or_else(|| {
@@ -1089,12 +1113,18 @@ pub unsafe extern "C" fn bert_evaluate(
                 output(e.support, e.class_capacity, num_labels, "support")?,
             )
         };
+        let precision = choice(
+            caller.compute_precision,
+            "compute_precision",
+            &INFERENCE_PRECISIONS,
+        )?;
         let data = EncodedDataset::new(
             classifier,
             &contents(dataset)?,
             size(max_length, "max_length")?,
         )?;
-        let found = evaluate(
+        let found = evaluate_in(
+            precision,
             classifier.model(),
             &classifier.parameters(),
             &data,
@@ -1123,7 +1153,7 @@ pub unsafe extern "C" fn bert_evaluate(
         if let Some(out) = confusion {
             out.copy_from_slice(&counts);
         }
-        for (out, class) in precision.into_iter().flatten().zip(classes) {
+        for (out, class) in precisions.into_iter().flatten().zip(classes) {
             *out = class.precision;
         }
         for (out, class) in recall.into_iter().flatten().zip(classes) {

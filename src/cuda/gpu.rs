@@ -31,13 +31,14 @@ pub(super) const THREADS: usize = 256;
 pub(super) enum Kind {
     Float32,
     BFloat16,
+    Float16,
 }
 
 impl Kind {
     pub fn bytes(self) -> usize {
         match self {
             Kind::Float32 => 4,
-            Kind::BFloat16 => 2,
+            Kind::BFloat16 | Kind::Float16 => 2,
         }
     }
 
@@ -46,6 +47,7 @@ impl Kind {
         match self {
             Kind::Float32 => "_f32",
             Kind::BFloat16 => "_bf16",
+            Kind::Float16 => "_f16",
         }
     }
 
@@ -54,6 +56,7 @@ impl Kind {
         match self {
             Kind::Float32 => 0,
             Kind::BFloat16 => 14,
+            Kind::Float16 => 2,
         }
     }
 }

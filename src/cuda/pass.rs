@@ -1,23 +1,23 @@
 //! The forward and backward pass on a GPU over packed tokens: step for step that of the CPU
 //! ([`packed`](crate::model)), of which the tests hold it to every number, dropout included.
 //!
-//! States are [tokens, hidden_size], float32 or, in mixed precision, bfloat16 with sums and parameters in float32. The
-//! head's products are float32 always.
+//! States are [tokens, hidden_size], float32 or, in mixed precision, bfloat16 (predictions: or float16) with sums and
+//! parameters in float32. The head's products are float32 always.
 
 use super::adapter::Adapter;
 use super::arena::Arena;
 use super::batch::{BACKWARD_ROWS, CudaBatch, FORWARD_ROWS, Readers};
 use super::gpu::{Argument, Gpu, Kind, Memory, Product, THREADS};
 use super::libraries::Address;
-use super::values::CudaValues;
+use super::values::{CudaValues, Matrices};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::parameters::{LayerIndex, LinearIndex, NormIndex, Part};
 use crate::model::plain::{dropout_site, probability_dropout};
 use crate::model::{
-    BertConfig, Frozen, Gradients, HiddenAct, Model, ParameterKind, Pooling, Projection,
-    TrainingPass,
+    BertConfig, Frozen, Gradients, HiddenAct, InferencePrecision, Model, ParameterKind, Pooling,
+    Projection, TrainingPass,
 };
 use crate::ops::Precision;
 use crate::random::{Dropout, DropoutMask, FACTORS};
@@ -63,10 +63,15 @@ pub fn answers(
     model: &Model,
     values: &CudaValues,
     batch: &Batch,
-    precision: Precision,
+    precision: InferencePrecision,
     answer: Answer,
 ) -> Result<Vec<f32>> {
-    let pass = Pass::new(model, values, batch, None, precision, false)?;
+    let kind = match precision {
+        InferencePrecision::Float32 => Kind::Float32,
+        InferencePrecision::BFloat16 => Kind::BFloat16,
+        InferencePrecision::Float16 => Kind::Float16,
+    };
+    let pass = Pass::new(model, values, batch, None, kind, false)?;
     let (states, _) = pass.encode(None, false)?;
     let (memory, width) = match answer {
         Answer::Logits => (pass.head(&states)?.0, model.config.num_labels),
@@ -93,7 +98,12 @@ pub(super) fn train(
         precision,
         gradient_checkpointing,
     } = training;
-    let pass = Pass::new(model, values, batch, dropout, precision, true)?;
+    // The backward kernels are compiled for these two.
+    let kind = match precision {
+        Precision::Float32 => Kind::Float32,
+        Precision::BFloat16 => Kind::BFloat16,
+    };
+    let pass = Pass::new(model, values, batch, dropout, kind, true)?;
     let (states, encoder) = pass.encode(Some(frozen), gradient_checkpointing)?;
     let (logits, head) = pass.head(&states)?;
     drop(states);
@@ -135,7 +145,7 @@ pub(super) struct Pass<'a> {
     model: &'a Model,
     values: &'a CudaValues,
     /// The matrices in the states' kind, where that isn't float32.
-    rounded: Option<&'a [Option<Memory>]>,
+    rounded: Option<&'a Matrices>,
     pub tokens: usize,
     sequences: usize,
     batch: CudaBatch,
@@ -192,14 +202,11 @@ impl<'a> Pass<'a> {
         values: &'a CudaValues,
         batch: &Batch,
         dropout: Option<Dropout>,
-        precision: Precision,
+        kind: Kind,
         is_training: bool,
     ) -> Result<Pass<'a>> {
         let gpu = values.gpu();
-        let (kind, rounded) = match precision {
-            Precision::Float32 => (Kind::Float32, None),
-            Precision::BFloat16 => (Kind::BFloat16, Some(values.rounded(&model.table)?)),
-        };
+        let rounded = values.rounded(&model.table, kind)?;
         let words = model.table.embeddings.word;
         let padding = match model.table.specs[words].kind {
             ParameterKind::Embedding { padding_row } => padding_row,

@@ -14,9 +14,13 @@ use crate::model::{ParameterKind, ParameterTable, Values};
 pub struct CudaValues {
     gpu: &'static Gpu,
     values: Vec<Arc<Memory>>,
-    /// The matrices in bfloat16, made when they are first asked for.
-    rounded: OnceCell<Arc<Vec<Option<Memory>>>>,
+    /// The matrices in bfloat16 and in float16, made when they are first asked for.
+    bfloat16: OnceCell<Arc<Matrices>>,
+    float16: OnceCell<Arc<Matrices>>,
 }
+
+/// The matrices that products read, in the table's order; `None` where a value isn't one.
+pub(super) type Matrices = Vec<Option<Memory>>;
 
 impl CudaValues {
     /// A copy of values in host memory.
@@ -31,7 +35,8 @@ impl CudaValues {
         CudaValues {
             gpu,
             values,
-            rounded: OnceCell::new(),
+            bfloat16: OnceCell::new(),
+            float16: OnceCell::new(),
         }
     }
 
@@ -87,10 +92,14 @@ impl CudaValues {
         &self.values[index]
     }
 
-    /// The matrices in bfloat16; float32 needs none. In the table's order, `None` where it isn't a matrix that products
-    /// read.
-    pub(super) fn rounded(&self, table: &ParameterTable) -> Result<&[Option<Memory>]> {
-        let rounded = self.rounded.get_or_try_init(|| {
+    /// The matrices rounded to that kind; `None` of float32, which the values are.
+    pub(super) fn rounded(&self, table: &ParameterTable, kind: Kind) -> Result<Option<&Matrices>> {
+        let cell = match kind {
+            Kind::Float32 => return Ok(None),
+            Kind::BFloat16 => &self.bfloat16,
+            Kind::Float16 => &self.float16,
+        };
+        let rounded = cell.get_or_try_init(|| {
             let all = self.values.iter().zip(&table.specs).map(|(values, spec)| {
                 let is_matrix = matches!(
                     spec.kind,
@@ -100,9 +109,9 @@ impl CudaValues {
                     return Ok(None);
                 }
                 let count = values.bytes() / 4;
-                let copy = self.gpu.memory(count * Kind::BFloat16.bytes())?;
+                let copy = self.gpu.memory(count * kind.bytes())?;
                 self.gpu.launch(
-                    ("cast", Kind::BFloat16.suffix()),
+                    ("cast", kind.suffix()),
                     (count.div_ceil(THREADS), 1),
                     THREADS,
                     0,
@@ -112,6 +121,6 @@ impl CudaValues {
             });
             Ok::<_, Error>(Arc::new(memory::collected(all)?))
         })?;
-        Ok(rounded)
+        Ok(Some(rounded))
     }
 }

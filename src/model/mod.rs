@@ -65,6 +65,19 @@ impl<'a> TrainingPass<'a> {
     }
 }
 
+/// What a GPU computes the layers of a prediction in: their states and the products' operands. Sums, norms' statistics,
+/// softmax and the head are float32 always, and so is all that the CPU predicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InferencePrecision {
+    /// float32 throughout.
+    #[default]
+    Float32,
+    /// bfloat16: float32's range, 8 significant bits.
+    BFloat16,
+    /// float16: 11 significant bits, and no number beyond 65,504.
+    Float16,
+}
+
 /// Sequences that are computed together on a GPU outside training, at most.
 const MAX_BATCH_SEQUENCES: usize = 256;
 
@@ -118,13 +131,13 @@ impl Model {
     /// Class scores before the softmax, [sequences, num_labels] row by row, without dropout. Any number of sequences, in
     /// memory that doesn't grow with it.
     pub fn logits(&self, parameters: &Parameters, sequences: &Batch) -> Result<Vec<f32>> {
-        self.logits_in(Precision::Float32, parameters, sequences)
+        self.logits_in(InferencePrecision::Float32, parameters, sequences)
     }
 
     /// The same with what a GPU computes the layers in; the CPU computes in float32.
     pub fn logits_in(
         &self,
-        precision: Precision,
+        precision: InferencePrecision,
         parameters: &Parameters,
         sequences: &Batch,
     ) -> Result<Vec<f32>> {
@@ -146,13 +159,24 @@ impl Model {
         sequences: &Batch,
         pooling: Pooling,
     ) -> Result<Vec<f32>> {
+        self.pooled_in(InferencePrecision::Float32, parameters, sequences, pooling)
+    }
+
+    /// The same with what a GPU computes the layers in; the CPU computes in float32.
+    pub fn pooled_in(
+        &self,
+        precision: InferencePrecision,
+        parameters: &Parameters,
+        sequences: &Batch,
+        pooling: Pooling,
+    ) -> Result<Vec<f32>> {
         match parameters {
             Parameters::Host(_) | Parameters::Int8(_) => {
                 inference::answers(self, parameters, sequences, Answer::Pooled(pooling))
             }
             Parameters::Cuda(values) => in_batches(sequences, self.config.hidden_size, |batch| {
                 let answer = cuda::Answer::Pooled(pooling);
-                cuda::answers(self, values, batch, Precision::Float32, answer)
+                cuda::answers(self, values, batch, precision, answer)
             }),
         }
     }

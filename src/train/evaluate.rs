@@ -6,7 +6,7 @@ use crate::data::{Batch, Dataset, Targets};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::metrics::{ConfusionMatrix, LabelCounts, Metrics, RegressionMetrics};
-use crate::model::{Model, Parameters};
+use crate::model::{InferencePrecision, Model, Parameters};
 use crate::predict::{TEXTS_AT_ONCE, check_finite};
 use crate::threads;
 
@@ -87,7 +87,24 @@ pub fn evaluate(
     data: &EncodedDataset,
     threshold: f64,
 ) -> Result<Evaluation> {
-    let logits = threads::run(|| model.logits(parameters, &data.sequences))??;
+    evaluate_in(
+        InferencePrecision::Float32,
+        model,
+        parameters,
+        data,
+        threshold,
+    )
+}
+
+/// The same with what a GPU computes the layers in; the CPU computes in float32.
+pub fn evaluate_in(
+    precision: InferencePrecision,
+    model: &Model,
+    parameters: &Parameters,
+    data: &EncodedDataset,
+    threshold: f64,
+) -> Result<Evaluation> {
+    let logits = threads::run(|| model.logits_in(precision, parameters, &data.sequences))??;
     check_finite(&logits)?;
     let objective = Objective {
         targets: &data.targets,

@@ -16,7 +16,7 @@ pub mod touched;
 mod trainer;
 
 pub use checkpoint_folder::CheckpointOptions;
-pub use evaluate::{EncodedDataset, Evaluation, evaluate};
+pub use evaluate::{EncodedDataset, Evaluation, evaluate, evaluate_in};
 pub use options::{Metric, TrainOptions};
 pub use schedule::ScheduleKind;
 pub use step::StepOutcome;

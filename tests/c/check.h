@@ -147,13 +147,27 @@ static inline bert_model *create(const bert_model_options *options, const bert_d
     return model;
 }
 
-static inline bert_model *load_model(const char *path)
+static inline bert_load_options load_options(void)
 {
-    bert_model *model = NULL;
     bert_load_options options;
     CHECK_OK(bert_load_options_init(&options, sizeof(options)));
     options.device = test_device();
+    return options;
+}
+
+static inline bert_model *load_model(const char *path)
+{
+    bert_model *model = NULL;
+    bert_load_options options = load_options();
     CHECK_OK(bert_load(path, &options, &model));
+    return model;
+}
+
+static inline bert_model *load_buffer(const void *bytes, size_t length)
+{
+    bert_model *model = NULL;
+    bert_load_options options = load_options();
+    CHECK_OK(bert_load_from_buffer(bytes, length, &options, &model));
     return model;
 }
 
@@ -163,6 +177,11 @@ static inline bert_info info_of(const bert_model *model)
     CHECK_OK(bert_info_init(&info, sizeof(info)));
     CHECK_OK(bert_get_info(model, &info));
     return info;
+}
+
+static inline int is_on_cpu(const bert_model *model)
+{
+    return strcmp(info_of(model).device, "cpu") == 0;
 }
 
 /* How many parameters were new when the model was loaded. */

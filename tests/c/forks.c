@@ -53,8 +53,8 @@ static bert_info info;
         return name(__VA_ARGS__);              \
     }
 
-/* With adapters, and of the other kinds of labels. */
-static bert_model *adapted;
+/* With adapters; on the CPU, which alone makes int8 of it; and data of the other kinds of labels. */
+static bert_model *adapted, *on_cpu;
 static bert_dataset *lists, *numbers;
 
 STATUS(bert_set_log_callback, NULL, NULL)
@@ -73,7 +73,7 @@ STATUS(bert_dataset_add_targets, numbers, 1, texts, NULL, NULL, NULL, targets, 1
 STATUS(bert_lora_options_init, (bert_lora_options *)(void *)&out, sizeof(bert_lora_options))
 STATUS(bert_add_lora, model, NULL, (bert_model **)&out.pointer)
 STATUS(bert_merge_lora, adapted, (bert_model **)&out.pointer)
-STATUS(bert_quantize, model, (bert_model **)&out.pointer)
+STATUS(bert_quantize, on_cpu, (bert_model **)&out.pointer)
 STATUS(bert_copy_to_device, model, "cpu", (bert_model **)&out.pointer)
 STATUS(bert_save_adapter, adapted, "forks-adapter")
 STATUS(bert_load_adapter, model, "forks-adapter", (bert_model **)&out.pointer)
@@ -338,6 +338,7 @@ static void every_function_is_refused_in_a_child(void)
     train = toy(BERT_TOY_TRAIN);
     model = create(model_options(), train);
     CHECK_OK(bert_add_lora(model, NULL, &adapted));
+    CHECK_OK(bert_copy_to_device(model, "cpu", &on_cpu));
     CHECK_OK(bert_dataset_create(&lists));
     CHECK_OK(bert_dataset_create(&numbers));
     trainer = trainer_of(model, train, NULL, NULL);
@@ -415,8 +416,7 @@ static void a_program_that_a_child_starts_works(const char *program)
 
 static void works_anew(void)
 {
-    bert_model *loaded = NULL;
-    CHECK_OK(bert_load("forks-model", NULL, &loaded));
+    bert_model *loaded = load_model("forks-model");
     float logits[8];
     logits_of(loaded, "a great film", logits);
     bert_free(loaded);

@@ -228,8 +228,7 @@ static void saved_and_loaded(const bert_model *model, const bert_dataset *datase
     char *config = read_bytes("lists/config.json", NULL);
     CHECK(config != NULL && strstr(config, "\"problem_type\": \"multi_label_classification\"") != NULL);
     free(config);
-    bert_load_options options;
-    CHECK_OK(bert_load_options_init(&options, sizeof(options)));
+    bert_load_options options = load_options();
     CHECK_EQUAL(options.problem_type, BERT_PROBLEM_AUTO);
     bert_model *loaded = load_as(&options);
     CHECK(are_equal(model, loaded));
@@ -238,8 +237,10 @@ static void saved_and_loaded(const bert_model *model, const bert_dataset *datase
     CHECK(memcmp(&a, &b, sizeof(a)) == 0);
     bert_free(loaded);
     saved bytes = save(model);
-    CHECK_OK(bert_load_from_buffer(bytes.bytes, bytes.length, NULL, &loaded));
+    loaded = load_buffer(bytes.bytes, bytes.length);
     CHECK(are_equal(model, loaded));
+    b = predict(loaded, 0.5);
+    CHECK(memcmp(&a, &b, sizeof(a)) == 0);
     bert_free(loaded);
     release(bytes);
 

@@ -169,10 +169,8 @@ static void saved_and_loaded(const bert_model *model, const bert_dataset *datase
     char *config = read_bytes("numbers/config.json", NULL);
     CHECK(config != NULL && strstr(config, "\"problem_type\": \"regression\"") != NULL);
     free(config);
-    bert_load_options options;
-    CHECK_OK(bert_load_options_init(&options, sizeof(options)));
-    bert_model *loaded = NULL;
-    CHECK_OK(bert_load("numbers", NULL, &loaded));
+    bert_load_options options = load_options();
+    bert_model *loaded = load_model("numbers");
     CHECK(are_equal(model, loaded));
     CHECK_EQUAL(info_of(loaded).problem_type, BERT_PROBLEM_REGRESSION);
     float a[EXAMPLES * 2], b[EXAMPLES * 2];
@@ -181,8 +179,10 @@ static void saved_and_loaded(const bert_model *model, const bert_dataset *datase
     CHECK(memcmp(a, b, EXAMPLES * width * sizeof(float)) == 0);
     bert_free(loaded);
     saved bytes = save(model);
-    CHECK_OK(bert_load_from_buffer(bytes.bytes, bytes.length, NULL, &loaded));
+    loaded = load_buffer(bytes.bytes, bytes.length);
     CHECK(are_equal(model, loaded));
+    predict(loaded, width, b);
+    CHECK(memcmp(a, b, EXAMPLES * width * sizeof(float)) == 0);
     bert_free(loaded);
     release(bytes);
     /* The same number of targets keeps the head and its names, another number doesn't. */
@@ -218,15 +218,13 @@ static void the_problem_is_inferred(void)
     CHECK(remove("numbers/libbert.json") == 0);
     memset(key, ' ', strlen("\"problem_type\": \"regression\","));
     write_text("numbers/config.json", config);
-    bert_model *model = NULL;
-    CHECK_OK(bert_load("numbers", NULL, &model));
+    bert_model *model = load_model("numbers");
     int32_t labels = info_of(model).num_labels;
     CHECK_EQUAL(info_of(model).problem_type, labels == 1 ? BERT_PROBLEM_REGRESSION : BERT_PROBLEM_SINGLE_LABEL);
     CHECK_EQUAL(initialised(model), 0);
     bert_free(model);
     /* One that names none has a head for whichever is asked for. */
-    bert_load_options options;
-    CHECK_OK(bert_load_options_init(&options, sizeof(options)));
+    bert_load_options options = load_options();
     options.problem_type = BERT_PROBLEM_REGRESSION;
     CHECK_OK(bert_load("numbers", &options, &model));
     CHECK_EQUAL(info_of(model).problem_type, BERT_PROBLEM_REGRESSION);

@@ -18,10 +18,8 @@ static double resident_bytes(void)
 /* What an application does in a day: everything is made, used and freed, some of it failing. */
 static void round_trip(const char *path, saved bytes)
 {
-    bert_model *model = NULL, *copy = NULL, *none = NULL;
+    bert_model *model = load_model(path), *copy = load_buffer(bytes.bytes, bytes.length), *none = NULL;
     bert_dataset *train = toy(BERT_TOY_TRAIN), *part = NULL, *rest = NULL;
-    CHECK_OK(bert_load(path, NULL, &model));
-    CHECK_OK(bert_load_from_buffer(bytes.bytes, bytes.length, NULL, &copy));
     CHECK_STATUS(bert_load("absent", NULL, &none), BERT_ERR_IO);
     CHECK_OK(bert_dataset_split(train, 0.25, 1, &rest, &part));
     bert_train_options options = train_options();

@@ -103,11 +103,11 @@ static void *saves(void *argument)
         saved bytes = {NULL, 0};
         if (p->asked % 2 == 0) {
             bytes = save(model);
-            CHECK_OK(bert_load_from_buffer(bytes.bytes, bytes.length, NULL, &loaded));
+            loaded = load_buffer(bytes.bytes, bytes.length);
             release(bytes);
         } else {
             CHECK_OK(bert_save(model, "saved"));
-            CHECK_OK(bert_load("saved", NULL, &loaded));
+            loaded = load_model("saved");
         }
         CHECK(p->count < MOST_ANSWERS);
         CHECK_OK(ask(loaded, &p->got[p->count++]));

@@ -137,8 +137,7 @@ static void the_best_weights_are_restored(void)
             restored_loss = loss_on(model, validation);
             CHECK(restored_loss == report.best_metric);
             /* The best model on disk is that one. */
-            bert_model *best = NULL;
-            CHECK_OK(bert_load("best", NULL, &best));
+            bert_model *best = load_model("best");
             CHECK(are_equal(best, model));
             bert_free(best);
         } else {
@@ -389,8 +388,7 @@ static void asks_inside(const bert_progress *progress, void *user_data)
     CHECK(loss_on(w->model, validation) > 0);
     if (progress->step == 2) {
         CHECK_OK(bert_save(w->model, "inside"));
-        bert_model *loaded = NULL;
-        CHECK_OK(bert_load("inside", NULL, &loaded));
+        bert_model *loaded = load_model("inside");
         CHECK(are_equal(loaded, w->model));
         bert_free(loaded);
     }
@@ -478,8 +476,7 @@ static void a_cancelled_run_keeps_the_last_weights(void)
         best = fmin(best, w.metric_of[i]);
     }
     CHECK(loss_on(model, validation) > best);
-    bert_model *on_disk = NULL;
-    CHECK_OK(bert_load("best_of_cancelled", NULL, &on_disk));
+    bert_model *on_disk = load_model("best_of_cancelled");
     CHECK(loss_on(on_disk, validation) == best);
     bert_free(on_disk);
     bert_trainer_free(trainer);

@@ -15,7 +15,8 @@ enum { MOST_ARGUMENTS = 12, SLOT = 640, TAIL = 64, TEXTS = 2, CLASSES = 2, TARGE
 
 /* What a right call works on, and what it is confused with. */
 static struct {
-    bert_model *model, *lora, *freed_model;
+    /* `on_cpu`: int8 models are made there alone. */
+    bert_model *model, *lora, *on_cpu, *freed_model;
     bert_dataset *train, *names, *ids, *lists, *targets, *freed_dataset;
     bert_trainer *trainer, *finished, *freed_trainer;
     saved bytes;
@@ -194,7 +195,8 @@ static const field fields[] = {
     REALS(bert_train_options, adam_epsilon, 0, 1.1),
     REALS(bert_train_options, max_grad_norm, 1e31),
     INT(bert_train_options, schedule, 3),
-    INT(bert_train_options, precision, 2),
+    /* 2 is float16, which is for predictions. */
+    INT(bert_train_options, precision, 2, 3),
     FLAG(bert_train_options, gradient_checkpointing),
     FLAG(bert_train_options, group_by_length),
     NATURAL64(bert_train_options, warmup_steps),
@@ -226,11 +228,12 @@ static const field fields[] = {
     INT(bert_predict_options, combine, 3),
     NATURAL(bert_predict_options, top_k),
     REALS(bert_predict_options, threshold, 1.1),
-    INT(bert_predict_options, precision, 2),
+    INT(bert_predict_options, precision, 3),
 
     INT(bert_embed_options, max_length, 1, 3, 33),
     INT(bert_embed_options, pooling, 3),
     FLAG(bert_embed_options, normalise),
+    INT(bert_embed_options, precision, 3),
 
     OUTPUT(bert_predictions, label_ids, label_ids_capacity, TEXTS),
     FREE(bert_predictions, label_ids_capacity),
@@ -263,6 +266,7 @@ static const field fields[] = {
     OUTPUT(bert_evaluation, f1, class_capacity, CLASSES),
     OUTPUT(bert_evaluation, support, class_capacity, CLASSES),
     REALS(bert_evaluation, threshold, 1.1),
+    INT(bert_evaluation, compute_precision, 3),
 };
 
 /* ---- Functions and their arguments ------------------------------------------------------------------------------ */
@@ -533,7 +537,7 @@ static const function functions[] = {
         MAYBE_STRUCT(bert_resume_report)),
     ROW(bert_add_lora, free_model_2, A_MODEL, MAYBE_STRUCT(bert_lora_options), AN_OUT(bert_model *)),
     ROW(bert_merge_lora, free_model_1, A_HANDLE(MODEL, lora, 0), AN_OUT(bert_model *)),
-    ROW(bert_quantize, free_model_1, A_MODEL, AN_OUT(bert_model *)),
+    ROW(bert_quantize, free_model_1, A_HANDLE(MODEL, on_cpu, 0), AN_OUT(bert_model *)),
     ROW(bert_copy_to_device, free_model_2, A_MODEL, A_DEVICE, AN_OUT(bert_model *)),
     ROW(bert_save_adapter, NULL, A_HANDLE(MODEL, lora, 0), A_PATH("adapter", BERT_ERR_IO)),
     ROW(bert_load_adapter, free_model_2, A_MODEL, A_PATH("adapter", BERT_ERR_IO), AN_OUT(bert_model *)),
@@ -1521,6 +1525,7 @@ static void make_world(void)
     CHECK_OK(bert_trainer_save(world.trainer, "checkpoint"));
     CHECK_OK(bert_add_lora(world.model, NULL, &world.lora));
     CHECK_OK(bert_save_adapter(world.lora, "adapter"));
+    CHECK_OK(bert_copy_to_device(world.model, "cpu", &world.on_cpu));
     CHECK_OK(bert_save(world.model, "model"));
     world.bytes = save(world.model);
     world.freed_dataset = toy(BERT_TOY_TRAIN);
@@ -1538,6 +1543,7 @@ static void free_world(void)
     bert_trainer_free(world.finished);
     bert_free(world.model);
     bert_free(world.lora);
+    bert_free(world.on_cpu);
     bert_dataset_free(world.train);
     bert_dataset_free(world.names);
     bert_dataset_free(world.ids);

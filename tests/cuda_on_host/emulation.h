@@ -14,6 +14,8 @@
 #include <tuple>
 #include <utility>
 
+#include "sixteen_bits.h"
+
 using std::isfinite;
 using std::isnan;
 
@@ -108,26 +110,3 @@ inline float warp_highest(float x)
 }
 
 inline float from_lane(float x, int lane) { return emulation::exchange(x)[lane]; }
-
-// The upper half of a float, rounded to nearest, ties to even.
-struct bfloat16 {
-    uint16_t bits;
-};
-
-inline float to_float(bfloat16 x)
-{
-    uint32_t bits = (uint32_t)x.bits << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
-inline void store(bfloat16 *out, float x)
-{
-    uint32_t bits;
-    std::memcpy(&bits, &x, sizeof(bits));
-    if (isnan(x))
-        out->bits = (uint16_t)(bits >> 16 | 0x40);
-    else
-        out->bits = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}

@@ -1,14 +1,14 @@
 // What libbert calls of cuBLAS, in plain loops over the host's memory.
 
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
 #include <vector>
+
+#include "sixteen_bits.h"
 
 namespace {
 
 // cudaDataType_t, cublasOperation_t, cublasComputeType_t.
-constexpr int R_32F = 0, R_16BF = 14;
+constexpr int R_32F = 0, R_16F = 2, R_16BF = 14;
 constexpr int NOT_TRANSPOSED = 0;
 constexpr int COMPUTE_32F = 68;
 
@@ -16,22 +16,19 @@ float at(const void *values, int type, size_t place)
 {
     if (type == R_32F)
         return static_cast<const float *>(values)[place];
-    uint32_t bits = (uint32_t) static_cast<const uint16_t *>(values)[place] << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof(value));
-    return value;
+    if (type == R_16F)
+        return to_float(static_cast<const float16 *>(values)[place]);
+    return to_float(static_cast<const bfloat16 *>(values)[place]);
 }
 
 void put(void *values, int type, size_t place, float value)
 {
-    if (type == R_32F) {
+    if (type == R_32F)
         static_cast<float *>(values)[place] = value;
-        return;
-    }
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof(bits));
-    bits = value != value ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
-    static_cast<uint16_t *>(values)[place] = (uint16_t)(bits >> 16);
+    else if (type == R_16F)
+        store(&static_cast<float16 *>(values)[place], value);
+    else
+        store(&static_cast<bfloat16 *>(values)[place], value);
 }
 
 } // namespace
@@ -54,9 +51,9 @@ int cublasGemmEx(void *, int transa, int transb, int m, int n, int k, const void
         ldb < (transb == NOT_TRANSPOSED ? k : n) || ldc < m)
         return 7;
     for (int type : {a_type, b_type, c_type})
-        if (type != R_32F && type != R_16BF)
+        if (type != R_32F && type != R_16F && type != R_16BF)
             return 15;
-    if (a_type != b_type || (a_type == R_32F && c_type != R_32F))
+    if (a_type != b_type || (c_type != a_type && c_type != R_32F))
         return 15;
     float factor = *static_cast<const float *>(alpha), kept = *static_cast<const float *>(beta);
     // op(A) with each row's numbers side by side, so that the loop below is one the compiler makes wide.

@@ -95,6 +95,7 @@ class Evaluation(ctypes.Structure):
         ("mse", c_double),
         ("pearson", c_double),
         ("spearman", c_double),
+        ("compute_precision", c_int32),
     ]
 
 

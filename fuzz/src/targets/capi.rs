@@ -1311,6 +1311,7 @@ impl Machine<'_> {
         evaluation.edit(|e| {
             (e.confusion, e.confusion_capacity) = (confusion.pointer(), confusion.capacity);
             (e.precision, e.class_capacity) = (precision.pointer(), precision.capacity);
+            self.maybe(&mut e.compute_precision, || self.integer());
         });
         let length = if self.seldom() { self.integer() } else { 0 };
         // SAFETY: the arrays are writable in their capacities.
@@ -1471,7 +1472,12 @@ impl Machine<'_> {
     fn embed(&self) {
         let mut options = self.prepared(bert_embed_options_init);
         options.edit(|o| {
-            for field in [&mut o.max_length, &mut o.pooling, &mut o.normalise] {
+            for field in [
+                &mut o.max_length,
+                &mut o.pooling,
+                &mut o.normalise,
+                &mut o.precision,
+            ] {
                 self.maybe(field, || self.integer());
             }
         });

@@ -104,6 +104,7 @@ ATTENTION_KERNEL(attention_forward)(const real *query, const real *key, const re
 }
 ATTENTION_DECLARED(attention_forward)
 
+#ifndef FORWARD_ONLY
 // The derivative by the queries. `deltas` is of attention_deltas.
 ATTENTION_KERNEL(attention_backward_query)(const real *query, const real *key, const real *value, const real *dcontext,
                                            const float *log_sums, const float *deltas, const int *offsets,
@@ -259,6 +260,7 @@ ATTENTION_KERNEL(attention_backward_key)(const real *query, const real *key, con
     }
 }
 ATTENTION_DECLARED(attention_backward_key)
+#endif
 
 #undef ATTENTION_KERNEL
 #undef ATTENTION_DECLARED

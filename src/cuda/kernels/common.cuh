@@ -1,8 +1,9 @@
 // What all kernels share. They are plain CUDA C++: nvcc compiles them for the card (build.rs), and the host's compiler
 // for the tests, over tests/cuda_on_host/emulation.h.
 //
-// States are [tokens, width], row by row, of the type `real` (float, or bfloat16 in mixed precision); parameters,
-// gradients and sums are float. No kernel adds to one number from several blocks: results don't depend on their order.
+// States are [tokens, width], row by row, of the type `real` (float; in mixed precision bfloat16, or in predictions
+// float16); parameters, gradients and sums are float. No kernel adds to one number from several blocks: results don't
+// depend on their order.
 
 #pragma once
 
@@ -10,9 +11,13 @@
 #include "emulation.h"
 #else
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 using bfloat16 = __nv_bfloat16;
+using float16 = __half;
 __device__ inline float to_float(bfloat16 x) { return __bfloat162float(x); }
 __device__ inline void store(bfloat16 *out, float x) { *out = __float2bfloat16_rn(x); }
+__device__ inline float to_float(float16 x) { return __half2float(x); }
+__device__ inline void store(float16 *out, float x) { *out = __float2half_rn(x); }
 __device__ inline float warp_sum(float x)
 {
     for (int offset = 16; offset > 0; offset /= 2)

@@ -54,6 +54,17 @@ constexpr int ATTENTION_WARPS = 4;
 #undef real
 #undef SUFFIX
 
+// Nothing is trained in float16.
+#define real float16
+#define SUFFIX _f16
+#define FORWARD_ONLY
+#include "states.cuh"
+#undef real
+#undef SUFFIX
+#undef FORWARD_ONLY
+
+// ---- The losses ------------------------------------------------------------------------------------------------------
+
 #include "loss.cuh"
 
 // ---- The kernels over parameters -------------------------------------------------------------------------------------

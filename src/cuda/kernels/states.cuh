@@ -1,4 +1,5 @@
-// The kernels over states, for one type: included once for each, with `real` the type and SUFFIX the end of their names.
+// The kernels over states, for one type: included once for each, with `real` the type and SUFFIX the end of their names;
+// with FORWARD_ONLY those of predictions alone.
 
 #define STATES_KERNEL(name) KERNEL(JOIN(name, SUFFIX))
 #define STATES_DECLARED(name) DECLARED(JOIN(name, SUFFIX))
@@ -94,6 +95,7 @@ STATES_KERNEL(embed_forward)(const float *words, const float *types, const float
 }
 STATES_DECLARED(embed_forward)
 
+#ifndef FORWARD_ONLY
 // Parts of the gradients of a norm's weight and bias: a thread a column, a part each `rows_of_part` rows.
 STATES_KERNEL(norm_gradients)(const real *dy, const real *normalised, float *weight_parts, float *bias_parts, int rows,
                               int width, int rows_of_part)
@@ -140,9 +142,11 @@ STATES_KERNEL(norm_backward)(const float *weight, const real *normalised, const 
     }
 }
 STATES_DECLARED(norm_backward)
+#endif
 
 // ---- Rows ------------------------------------------------------------------------------------------------------------
 
+#ifndef FORWARD_ONLY
 // Parts of a bias's gradient, as norm_gradients.
 STATES_KERNEL(sum_rows)(const real *dy, float *parts, int rows, int width, int rows_of_part)
 {
@@ -177,6 +181,7 @@ STATES_KERNEL(dropout_rows)(const real *x, real *out, Mask mask, int adds, int r
     }
 }
 STATES_DECLARED(dropout_rows)
+#endif
 
 // ---- Activations -----------------------------------------------------------------------------------------------------
 
@@ -195,6 +200,7 @@ STATES_KERNEL(activation_forward)(real *x, const float *bias, real *y, int activ
 }
 STATES_DECLARED(activation_forward)
 
+#ifndef FORWARD_ONLY
 // y = activation(x) once more, dy ← dy · its derivative.
 STATES_KERNEL(activation_backward)(const real *x, real *y, real *dy, int activation, long long count)
 {
@@ -207,6 +213,7 @@ STATES_KERNEL(activation_backward)(const real *x, real *y, real *dy, int activat
     store(&dy[place], to_float(dy[place]) * slope);
 }
 STATES_DECLARED(activation_backward)
+#endif
 
 // x ← x + bias.
 STATES_KERNEL(add_bias)(real *x, const float *bias, long long count, int width)
@@ -245,6 +252,7 @@ STATES_KERNEL(pool_forward)(const real *states, const int *offsets, float *poole
 }
 STATES_DECLARED(pool_forward)
 
+#ifndef FORWARD_ONLY
 // The derivative by every state.
 STATES_KERNEL(pool_backward)(const float *dpooled, const int *offsets, real *dstates, int takes_mean, int width)
 {
@@ -272,6 +280,7 @@ STATES_KERNEL(embedding_gradients)(const real *dstates, const int *rows, const i
     }
 }
 STATES_DECLARED(embedding_gradients)
+#endif
 
 // ---- Attention -------------------------------------------------------------------------------------------------------
 
@@ -285,6 +294,7 @@ STATES_DECLARED(embedding_gradients)
 #include "attention.cuh"
 #undef CHUNKS
 
+#ifndef FORWARD_ONLY
 // Σ over a head's columns of context · dcontext, for each token and head; a warp each.
 STATES_KERNEL(attention_deltas)(const real *context, const real *dcontext, float *deltas, int tokens, int heads,
                                 int head_size)
@@ -301,6 +311,7 @@ STATES_KERNEL(attention_deltas)(const real *context, const real *dcontext, float
         deltas[number] = sum;
 }
 STATES_DECLARED(attention_deltas)
+#endif
 
 #undef STATES_KERNEL
 #undef STATES_DECLARED
