@@ -7,20 +7,26 @@
 #[path = "common/mod.rs"]
 mod common;
 
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use bert::data::Batch;
+use bert::classifier::{Classifier, CreateOptions};
+use bert::data::{Batch, Dataset, Example, Label};
 use bert::device::{self, Device};
+use bert::error::Error;
 use bert::model::{
     BertConfig, Frozen, Gradients, HiddenAct, InferencePrecision, LoraConfig, Model, Parameters,
-    Pooling, Projection, TrainingPass,
+    Pooling, Preset, Projection, TrainingPass,
 };
 use bert::ops::{Buffers, Precision};
+use bert::problem::ProblemType;
 use bert::random::Dropout;
+use bert::train::loss::CrossEntropy;
+use bert::train::{EpochReport, Progress, ScheduleKind, StepReport, TrainOptions, Trainer};
 use common::{Outcome, cdylib, compile, deps_directory, has_program, root, run_quietly, trial};
 use libtest_mimic::{Arguments, Trial};
 
@@ -59,6 +65,8 @@ const PROGRAMS: [&str; 31] = [
     "wrong_arguments",
 ];
 
+const WAITS: &str = "steps_wait_for_nothing_but_the_one_before";
+
 fn main() {
     let arguments = Arguments::from_args();
     if !on_card() {
@@ -87,8 +95,15 @@ fn main() {
         trial("predictions_are_the_cpus", can_run, predictions),
         trial("a_published_model_is_the_cpus", can_run, published),
         trial("wide_models_are_refused", can_run, wide_models),
+        trial("steps_are_the_cpus", can_run, steps),
+        trial(
+            "a_step_that_is_not_finite_holds_back_the_next",
+            can_run,
+            not_finite,
+        ),
     ];
     if !on_card() {
+        trials.push(trial(WAITS, can_run, waits));
         let has_compiler = || has_program("c++");
         trials.push(trial("numbers_of_16_bits", has_compiler, || {
             let directory = tempfile::tempdir()?;
@@ -244,6 +259,248 @@ fn run_program(source: &str, settings: &[(&str, &str)], arguments: &[&str]) -> O
         command.env("BERT_SHARED", shared);
     }
     run_quietly(&mut command)?;
+    Ok(())
+}
+
+// ---- Training --------------------------------------------------------------------------------------------------------
+
+/// The toy texts with labels of each kind of problem.
+fn labelled(problem: ProblemType) -> Result<Dataset, String> {
+    let mut data = Dataset::new();
+    for (number, text) in Dataset::toy_train().texts().enumerate() {
+        let label = match problem {
+            ProblemType::SingleLabel => Label::Name(["a", "b", "c"][number % 3].into()),
+            ProblemType::MultiLabel => {
+                let has = |label: &&str| number & label.len() != 0;
+                let names = ["x", "yy", "zzzz"].into_iter().filter(has);
+                Label::Names(names.map(str::to_string).collect())
+            }
+            ProblemType::Regression => Label::Targets(vec![number as f32 / 7.0, -1.0]),
+        };
+        data.push(Example {
+            text: text.into(),
+            pair: None,
+            label,
+        })
+        .map_err(|error| error.to_string())?;
+    }
+    Ok(data)
+}
+
+/// The same compact model on the CPU and on the card.
+fn classifiers(data: &Dataset) -> Result<[Arc<Classifier>; 2], String> {
+    let text = |error: bert::error::Error| error.to_string();
+    let options = CreateOptions::preset(Preset::Compact);
+    let here = Classifier::create(&options, data).map_err(text)?;
+    let there = here.copy_to_device("cuda").map_err(text)?;
+    Ok([Arc::new(here), Arc::new(there)])
+}
+
+/// Each step's report, and the epoch's.
+fn epoch(trainer: &Trainer) -> Result<(Vec<StepReport>, EpochReport), bert::error::Error> {
+    let mut steps = Vec::new();
+    let mut note = |progress: &Progress<'_>| {
+        steps.push(progress.step);
+        true
+    };
+    let report = trainer.train_epoch(Some(&mut note))?;
+    Ok((steps, report))
+}
+
+fn is_near(a: f64, b: f64, tolerance: f64) -> bool {
+    (a - b).abs() <= tolerance * a.abs().max(b.abs())
+}
+
+/// Loss, norm and right answers of each step, by each kind of problem, with all that goes into them.
+fn steps() -> Outcome {
+    for problem in [
+        ProblemType::SingleLabel,
+        ProblemType::MultiLabel,
+        ProblemType::Regression,
+    ] {
+        let data = labelled(problem)?;
+        let mut options = TrainOptions {
+            batch_size: 3,
+            gradient_accumulation_steps: 2,
+            learning_rate: 1e-4,
+            threshold: 0.45,
+            ..TrainOptions::default()
+        };
+        if problem == ProblemType::SingleLabel {
+            options.cross_entropy = CrossEntropy {
+                class_weights: vec![0.5, 2.0, 1.25],
+                label_smoothing: 0.1,
+            };
+        }
+        let mut courses = Vec::new();
+        for classifier in classifiers(&data)? {
+            let trainer = Trainer::new(classifier, &data, None, options.clone())?;
+            courses.push([epoch(&trainer)?, epoch(&trainer)?]);
+        }
+        for ((here, here_all), (there, there_all)) in courses[0].iter().zip(&courses[1]) {
+            assert_eq!(here.len(), data.len().div_ceil(6));
+            assert_eq!(here.len(), there.len());
+            for (a, b) in here.iter().zip(there) {
+                // Everything that isn't computed by the model is the same.
+                let there = StepReport {
+                    loss: a.loss,
+                    grad_norm: a.grad_norm,
+                    seconds: a.seconds,
+                    ..*b
+                };
+                assert_eq!(*a, there);
+                assert!(is_near(a.loss, b.loss, 1e-4), "{} and {}", a.loss, b.loss);
+                let (a, b) = (a.grad_norm, b.grad_norm);
+                assert!(is_near(a, b, 1e-3), "{a} and {b}");
+            }
+            assert!(is_near(here_all.loss, there_all.loss, 1e-4));
+            assert_eq!(here_all.step, there_all.step);
+            assert_eq!(here_all.tokens, there_all.tokens);
+            assert_eq!(here_all.accuracy.to_bits(), there_all.accuracy.to_bits());
+        }
+    }
+    Ok(())
+}
+
+/// How often the host has waited for all of the emulated card's work, and for an event.
+fn emulated_waits() -> Result<[u32; 2], String> {
+    let library = emulation()?.join("libcuda.so.1");
+    let library =
+        CString::new(library.as_os_str().as_encoded_bytes()).map_err(|e| e.to_string())?;
+    // SAFETY: The text ends with NUL; the library is the tests' own and loaded already.
+    let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW) };
+    let count = |name: &CStr| {
+        // SAFETY: The handle is open or NULL, which dlsym takes too; the text ends with NUL.
+        let function = unsafe { libc::dlsym(handle, name.as_ptr()) };
+        if function.is_null() {
+            return Err(format!("no {name:?}"));
+        }
+        // SAFETY: tests/cuda_on_host/libcuda.cpp declares it so.
+        let function: extern "C" fn() -> u32 = unsafe { std::mem::transmute(function) };
+        Ok(function())
+    };
+    Ok([
+        count(c"emulated_stream_waits")?,
+        count(c"emulated_event_waits")?,
+    ])
+}
+
+/// Set in the process that counts waits.
+const COUNTS: &str = "BERT_TEST_CUDA_COUNTS";
+
+/// No step of an epoch waits for the card but for how the one before went, and that is told late: not before the next is
+/// begun.
+fn waits() -> Outcome {
+    if std::env::var_os(COUNTS).is_none() {
+        // This very test in a process of its own, where no other one waits.
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--exact", WAITS, "--test-threads=1"]);
+        run_quietly(command.env(COUNTS, "1"))?;
+        return Ok(());
+    }
+    let data = labelled(ProblemType::SingleLabel)?;
+    let [_, classifier] = classifiers(&data)?;
+    let options = TrainOptions {
+        batch_size: 2,
+        ..TrainOptions::default()
+    };
+    let trainer = Trainer::new(classifier.clone(), &data, None, options)?;
+    // The first epoch finds no memory that was used before.
+    epoch(&trainer)?;
+    let mut told = Vec::new();
+    let mut note = |progress: &Progress<'_>| {
+        told.push((
+            progress.step.step,
+            emulated_waits(),
+            classifier.parameters(),
+        ));
+        true
+    };
+    let before = emulated_waits()?;
+    let report = trainer.train_epoch(Some(&mut note))?;
+    let after = emulated_waits()?;
+    let steps = data.len().div_ceil(2);
+    assert_eq!(told.len(), steps);
+    assert_eq!(report.step, 2 * steps as u64);
+    assert_eq!(after[0], before[0], "the whole stream was waited for");
+    // One event a step. (Page-locked memory is there for more copies than a step has.)
+    assert_eq!((after[1] - before[1]) as usize, steps);
+    for (number, (step, waits, parameters)) in told.iter().enumerate() {
+        assert_eq!(*step as usize, steps + number + 1);
+        // The last two steps are told of when both are known.
+        let known = if number + 2 >= steps {
+            steps
+        } else {
+            number + 1
+        };
+        assert_eq!((waits.clone()?[1] - before[1]) as usize, known);
+        // The model has the weights of the step that is told of, but for the last but one.
+        let is_next = told
+            .get(number + 1)
+            .map(|next| Arc::ptr_eq(&next.2, parameters));
+        assert_eq!(is_next == Some(true), number + 2 == steps);
+    }
+    Ok(())
+}
+
+/// The step that is under way when one turns out not to be finite makes no update, and comes again.
+fn not_finite() -> Outcome {
+    let data = labelled(ProblemType::SingleLabel)?;
+    let [_, classifier] = classifiers(&data)?;
+    let options = TrainOptions {
+        batch_size: 2,
+        epochs: 10_000,
+        learning_rate: 10.0,
+        weight_decay: 10.0,
+        max_grad_norm: 0.0,
+        schedule: ScheduleKind::Constant,
+        warmup_ratio: 0.0,
+        ..TrainOptions::default()
+    };
+    let trainer = Trainer::new(classifier.clone(), &data, None, options.clone())?;
+    let mut last = None;
+    let mut error = None;
+    for _ in 0..100 {
+        let mut note = |progress: &Progress<'_>| {
+            last = Some((progress.step, classifier.parameters()));
+            true
+        };
+        if let Err(failed) = trainer.train_epoch(Some(&mut note)) {
+            error = Some(failed);
+            break;
+        }
+    }
+    let (last, parameters) = last.ok_or("no step went well")?;
+    let error = error.ok_or("every step went well")?;
+    assert!(matches!(error, Error::NotFinite(_)), "{error}");
+    let named = format!("At step {} ", last.step + 1);
+    assert!(error.message().starts_with(&named), "{error}");
+    assert!(Arc::ptr_eq(&parameters, &classifier.parameters()));
+    // As on the CPU the step's batch is left out, and the next one is the one behind it: a trainer that makes one step at
+    // a time comes to the same.
+    let [_, other] = classifiers(&data)?;
+    let one_by_one = Trainer::new(other.clone(), &data, None, options)?;
+    for _ in 0..last.step {
+        one_by_one.train_step(None)?;
+    }
+    assert!(matches!(
+        one_by_one.train_step(None),
+        Err(Error::NotFinite(_))
+    ));
+    assert_eq!(
+        classifier.save_to_buffer()?,
+        other.save_to_buffer()?,
+        "the weights differ"
+    );
+    let outcomes = [&trainer, &one_by_one].map(|trainer| {
+        let report = trainer.train_step(None);
+        report.map(|report| (report.step, report.tokens, report.loss.to_bits()))
+    });
+    match outcomes {
+        [Ok(a), Ok(b)] => assert_eq!(a, b),
+        [Err(a), Err(b)] => assert_eq!(a.message(), b.message()),
+        [a, b] => return Err(format!("{a:?} and {b:?}").into()),
+    }
     Ok(())
 }
 
