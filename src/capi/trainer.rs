@@ -131,8 +131,8 @@ pub struct bert_progress {
 /// call returns. It must not throw or longjmp.
 ///
 /// The model has the weights of the step that is told of. On a GPU the call comes while the step behind it is under way
-/// (not at an epoch's end, before an evaluation or a checkpoint, and in bert_train_step): a training that is ended then has
-/// made that step too, without a call for it.
+/// (but for an epoch's last step, those before an evaluation or a checkpoint, and bert_train_step's): a training that is
+/// ended then has made that step too, without a call for it.
 pub type bert_progress_callback =
     Option<unsafe extern "C" fn(progress: *const bert_progress, user_data: *mut c_void) -> i32>;
 

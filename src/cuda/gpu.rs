@@ -605,26 +605,21 @@ impl Memory {
         }
     }
 
-    /// Begins to copy its first `N` numbers, as they are once all that was begun is done.
-    pub fn read_later<T: Number, const N: usize>(&self) -> Result<Later<T, N>> {
+    /// Begins to copy its first `N` numbers there, as they are once all that was begun is done.
+    pub fn read_later<T: Number, const N: usize>(&self, later: &Later<T, N>) -> Result<()> {
         let bytes = N * size_of::<T>();
         assert!(bytes <= self.bytes);
-        let gpu = self.gpu;
-        let Some(piece) = gpu.staging.piece(gpu, bytes)? else {
-            return Err(gpu.out_of_memory(Some(bytes)));
+        let Some(piece) = &later.piece else {
+            return Ok(());
         };
+        let gpu = self.gpu;
         let driver = &gpu.libraries.driver;
         // SAFETY: Both have so many bytes, and the piece is nobody else's until the copy is done.
         let status = gpu.within(|| unsafe {
             (driver.copy_to_host)(piece.start(), self.address, bytes, gpu.stream.0)
         })?;
         gpu.check("copying from it", status)?;
-        gpu.record(piece.event())?;
-        Ok(Later {
-            gpu,
-            piece: Some(piece),
-            numbers: PhantomData,
-        })
+        gpu.record(piece.event())
     }
 
     /// Copies numbers from its beginning, once all that was begun is done.
@@ -664,7 +659,7 @@ impl Memory {
     }
 }
 
-/// Numbers on their way to the host.
+/// Room for numbers on their way to the host.
 pub(super) struct Later<T, const N: usize> {
     gpu: &'static Gpu,
     /// None once it was given back.
@@ -673,7 +668,20 @@ pub(super) struct Later<T, const N: usize> {
 }
 
 impl<T: Number, const N: usize> Later<T, N> {
-    /// They, once they are there.
+    /// Room for [`Memory::read_later`].
+    pub fn new(gpu: &'static Gpu) -> Result<Later<T, N>> {
+        let bytes = N * size_of::<T>();
+        match gpu.staging.piece(gpu, bytes)? {
+            Some(piece) => Ok(Later {
+                gpu,
+                piece: Some(piece),
+                numbers: PhantomData,
+            }),
+            None => Err(gpu.out_of_memory(Some(bytes))),
+        }
+    }
+
+    /// The numbers, once they are there.
     pub fn wait(mut self) -> Result<[T; N]> {
         let Some(piece) = self.piece.take() else {
             return Err(Error::Internal(

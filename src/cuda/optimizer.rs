@@ -168,6 +168,8 @@ impl CudaTraining {
         learning_rate: f64,
         max_grad_norm: f64,
     ) -> Result<(BegunStep, CudaValues)> {
+        // All that may be missing is asked for before anything changes.
+        let later = Later::new(self.gpu)?;
         let next = values.with_room(&self.lengths)?;
         let mut slices = memory::room(self.lengths.len())?;
         let gradients = self.gradients.addresses()?;
@@ -225,9 +227,9 @@ impl CudaTraining {
             0,
             &mut places(Argument::of(rule), outcome.into()),
         )?;
-        let begun = BegunStep(outcome.read_later()?);
+        outcome.read_later(&later)?;
         self.step += 1;
-        Ok((begun, next))
+        Ok((BegunStep(later), next))
     }
 
     /// The last `steps` steps that were begun made no update, and the next one is to make one again.

@@ -59,10 +59,10 @@ impl Staging {
                 return Ok(Some(oldest));
             }
         }
-        let event = gpu.event()?;
         let Some(start) = gpu.allocate_on_host(size)? else {
             return Ok(None);
         };
+        let event = gpu.event()?;
         *count += 1;
         Ok(Some(Piece { start, size, event }))
     }

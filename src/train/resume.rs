@@ -42,8 +42,12 @@ impl Trainer {
     /// a step then.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut state = self.state()?;
-        // Why it came to nothing is for the call that has begun it.
-        state.failure = self.settle(&mut state).err().or(state.failure.take());
+        if state.begun.is_some() {
+            // Why it came to nothing is for the call that has begun it.
+            state.failure = self.settle(&mut state).err();
+            // The checkpoint says how long the history is.
+            state.write_history()?;
+        }
         self.save_state(&state, path)
     }
 

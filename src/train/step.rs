@@ -44,6 +44,10 @@ pub(super) struct Begun {
     started: Instant,
     /// Where the run stood before, and the epoch's batches where this step is its last.
     before: (Position, Vec<Vec<usize>>),
+    /// Whether it is to be finished before another is begun.
+    is_awaited: bool,
+    /// Whether an evaluation follows it.
+    evaluation_is_due: bool,
 }
 
 enum Outcome {
@@ -83,32 +87,65 @@ impl Step<'_> {
     }
 }
 
+/// What waits for a step's end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Awaited {
+    pub evaluation: bool,
+    pub checkpoint: bool,
+    /// The call that trains.
+    pub caller: bool,
+}
+
+impl Awaited {
+    fn is_any(self) -> bool {
+        self.evaluation || self.checkpoint || self.caller
+    }
+}
+
 impl Trainer {
-    /// Begins the next step and finishes the one before it. Finishes this one too on the CPU, at an epoch's end, and where
-    /// `is_awaited` says so of (its number, whether it ends the epoch). What is finished stands in `untold`; its lines in
-    /// the history are to be written. Where a step fails the weights are those of the step before.
+    /// Goes on by a step. On the CPU that is begun and finished. On a GPU one is begun, and the one before it finished; a
+    /// step that ends an epoch, or for which something waits (`awaited` of its number and whether it ends the epoch), is
+    /// finished before another is begun. What is finished stands in `untold`; its lines in the history are to be written.
+    /// Where a step fails the weights are those of the step before.
     pub(super) fn advance(
         &self,
         state: &mut State,
-        is_awaited: impl FnOnce(u64, bool) -> bool,
+        awaited: impl FnOnce(u64, bool) -> Awaited,
     ) -> Result<()> {
         if let Some(failure) = state.failure.take() {
             return Err(failure);
         }
+        // What a callback has taken since is no part of a step.
+        state.last_end = Some(Instant::now());
         self.check_cancelled(state)?;
+        if state.begun.as_ref().is_some_and(|begun| begun.is_awaited) {
+            return self.settle(state);
+        }
         let earlier = state.begun.take();
+        let is_first = earlier.is_none();
+        let position = state.position;
         let begun = self.begin(state, earlier.as_ref());
         if let Some(earlier) = earlier
             && let Err(error) = self.finish(state, earlier)
         {
-            self.take_back(state, begun.ok());
+            let next = begun.ok();
+            if next.is_none() {
+                // Its batches come again too, and with them what it failed of.
+                state.position = position;
+                state.batches = self.epoch_batches(position.epochs_done)?;
+            }
+            self.take_back(state, next);
             return Err(error);
         }
-        let begun = begun?;
-        let is_known = matches!(begun.outcome, Outcome::Known(_));
-        state.begun = Some(begun);
+        let mut begun = begun?;
         let (number, ends_epoch) = (state.position.step + 1, state.batches.is_empty());
-        if is_awaited(number, ends_epoch) || ends_epoch || is_known {
+        let awaited = awaited(number, ends_epoch);
+        begun.evaluation_is_due = awaited.evaluation;
+        begun.is_awaited = awaited.is_any() || ends_epoch;
+        let is_known = matches!(begun.outcome, Outcome::Known(_));
+        let is_finished = is_known || (is_first && begun.is_awaited);
+        state.begun = Some(begun);
+        if is_finished {
             self.settle(state)?;
         }
         Ok(())
@@ -213,6 +250,8 @@ impl Trainer {
             tokens: all().map(|&example| self.lengths[example]).sum(),
             started,
             before: (before, ended),
+            is_awaited: false,
+            evaluation_is_due: false,
         })
     }
 
@@ -327,6 +366,7 @@ impl Trainer {
             examples,
             tokens,
             started,
+            evaluation_is_due,
             ..
         } = begun;
         let (outcome, values) = match outcome {
@@ -371,6 +411,7 @@ impl Trainer {
         totals.tokens += tokens;
         totals.seconds += report.seconds;
         position.last_step = Some(report);
+        position.evaluation_is_due |= evaluation_is_due;
         if let Some(history) = &mut state.history {
             history.note_step(&report);
         }

@@ -17,7 +17,7 @@ use super::options::TrainOptions;
 use super::plan::epoch_batches;
 use super::resume::Saver;
 use super::schedule::Schedule;
-use super::step::Begun;
+use super::step::{Awaited, Begun};
 use super::touched::TouchedRows;
 use crate::classifier::Classifier;
 use crate::cuda::CudaTraining;
@@ -203,7 +203,7 @@ pub(super) struct State {
 
 impl State {
     /// Writes the lines of the steps that were made.
-    fn write_history(&mut self) -> Result<()> {
+    pub(super) fn write_history(&mut self) -> Result<()> {
         self.history.as_mut().map_or(Ok(()), History::write)
     }
 
@@ -382,7 +382,11 @@ impl Trainer {
 
     fn one_step(&self, progress: Option<OnProgress<'_>>) -> Result<StepReport> {
         let mut state = self.state()?;
-        self.advance(&mut state, |_, _| true)?;
+        let awaited = |_, _| Awaited {
+            caller: true,
+            ..Awaited::default()
+        };
+        self.advance(&mut state, awaited)?;
         state.write_history()?;
         let Some(standing) = state.untold.pop() else {
             return Err(Error::Internal(
@@ -409,10 +413,10 @@ impl Trainer {
     /// A step more; the epoch's report at its end.
     fn part_of_epoch(&self, progress: Option<OnProgress<'_>>) -> Result<Option<EpochReport>> {
         let mut state = self.state()?;
-        let advanced = self.advance(&mut state, |_, _| false);
+        let advanced = self.advance(&mut state, |_, _| Awaited::default());
         let written = state.write_history();
         let totals = state.position.totals;
-        let is_whole = state.batches.is_empty();
+        let is_whole = state.batches.is_empty() && state.begun.is_none();
         self.tell_all(state, advanced.and(written), progress)?
             .filter(|_| is_whole)
             .map(|last| {
@@ -506,28 +510,26 @@ impl Trainer {
                 }
                 continue;
             }
-            if state.position.epochs_done >= self.options.epochs {
+            if state.begun.is_none() && state.position.epochs_done >= self.options.epochs {
                 state.write_history()?;
                 return Ok(StopReason::Finished);
             }
             let every = self.options.eval_steps;
-            let (mut is_due, mut is_saved) = (false, false);
             let advanced = self.advance(&mut state, |step, ends_epoch| {
-                is_due = ends_epoch || (every > 0 && step % every == 0);
-                is_due &= self.validation.is_some();
-                is_saved = saver.is_due(step, ends_epoch);
-                is_due || is_saved
+                let is_due = ends_epoch || (every > 0 && step % every == 0);
+                Awaited {
+                    evaluation: is_due && self.validation.is_some(),
+                    checkpoint: saver.is_due(step, ends_epoch),
+                    caller: false,
+                }
             });
             let work = || {
-                *tokens += state
-                    .untold
-                    .iter()
-                    .map(|told| told.step.tokens)
-                    .sum::<usize>();
+                let told = state.untold.iter();
+                *tokens += told.map(|told| told.step.tokens).sum::<usize>();
                 advanced?;
-                state.position.evaluation_is_due = is_due;
                 state.write_history()?;
-                if is_saved {
+                let ends_epoch = state.batches.is_empty();
+                if state.begun.is_none() && saver.is_due(state.position.step, ends_epoch) {
                     saver.save(&state)?;
                 }
                 Ok(())
@@ -564,8 +566,15 @@ impl Trainer {
         let written = state.write_history();
         state.untold.clear();
         let failed = state.failure.take().map_or(Ok(()), Err);
-        let value = outcome?;
-        failed.and(settled).and(written).map(|()| value)
+        match outcome {
+            // Why a step came to nothing counts for more than that there should be no further one.
+            Ok(_) | Err(Error::Cancelled(_)) => {
+                failed.and(settled)?;
+                let value = outcome?;
+                written.map(|()| value)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Tells of all steps that were finished, with the lock given back, whatever has come of the `work` on them; gives the
