@@ -17,6 +17,8 @@ mkdir -p "$results"
 results=$(cd "$results" && pwd)
 device=${BERT_CHECK_DEVICE:-cuda}
 export BERT_TEST_DEVICE=$device BERT_TEST_CARD=1 BERT_NO_SKIP=1 BERT_TEST_ROOT=$here/root BERT_TEST_MODEL=$here/model
+# Each run of exits.c is a process, which opens the card anew.
+export BERT_EXIT_RUNS=5
 export BERT_LIBRARY=$here/lib/libbert.so LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 python=${BERT_CHECK_PYTHON:-python3}
 slowness=${BERT_CHECK_SLOWNESS:-1}

@@ -31,7 +31,7 @@ use common::{Outcome, cdylib, compile, deps_directory, has_program, root, run_qu
 use libtest_mimic::{Arguments, Trial};
 
 /// C programs that try what a device has a part in. The others are about files, text, arguments and the host's memory.
-const PROGRAMS: [&str; 31] = [
+const PROGRAMS: [&str; 30] = [
     "callbacks",
     "checkpoints",
     "concurrency",
@@ -57,7 +57,6 @@ const PROGRAMS: [&str; 31] = [
     "save_recovery",
     "signals",
     "small_stack",
-    "soak_memory",
     "soak_threads",
     "toy_seeds",
     "train",

@@ -9,7 +9,7 @@
 #include <ctype.h>
 #include <stddef.h>
 
-#include "check.h"
+#include "header.h"
 
 enum { MOST_ARGUMENTS = 12, SLOT = 640, TAIL = 64, TEXTS = 2, CLASSES = 2, TARGETS = 2, WIDTH = 16 };
 
@@ -563,19 +563,6 @@ static const char *const others[] = {
 /* ---- The header ------------------------------------------------------------------------------------------------- */
 
 static char *header;
-
-static void read_header(void)
-{
-    static const char suffix[] = "tests/c/wrong_arguments.c";
-    size_t length = strlen(__FILE__);
-    CHECK(length >= strlen(suffix));
-    size_t root = length - strlen(suffix);
-    CHECK_TEXT(__FILE__ + root, suffix);
-    char path[4096];
-    snprintf(path, sizeof(path), "%.*sinclude/bert.h", (int)root, __FILE__);
-    header = read_bytes(path, NULL);
-    CHECK(header != NULL);
-}
 
 /* Where `name` is declared: the name with a bracket behind it, in a line that is no comment. */
 static const char *declaration(const char *name)
@@ -1553,7 +1540,7 @@ static void free_world(void)
 
 int main(void)
 {
-    read_header();
+    header = project_file("include/bert.h");
     the_tables_are_complete();
     make_world();
     for (size_t i = 0; i < COUNT_OF(functions); i++) {
