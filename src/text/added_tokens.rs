@@ -6,6 +6,7 @@ use std::sync::Arc;
 use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder, MatchKind};
 use tokenizers::AddedToken;
 
+use super::SMALL_PARTS;
 use super::characters::{SPACE, WORD, class};
 use super::overlong::{Overlong, Passing};
 use super::symbols::{ADDED, BLOCK, END, Source, Step, character};
@@ -14,12 +15,12 @@ use crate::error::Result;
 use super::pipeline::unexpected;
 
 /// How many bytes of a text are searched at a time, at least.
-const WINDOW: usize = if cfg!(test) { 4 } else { 32 * 1024 };
+const WINDOW: usize = if SMALL_PARTS { 4 } else { 32 * 1024 };
 
 const BEGINNINGS: usize = 2048;
 
 /// How much normalised text is searched at a time where a token may begin, at least, beside the longest token's bytes.
-const SOME_TEXT: usize = if cfg!(test) { 4 } else { 1024 };
+const SOME_TEXT: usize = if SMALL_PARTS { 4 } else { 1024 };
 
 /// Added tokens that are looked for in one form of the text.
 pub(super) struct AddedTokens {

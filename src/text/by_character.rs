@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use tokenizers::SplitDelimiterBehavior;
 use unicode_normalization_alignments::char::{decompose_canonical, decompose_compatible};
 
+use super::SMALL_PARTS;
 use super::characters::{COMBINES, JOINS, PUNCTUATION, SPACE, WORD, alike, class, combining_class};
 use super::normalization::Normalization;
 use super::splitting::Splitting;
@@ -364,7 +365,7 @@ pub(super) struct ByCharacter {
 
 impl ByCharacter {
     /// The steps are left once so many symbols in a row don't depend on others.
-    const LEAVE: usize = if cfg!(test) { 3 } else { 32 };
+    const LEAVE: usize = if SMALL_PARTS { 3 } else { 32 };
 
     pub(super) fn new(table: Arc<Table>) -> ByCharacter {
         ByCharacter {

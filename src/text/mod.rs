@@ -45,6 +45,10 @@ mod words;
 
 pub use tokenizer::Tokenizer;
 
+/// Whether what is done in parts is done in small ones, and what pays for long texts only is done for short ones too: in the
+/// unit tests and under the fuzzer (`fuzz/instrument.sh`), so that short texts reach all of it.
+const SMALL_PARTS: bool = cfg!(any(test, fuzzing));
+
 /// How text is cut into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenizerKind {

@@ -4,6 +4,7 @@
 use tokenizers::normalizers::NormalizerWrapper;
 use unicode_normalization_alignments::char::{compose, decompose_canonical, decompose_compatible};
 
+use super::SMALL_PARTS;
 use super::characters::{
     CANONICAL, COMBINES, COMPATIBLE, DROPPED, JOINS, MARK, NONSPACING, SPACE, UPPER, class,
     combining_class, lower,
@@ -226,7 +227,7 @@ struct Marks {
 
 impl Marks {
     /// As many are sorted in one go.
-    const FEW: usize = if cfg!(test) { 2 } else { 64 };
+    const FEW: usize = if SMALL_PARTS { 2 } else { 64 };
 
     fn push(&mut self, mark: u32, class: u8) {
         self.classes[usize::from(class / 64)] |= 1 << (class % 64);

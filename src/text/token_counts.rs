@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::SMALL_PARTS;
 use super::long_words::Merges;
 use super::symbols::{ADDED, END, character};
 use super::trie::Trie;
@@ -108,15 +109,15 @@ enum Position<S> {
 }
 
 /// Words of more characters aren't counted whole.
-const WHOLE: usize = if cfg!(test) { 5 } else { 40 };
+const WHOLE: usize = if SMALL_PARTS { 5 } else { 40 };
 
 /// After so many blocks in which more than one symbol in so many led to a state that wasn't known, states aren't kept for
 /// some blocks: that is faster then.
 const NEW_BLOCKS: usize = 4;
 const NEW_SYMBOLS: usize = 8;
 /// How many blocks that is at first, and at most.
-const FIRST_PAUSE: usize = if cfg!(test) { 1 } else { 8 };
-const LONGEST_PAUSE: usize = if cfg!(test) { 4 } else { 512 };
+const FIRST_PAUSE: usize = if SMALL_PARTS { 1 } else { 8 };
+const LONGEST_PAUSE: usize = if SMALL_PARTS { 4 } else { 512 };
 
 impl<M: Model> Automaton<M> {
     pub(super) fn new(model: M, most: usize) -> Automaton<M> {
@@ -296,8 +297,8 @@ const START: u32 = 0;
 /// The state of words that are unknown.
 const FAILED: u32 = SPREAD;
 
-const WAYS_BITS: u32 = if cfg!(test) { 5 } else { 16 };
-const MOST_STATES: usize = if cfg!(test) { 12 } else { 1 << 16 };
+const WAYS_BITS: u32 = if SMALL_PARTS { 5 } else { 16 };
+const MOST_STATES: usize = if SMALL_PARTS { 12 } else { 1 << 16 };
 
 /// Where the way from a state by an input stands, if it does.
 #[inline]
@@ -525,7 +526,7 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    const FITS_BITS: u32 = if cfg!(test) { 2 } else { 13 };
+    const FITS_BITS: u32 = if SMALL_PARTS { 2 } else { 13 };
 
     /// Whether `token` may stand behind `before`.
     fn fits(&mut self, before: u32, token: u32) -> bool {

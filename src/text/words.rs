@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use tokenizers::models::bpe::BPE;
 use tokenizers::{Model, ModelWrapper};
 
+use super::SMALL_PARTS;
 use super::long_words::{LongWord, Merges};
 use super::symbols::{ADDED, END, character};
 use super::token_counts::{self, Automaton, Counter};
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use super::pipeline::unexpected;
 
 /// Words of BPE with more characters are encoded bit by bit.
-const LONG: usize = if cfg!(test) { 6 } else { 256 };
+const LONG: usize = if SMALL_PARTS { 6 } else { 256 };
 
 /// With merges for which that can't be done, words may have so many characters.
 pub(super) const MOST_CHARACTERS: usize = 1 << 16;
@@ -120,11 +121,11 @@ struct Recent {
 type Known = (Box<[u32]>, Box<[u32]>);
 
 impl Recent {
-    const ENTRIES: usize = if cfg!(test) { 8 } else { 4096 };
+    const ENTRIES: usize = if SMALL_PARTS { 8 } else { 4096 };
     /// Longer words aren't kept.
     const LONGEST: usize = 32;
     /// How many words come before any is kept.
-    const AFTER: usize = if cfg!(test) { 2 } else { 128 };
+    const AFTER: usize = if SMALL_PARTS { 2 } else { 128 };
 
     fn place(word: &[u32]) -> usize {
         let hash = word.iter().fold(0u64, |hash, &c| {
@@ -446,7 +447,7 @@ impl Pairs {
     }
 }
 
-const LOOKED_UP: usize = if cfg!(test) { 4 } else { 256 };
+const LOOKED_UP: usize = if SMALL_PARTS { 4 } else { 256 };
 
 /// A word's characters as symbols of BPE, by the crate's rules for what isn't in the vocabulary.
 pub(super) struct Spelling<'a> {
