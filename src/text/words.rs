@@ -292,10 +292,9 @@ impl<'a> Words<'a> {
             word: LongWord::default(),
             waiting: None,
         });
-        let word = self.word.drain(..).chain(characters.iter().copied());
-        for c in word.filter_map(character) {
-            long.character(c, ids);
-        }
+        long.characters(&self.word, ids);
+        self.word.clear();
+        long.characters(characters, ids);
         Ok(())
     }
 
@@ -538,6 +537,19 @@ impl<'a> Spelling<'a> {
         }
     }
 
+    /// How many of these characters, none of which is a word's first one, are known to have no symbols.
+    fn count_passed_over(&self, characters: &[u32]) -> usize {
+        if self.unk.is_some() || self.bpe.byte_fallback || self.bpe.end_of_word_suffix.is_some() {
+            return 0;
+        }
+        let has_none = |symbol: u32| {
+            let known = self.looked_up[symbol as usize % LOOKED_UP];
+            known.is_some_and(|(c, id)| c as u32 == symbol && id.is_none())
+        };
+        let end = characters.iter().position(|&symbol| !has_none(symbol));
+        end.unwrap_or(characters.len())
+    }
+
     /// Gives the unknown symbol that waits.
     pub(super) fn flush(&mut self, mut push: impl FnMut(u32)) {
         if let Some(unk) = self.unk.filter(|_| self.unknown) {
@@ -557,6 +569,17 @@ struct Long<'a> {
 }
 
 impl Long<'_> {
+    fn characters(&mut self, characters: &[u32], ids: &mut Vec<u32>) {
+        let mut rest = characters;
+        while let Some((&symbol, behind)) = rest.split_first() {
+            if let Some(c) = character(symbol) {
+                self.character(c, ids);
+            }
+            // One is waiting now, so these aren't the first.
+            rest = &behind[self.spelling.count_passed_over(behind)..];
+        }
+    }
+
     fn character(&mut self, c: char, ids: &mut Vec<u32>) {
         if let Some(before) = self.waiting.replace(c) {
             self.symbols(before, false, ids);
