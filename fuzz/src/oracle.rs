@@ -134,34 +134,31 @@ impl<'a> Encodings<'a> {
             .expect("a panic has ended the program")
     }
 
-    /// Each of two texts, of which the ids are known, with each as its second one, where there is room for an odd number of
-    /// tokens and for an even one.
-    fn check_pairs(&self, texts: &[(&str, &[u32]); 2], max_length: usize) {
+    /// Two texts, of which the ids are known, both ways round, where there is room for an odd number of tokens and for an even
+    /// one.
+    fn check_pairs(&self, text: (&str, &[u32]), other: (&str, &[u32]), max_length: usize) {
         let (cls, sep) = (self.tokenizer.cls_token_id(), self.tokenizer.sep_token_id());
-        for (first, of_first) in texts {
-            for (second, of_second) in texts {
-                for max_length in [max_length, max_length + 1] {
-                    let cut = self
-                        .tokenizer
-                        .encode(first, Some(second), max_length)
-                        .expect("the maximum length is allowed");
-                    let (kept_first, kept_second) =
-                        kept_of_pair(of_first.len(), of_second.len(), max_length - 3);
-                    let expected = Encoding {
-                        input_ids: [
-                            &[cls],
-                            &of_first[..kept_first],
-                            &[sep],
-                            &of_second[..kept_second],
-                            &[sep],
-                        ]
-                        .concat(),
-                        token_type_ids: [vec![0; kept_first + 2], vec![1; kept_second + 1]]
-                            .concat(),
-                        truncated: kept_first < of_first.len() || kept_second < of_second.len(),
-                    };
-                    assert_eq!(cut, expected, "cut to {max_length}");
-                }
+        for [(first, of_first), (second, of_second)] in [[text, other], [other, text]] {
+            for max_length in [max_length, max_length + 1] {
+                let cut = self
+                    .tokenizer
+                    .encode(first, Some(second), max_length)
+                    .expect("the maximum length is allowed");
+                let (kept_first, kept_second) =
+                    kept_of_pair(of_first.len(), of_second.len(), max_length - 3);
+                let expected = Encoding {
+                    input_ids: [
+                        &[cls],
+                        &of_first[..kept_first],
+                        &[sep],
+                        &of_second[..kept_second],
+                        &[sep],
+                    ]
+                    .concat(),
+                    token_type_ids: [vec![0; kept_first + 2], vec![1; kept_second + 1]].concat(),
+                    truncated: kept_first < of_first.len() || kept_second < of_second.len(),
+                };
+                assert_eq!(cut, expected, "cut to {max_length}");
             }
         }
     }
@@ -194,12 +191,12 @@ impl<'a> Encodings<'a> {
         assert_eq!(whole_pair.token_type_ids, types);
         let second = &whole_pair.input_ids[ids.len() + 2..whole_pair.input_ids.len() - 1];
         let cut_pair = encode(Some(pair), max_length);
-        self.check_pairs(&[(text, ids), (pair, second)], max_length);
+        self.check_pairs((text, ids), (pair, second), max_length);
         // Two that are about as long: which one is longer shows late.
         let swapped = halves_swapped(text);
         let of_swapped = self.by_the_crate(&swapped, None).0;
         let of_swapped = &of_swapped[1..of_swapped.len() - 1];
-        self.check_pairs(&[(text, ids), (&swapped, of_swapped)], max_length);
+        self.check_pairs((text, ids), (&swapped, of_swapped), max_length);
 
         let batch = [(text, None), (text, Some(pair)), (pair, None)];
         let together = tokenizer
