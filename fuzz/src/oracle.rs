@@ -139,6 +139,35 @@ impl<'a> Encodings<'a> {
             .expect("a panic has ended the program")
     }
 
+    /// Two texts, of which the ids are known, both ways round, where there is room for an odd number of tokens and for an even
+    /// one.
+    fn check_pairs(&self, text: (&str, &[u32]), other: (&str, &[u32]), max_length: usize) {
+        let (cls, sep) = (self.tokenizer.cls_token_id(), self.tokenizer.sep_token_id());
+        for [(first, of_first), (second, of_second)] in [[text, other], [other, text]] {
+            for max_length in [max_length, max_length + 1] {
+                let cut = self
+                    .tokenizer
+                    .encode(first, Some(second), max_length)
+                    .expect("the maximum length is allowed");
+                let (kept_first, kept_second) =
+                    kept_of_pair(of_first.len(), of_second.len(), max_length - 3);
+                let expected = Encoding {
+                    input_ids: [
+                        &[cls],
+                        &of_first[..kept_first],
+                        &[sep],
+                        &of_second[..kept_second],
+                        &[sep],
+                    ]
+                    .concat(),
+                    token_type_ids: [vec![0; kept_first + 2], vec![1; kept_second + 1]].concat(),
+                    truncated: kept_first < of_first.len() || kept_second < of_second.len(),
+                };
+                assert_eq!(cut, expected, "cut to {max_length}");
+            }
+        }
+    }
+
     /// Holds one text, and one pair, against all of this.
     pub fn check(&self, text: &str, pair: &str, max_length: usize, stride: usize) {
         let tokenizer = self.tokenizer;
@@ -167,7 +196,12 @@ impl<'a> Encodings<'a> {
         assert_eq!(whole_pair.token_type_ids, types);
         let second = &whole_pair.input_ids[ids.len() + 2..whole_pair.input_ids.len() - 1];
         let cut_pair = encode(Some(pair), max_length);
-        check_pair(&cut_pair, ids, second, cls, sep, max_length);
+        self.check_pairs((text, ids), (pair, second), max_length);
+        // Two that are about as long: which one is longer shows late.
+        let swapped = halves_swapped(text);
+        let of_swapped = self.by_the_crate(&swapped, None).0;
+        let of_swapped = &of_swapped[1..of_swapped.len() - 1];
+        self.check_pairs((text, ids), (&swapped, of_swapped), max_length);
 
         let batch = [(text, None), (text, Some(pair)), (pair, None)];
         let together = tokenizer
@@ -211,42 +245,23 @@ impl<'a> Encodings<'a> {
     }
 }
 
-/// A pair that was cut holds the beginnings of both texts, and is as long as is allowed where anything is missing; the
-/// shorter text isn't cut below the longer one.
-fn check_pair(
-    cut: &Encoding,
-    first: &[u32],
-    second: &[u32],
-    cls: u32,
-    sep: u32,
-    max_length: usize,
-) {
-    let in_second = cut.token_type_ids.iter().filter(|kind| **kind == 1).count();
-    let kept_second = in_second - 1;
-    let kept_first = cut.input_ids.len() - in_second - 2;
-    let rebuilt = [
-        &[cls],
-        &first[..kept_first],
-        &[sep],
-        &second[..kept_second],
-        &[sep],
-    ]
-    .concat();
-    assert_eq!(cut.input_ids, rebuilt);
-    let room = max_length - 3;
-    let complete = first.len() + second.len() <= room;
-    assert_eq!(cut.truncated, !complete);
-    if complete {
-        assert_eq!((kept_first, kept_second), (first.len(), second.len()));
-    } else {
-        assert_eq!(kept_first + kept_second, room);
-        let is_cut = |kept: usize, all: usize| kept < all;
-        if is_cut(kept_first, first.len()) && is_cut(kept_second, second.len()) {
-            assert!(kept_first.abs_diff(kept_second) <= 1);
-        } else if is_cut(kept_first, first.len()) {
-            assert!(kept_first + 1 >= kept_second);
-        } else {
-            assert!(kept_second + 1 >= kept_first);
-        }
+/// How many tokens of two texts of so many are kept where there is room for `room`: the longer one is cut first, down to the
+/// shorter one; then each has half, and the odd token is the longer one's, of equal ones the second's.
+fn kept_of_pair(first: usize, second: usize, room: usize) -> (usize, usize) {
+    if first + second <= room {
+        return (first, second);
     }
+    let of_shorter = first.min(second).min(room / 2);
+    if first > second {
+        (room - of_shorter, of_shorter)
+    } else {
+        (of_shorter, room - of_shorter)
+    }
+}
+
+/// A text's second half, then its first one: about as many tokens.
+fn halves_swapped(text: &str) -> String {
+    let middle = text.ceil_char_boundary(text.len() / 2);
+    let (first, second) = text.split_at(middle);
+    [second, first].concat()
 }

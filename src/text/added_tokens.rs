@@ -6,6 +6,7 @@ use std::sync::Arc;
 use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder, MatchKind};
 use tokenizers::AddedToken;
 
+use super::SMALL_PARTS;
 use super::characters::{SPACE, WORD, class};
 use super::overlong::{Overlong, Passing};
 use super::symbols::{ADDED, BLOCK, END, Source, Step, character};
@@ -14,12 +15,12 @@ use crate::error::Result;
 use super::pipeline::unexpected;
 
 /// How many bytes of a text are searched at a time, at least.
-const WINDOW: usize = if cfg!(test) { 4 } else { 32 * 1024 };
+const WINDOW: usize = if SMALL_PARTS { 4 } else { 32 * 1024 };
 
 const BEGINNINGS: usize = 2048;
 
 /// How much normalised text is searched at a time where a token may begin, at least, beside the longest token's bytes.
-const SOME_TEXT: usize = if cfg!(test) { 4 } else { 1024 };
+const SOME_TEXT: usize = if SMALL_PARTS { 4 } else { 1024 };
 
 /// Added tokens that are looked for in one form of the text.
 pub(super) struct AddedTokens {
@@ -42,6 +43,31 @@ struct Found {
     single_word: bool,
     takes_before: bool,
     takes_behind: bool,
+}
+
+/// Appends a text's characters. Lengths that go up and down aren't foreseen by processors, so that nothing is made to depend
+/// on them but where the next one begins.
+fn push_characters(text: &str, out: &mut Vec<u32>) {
+    if text.is_ascii() {
+        out.extend(text.bytes().map(u32::from));
+        return;
+    }
+    /// Of a character of so many bytes: the bits of its first byte that count, and the place of its last bit in four bytes.
+    const FIRST: [u32; 5] = [0, 0x7f, 0x1f, 0x0f, 0x07];
+    const LAST: [u32; 5] = [0, 18, 12, 6, 0];
+    let mut rest = text.as_bytes();
+    out.reserve(rest.len());
+    while let Some(&[a, b, c, d]) = rest.first_chunk() {
+        let length = 1 + usize::from(a >= 0xc0) + usize::from(a >= 0xe0) + usize::from(a >= 0xf0);
+        let bits = (u32::from(a) & FIRST[length]) << 18
+            | u32::from(b & 0x3f) << 12
+            | u32::from(c & 0x3f) << 6
+            | u32::from(d & 0x3f);
+        out.push(bits >> LAST[length]);
+        rest = &rest[length..];
+    }
+    let behind = &text[text.len() - rest.len()..];
+    out.extend(behind.chars().map(u32::from));
 }
 
 /// What a search came to.
@@ -145,10 +171,14 @@ impl AddedTokens {
         given: usize,
         mut search: usize,
     ) -> Search {
-        // Up to `at` there is none, but one may begin there.
+        // Up to `at` there is none, but one may begin there. What was searched before and isn't given out is whitespace.
+        let searched = search.max(given);
         let open = |at: usize, search: usize| {
             let clear = if self.takes_before && !complete {
-                text[..at].trim_end().len()
+                match text[searched.min(at)..at].trim_end().len() {
+                    0 => given,
+                    stays => searched + stays,
+                }
             } else {
                 at
             };
@@ -271,11 +301,7 @@ impl Progress {
         }
         let until = boundary(text, (self.given + BLOCK).min(self.clear));
         let part = &text[self.given..until];
-        if part.is_ascii() {
-            out.extend(part.bytes().map(u32::from));
-        } else {
-            out.extend(part.chars().map(u32::from));
-        }
+        push_characters(part, out);
         self.given = until;
         true
     }
@@ -334,11 +360,19 @@ impl<'a> TextSource<'a> {
         self.window = self.window.max(boundary(self.text, window));
         let complete = self.window == self.text.len();
         let text = &self.text[..self.window];
-        // Where nothing could be decided, with twice as much.
         self.size = if self.progress.search(tokens, text, None, complete) {
             WINDOW
         } else {
-            2 * self.size
+            // Where nothing could be decided, with twice as much, and with all in which no token begins.
+            let behind = &self.text[self.window..];
+            let clear = match tokens.first {
+                Some(first) => behind.find(first).unwrap_or(behind.len()),
+                None => 0,
+            };
+            let open = self
+                .window
+                .saturating_sub(self.progress.given.max(self.progress.search));
+            (2 * self.size).max(open + clear)
         };
     }
 }
@@ -350,10 +384,10 @@ impl Source for TextSource<'_> {
                 let Progress { given, clear, .. } = self.progress;
                 self.progress.given = passing.pass(self.text, given, clear);
             }
-            let before = self.progress.given;
+            let before = out.len();
             if self.progress.give_text(self.text, out) {
                 if let Some(passing) = &mut self.passing {
-                    passing.gave(&self.text[before..self.progress.given]);
+                    passing.gave(&out[before..]);
                 }
                 return true;
             }
@@ -454,14 +488,19 @@ impl Step for FindAdded {
                 }
             }
             match character(symbol) {
-                Some(c) => {
+                Some(_) => {
                     if self.text.len() >= self.wanted {
                         if !self.decide(false, out) {
                             return place;
                         }
                         self.shrink();
                     }
-                    self.text.push(c);
+                    // One at least is wanted, so it goes on.
+                    let characters = input[place..].iter().map_while(|&s| character(s));
+                    for c in characters.take(self.wanted - self.text.len()) {
+                        self.text.push(c);
+                        place += 1;
+                    }
                 }
                 None => {
                     if !self.decide(true, out) {
@@ -472,10 +511,33 @@ impl Step for FindAdded {
                     self.progress = Progress::default();
                     self.text.clear();
                     out.push(symbol);
+                    place += 1;
                 }
             }
-            place += 1;
         }
         input.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_of_all_lengths_are_read() {
+        let all: String = ('\0'..=char::MAX)
+            .flat_map(|c| {
+                [c, 'a', 'é', '日', '\u{10ffff}']
+                    .into_iter()
+                    .take(1 + c as usize % 5)
+            })
+            .collect();
+        let ends = ["", "a", "é", "日", "😀", "aé", "a😀", "😀a", "日日"];
+        for text in ends.into_iter().chain([all.as_str()]) {
+            let mut read = vec![7];
+            push_characters(text, &mut read);
+            assert!(text.chars().map(u32::from).eq(read[1..].iter().copied()));
+            assert_eq!(read[0], 7);
+        }
     }
 }

@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 use tokenizers::SplitDelimiterBehavior;
 use unicode_normalization_alignments::char::{decompose_canonical, decompose_compatible};
 
+use super::SMALL_PARTS;
 use super::characters::{COMBINES, JOINS, PUNCTUATION, SPACE, WORD, alike, class, combining_class};
-use super::normalization::Normalization;
+use super::normalization::{Normalization, byte_character, push_bytes};
 use super::splitting::Splitting;
 use super::symbols::{ADDED, BLOCK, END, Source, Step, Stream, character};
 
@@ -60,6 +61,7 @@ const PAGE: usize = 256;
 
 /// Entries that aren't a symbol.
 const SEVERAL: u32 = 0x8000_0000;
+const IN_BYTES: u32 = 0xffff_fffd;
 const NOTHING: u32 = 0xffff_fffe;
 const DEPENDS: u32 = 0xffff_ffff;
 
@@ -77,17 +79,18 @@ pub(super) const INDEPENDENT: u8 = 1 << 2;
 
 struct Page {
     /// By character the one symbol that it becomes; or [`SEVERAL`] with their place in `several` and, in the last 8 bits,
-    /// their number; or [`NOTHING`]: the text is as if it weren't there; or [`DEPENDS`].
+    /// their number; or [`IN_BYTES`]: the characters that stand for its bytes; or [`NOTHING`]: the text is as if it weren't
+    /// there; or [`DEPENDS`].
     entries: [u32; PAGE],
     several: Vec<u32>,
     flags: [u8; PAGE],
 }
 
 impl Page {
-    /// Appends what a character of the page becomes, by its entry; false where the text is as if it weren't there, or where
+    /// Appends what `symbol`, a character of the page, becomes by its entry; false where the text is as if it weren't there, or where
     /// that depends on others.
     #[inline]
-    fn append(&self, entry: u32, out: &mut Vec<u32>) -> bool {
+    fn append(&self, symbol: u32, entry: u32, out: &mut Vec<u32>) -> bool {
         if entry < END {
             out.push(entry);
         } else if entry == END {
@@ -95,6 +98,8 @@ impl Page {
             if out.last() != Some(&END) {
                 out.push(END);
             }
+        } else if entry == IN_BYTES {
+            push_bytes(symbol, out);
         } else if entry < NOTHING {
             let from = (entry & !SEVERAL) as usize >> 8;
             let mut made = &self.several[from..from + (entry & 0xff) as usize];
@@ -156,7 +161,9 @@ pub(super) struct Table {
     in_words: InWords,
     /// Whether one of the parts looks around.
     around: bool,
-    pages: Box<[OnceLock<Box<Page>>]>,
+    pages: Box<[OnceLock<Arc<Page>>]>,
+    /// The page of characters that are alike and become their bytes; `None` where those may become something else.
+    in_bytes: OnceLock<Option<Arc<Page>>>,
 }
 
 impl Table {
@@ -168,6 +175,7 @@ impl Table {
             parts,
             in_words,
             pages: (0..pages).map(|_| OnceLock::new()).collect(),
+            in_bytes: OnceLock::new(),
         }
     }
 
@@ -180,37 +188,78 @@ impl Table {
         }
     }
 
-    /// The flags of a character.
+    /// The flags of a character, which must be under [`END`].
     #[inline]
-    pub(super) fn flags(&self, c: char) -> u8 {
-        self.page(c as u32).flags[c as usize % PAGE]
+    pub(super) fn flags(&self, c: u32) -> u8 {
+        self.page(c).flags[c as usize % PAGE]
     }
 
     #[cold]
-    fn work_out(&self, page: usize) -> Box<Page> {
+    fn work_out(&self, page: usize) -> Arc<Page> {
         if alike(page) {
             let mut all = self.work_out_first(page, 1);
             let first = (page * PAGE) as u32;
-            all.flags = [all.flags[0]; PAGE];
-            if all.entries[0] == NOTHING {
-                all.entries = [NOTHING; PAGE];
-                return all;
+            let (entry, made) = (all.entries[0], std::mem::take(&mut all.several));
+            // What the others become is the same but for themselves, unless they are written in bytes.
+            let holds_itself = entry != DEPENDS && made.contains(&first);
+            if entry == NOTHING || entry == first || holds_itself {
+                all.flags = [all.flags[0]; PAGE];
+                for (symbol, place) in (first..).zip(&mut all.entries) {
+                    *place = match entry {
+                        NOTHING => NOTHING,
+                        _ if entry == first => symbol,
+                        _ => entry | (all.several.len() as u32) << 8,
+                    };
+                    let itself = |&part: &u32| if part == first { symbol } else { part };
+                    all.several.extend(made.iter().map(itself));
+                }
+                return Arc::new(all);
             }
-            if all.entries[0] == first {
-                all.entries = std::array::from_fn(|place| first + place as u32);
-                return all;
+            let mut bytes = Vec::new();
+            push_bytes(first, &mut bytes);
+            if made == bytes
+                && let Some(in_bytes) = self.in_bytes()
+            {
+                return Arc::clone(in_bytes);
             }
         }
-        self.work_out_first(page, PAGE)
+        Arc::new(self.work_out_first(page, PAGE))
+    }
+
+    fn in_bytes(&self) -> Option<&Arc<Page>> {
+        let all = || {
+            let writes = |part: &Part| {
+                matches!(
+                    part,
+                    Part::Normalization(Normalization::Bytes)
+                        | Part::Splitting(Splitting::ByteLevel { .. })
+                )
+            };
+            let behind = &self.parts[self.parts.iter().position(writes)? + 1..];
+            // What stands for the bytes of what isn't ASCII.
+            let mut characters = Vec::new();
+            ('\u{80}'..'\u{800}').for_each(|c| push_bytes(c as u32, &mut characters));
+            (0xe0..0xf5).for_each(|byte| characters.push(byte_character(byte)));
+            let stay =
+                |part: &Part| !part.looks_around() && through(&characters, *part) == characters;
+            behind.iter().all(stay).then(|| {
+                Arc::new(Page {
+                    entries: [IN_BYTES; PAGE],
+                    several: Vec::new(),
+                    flags: [0; PAGE],
+                })
+            })
+        };
+        self.in_bytes.get_or_init(all).as_ref()
     }
 
     /// A page of which so many characters are worked out.
-    fn work_out_first(&self, page: usize, count: usize) -> Box<Page> {
-        let mut all = Box::new(Page {
+    fn work_out_first(&self, page: usize, count: usize) -> Page {
+        let mut all = Page {
             entries: [NOTHING; PAGE],
             several: Vec::new(),
             flags: [OPAQUE; PAGE],
-        });
+        };
         // The characters with a mark behind each, which says where what each becomes ends.
         let mut symbols = Vec::with_capacity(2 * count);
         for place in 0..count {
@@ -364,7 +413,7 @@ pub(super) struct ByCharacter {
 
 impl ByCharacter {
     /// The steps are left once so many symbols in a row don't depend on others.
-    const LEAVE: usize = if cfg!(test) { 3 } else { 32 };
+    const LEAVE: usize = if SMALL_PARTS { 3 } else { 32 };
 
     pub(super) fn new(table: Arc<Table>) -> ByCharacter {
         ByCharacter {
@@ -435,7 +484,7 @@ impl ByCharacter {
         if let Some(held) = self.held.take() {
             last = Some((held, out.len()));
             let page = table.page(held);
-            page.append(page.entries[held as usize % PAGE], out);
+            page.append(held, page.entries[held as usize % PAGE], out);
         }
         let mut taken = 0;
         while let Some(&symbol) = input.get(taken) {
@@ -473,7 +522,7 @@ impl ByCharacter {
                 }
             } else if this == DEPENDS {
                 break;
-            } else if !page.append(this, out) {
+            } else if !page.append(symbol, this, out) {
                 taken += 1;
                 continue;
             }
@@ -527,8 +576,53 @@ impl Step for ByCharacter {
 
 #[cfg(test)]
 mod tests {
+    use super::super::characters::MARK;
     use super::*;
     use unicode_normalization_alignments::char::compose;
+
+    #[test]
+    fn pages_of_characters_that_are_alike_are_what_they_would_be_one_by_one() {
+        use Normalization as N;
+        let decompose = |drop| N::Decompose {
+            compatible: true,
+            drop,
+            drop_marks: drop,
+        };
+        for (normalizer, splitting) in [
+            (
+                vec![N::Clean, N::SeparateChinese, decompose(MARK), N::Lowercase],
+                Splitting::Bert,
+            ),
+            (vec![decompose(0), N::Compose], Splitting::Bert),
+            (vec![N::SeparateChinese, N::Bytes], Splitting::Bert),
+            (
+                vec![N::Lowercase, N::Bytes],
+                Splitting::At(SPACE, SplitDelimiterBehavior::Removed),
+            ),
+        ] {
+            let mut parts: Vec<Part> = normalizer.into_iter().map(Part::Normalization).collect();
+            parts.push(Part::Splitting(splitting));
+            let table = Table::new(parts, InWords::of(&[splitting]).unwrap());
+            let in_bytes = table.in_bytes().is_some();
+            assert_eq!(in_bytes, splitting != Splitting::Bert);
+            for page in (0..0x1100).filter(|&page| alike(page)) {
+                let (at_once, one_by_one) =
+                    (table.work_out(page), table.work_out_first(page, PAGE));
+                if !in_bytes {
+                    assert_eq!(at_once.flags, one_by_one.flags, "{page:#x}");
+                }
+                for place in 0..PAGE {
+                    let symbol = (page * PAGE + place) as u32;
+                    let (mut made, mut expected) = (Vec::new(), Vec::new());
+                    let (a, b) = (at_once.entries[place], one_by_one.entries[place]);
+                    at_once.append(symbol, a, &mut made);
+                    one_by_one.append(symbol, b, &mut expected);
+                    assert_eq!(made, expected, "{symbol:#x}");
+                    assert_eq!(a.max(NOTHING), b.max(NOTHING), "{symbol:#x}");
+                }
+            }
+        }
+    }
 
     /// What is joined of characters that can't end a word can't either, for every pair that is joined at all: so it is
     /// enough to look at the characters.
@@ -580,8 +674,15 @@ mod tests {
                         continue;
                     };
                     joined += 1;
-                    if parts.iter().all(|&part| table.flags(part) & OPAQUE != 0) {
-                        assert_ne!(table.flags(made) & OPAQUE, 0, "{made:?} {normalizer:?}");
+                    if parts
+                        .iter()
+                        .all(|&part| table.flags(part as u32) & OPAQUE != 0)
+                    {
+                        assert_ne!(
+                            table.flags(made as u32) & OPAQUE,
+                            0,
+                            "{made:?} {normalizer:?}"
+                        );
                     }
                 }
             }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::pipeline::{Counting, Ids};
 use super::truncation::longest_first;
-use super::{Encoding, Tokenizer};
+use super::{Encoding, SMALL_PARTS, Tokenizer};
 use crate::error::{Error, Result};
 use crate::threads;
 
@@ -15,7 +15,7 @@ const MIN_MAX_LENGTH: usize = 4;
 const TEXTS_A_TASK: usize = 16;
 
 /// The texts of a pair that are shorter than this, in bytes, are read by one thread, and nothing is prepared for them.
-const BYTES_A_THREAD: usize = if cfg!(test) { 64 } else { 1 << 16 };
+const BYTES_A_THREAD: usize = if SMALL_PARTS { 16 } else { 1 << 16 };
 
 impl Tokenizer {
     /// `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` with token types 0 and 1; an empty second text is still a
@@ -198,7 +198,7 @@ fn room(pair: bool, max_length: usize) -> usize {
 }
 
 /// Of two texts it is first looked which one has more ids when each has so many more.
-const IDS_A_TURN: usize = if cfg!(test) { 3 } else { 1 << 16 };
+const IDS_A_TURN: usize = if SMALL_PARTS { 3 } else { 1 << 16 };
 
 /// Counts the ids of two texts until it shows which one has more, both at once on rayon's current pool; lengths that
 /// compare as theirs do, and are no longer.

@@ -12,6 +12,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
+use super::SMALL_PARTS;
 use super::trie::{PairMap, Trie};
 
 /// Vocabularies with longer tokens, in symbols, or more symbols in all of them aren't done here.
@@ -257,7 +258,7 @@ pub(super) struct LongWord {
 }
 
 /// How often it is looked for what is settled, at most: in symbols.
-const SETTLE: usize = if cfg!(test) { 2 } else { 1024 };
+const SETTLE: usize = if SMALL_PARTS { 2 } else { 1024 };
 
 impl LongWord {
     /// Takes one more symbol; appends to `ids` what is settled.

@@ -6,7 +6,8 @@
 //! - `encode`: a text, a pair or a long text in windows as ids, with special tokens and token types.
 //! - `truncation`: how much of each text of a pair stays.
 //! - `pipeline`: normalizer, pre-tokenizer, added tokens and model as one.
-//! - `symbols`: text as a stream in blocks; `added_tokens`, `normalization`, `splitting`: its steps;
+//! - `symbols`: text as a stream in blocks; `added_tokens`, `normalization`, `splitting`: its steps; `simplification`:
+//!   fewer of them;
 //!   `by_character`: several of them at once by a table; `characters`: what they ask about a character.
 //! - `overlong`: the inside of a word that is too long to be a token isn't looked at closely.
 //! - `words`: from a word to ids; `long_words`: BPE of a word of any length; `trie`: tokens by their beginnings.
@@ -26,6 +27,7 @@ mod normalization;
 mod overlong;
 mod pair_merges;
 mod pipeline;
+mod simplification;
 mod splitting;
 #[cfg(test)]
 mod stream_tests;
@@ -44,6 +46,10 @@ mod wordpiece_trainer;
 mod words;
 
 pub use tokenizer::Tokenizer;
+
+/// Whether what is done in parts is done in small ones, and what pays for long texts only is done for short ones too: in the
+/// unit tests and under the fuzzer (`fuzz/instrument.sh`), so that short texts reach all of it.
+const SMALL_PARTS: bool = cfg!(any(test, fuzzing));
 
 /// How text is cut into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

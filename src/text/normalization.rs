@@ -4,10 +4,12 @@
 use tokenizers::normalizers::NormalizerWrapper;
 use unicode_normalization_alignments::char::{compose, decompose_canonical, decompose_compatible};
 
+use super::SMALL_PARTS;
 use super::characters::{
     CANONICAL, COMBINES, COMPATIBLE, DROPPED, JOINS, MARK, NONSPACING, SPACE, UPPER, class,
     combining_class, lower,
 };
+use super::simplification::simplified;
 use super::symbols::{BLOCK, END, Step, character, copy_plain};
 
 /// One normalizer, ready to make a step from.
@@ -40,13 +42,18 @@ pub(super) enum Normalization {
 impl Normalization {
     /// The crate's normalizer, `None` where it is one that isn't done here.
     pub(super) fn of(normalizer: &NormalizerWrapper) -> Option<Vec<Normalization>> {
+        Some(simplified(Normalization::each_of(normalizer)?))
+    }
+
+    /// The same as it stands there.
+    fn each_of(normalizer: &NormalizerWrapper) -> Option<Vec<Normalization>> {
         use NormalizerWrapper as N;
         let decompose = |compatible| Normalization::Decompose {
             compatible,
             drop: 0,
             drop_marks: 0,
         };
-        let mut steps = match normalizer {
+        Some(match normalizer {
             N::BertNormalizer(bert) => {
                 let mut steps = Vec::new();
                 if bert.clean_text {
@@ -78,45 +85,11 @@ impl Normalization {
             N::Sequence(sequence) => sequence
                 .as_ref()
                 .iter()
-                .map(Normalization::of)
+                .map(Normalization::each_of)
                 .collect::<Option<Vec<_>>>()?
                 .concat(),
             _ => return None,
-        };
-        steps.dedup_by(|next, before| match (before, next) {
-            (
-                Normalization::Decompose {
-                    drop, drop_marks, ..
-                },
-                Normalization::Drop(bits),
-            ) => {
-                *drop |= *bits;
-                *drop_marks |= *bits;
-                true
-            }
-            // Done again it changes nothing.
-            (before, next) => {
-                before == next
-                    && !matches!(next, Normalization::Bytes | Normalization::SeparateChinese)
-            }
-        });
-        // Combining marks that go anyway needn't be put in order before. (Others keep marks before and behind them apart.)
-        for place in 0..steps.len() {
-            let (before, behind) = steps.split_at_mut(place + 1);
-            let Some(Normalization::Decompose { drop_marks, .. }) = before.last_mut() else {
-                continue;
-            };
-            for step in behind {
-                match step {
-                    Normalization::Drop(bits) => *drop_marks |= *bits,
-                    Normalization::Clean
-                    | Normalization::SeparateChinese
-                    | Normalization::Lowercase => {}
-                    _ => break,
-                }
-            }
-        }
-        Some(steps)
+        })
     }
 
     /// The step that does it.
@@ -133,6 +106,7 @@ impl Normalization {
                 drop,
                 drop_marks,
                 marks: Marks::default(),
+                parts: Vec::new(),
             }),
             Normalization::Compose => Box::new(Compose::default()),
             Normalization::Drop(bits) => Box::new(Drop(bits)),
@@ -226,7 +200,7 @@ struct Marks {
 
 impl Marks {
     /// As many are sorted in one go.
-    const FEW: usize = if cfg!(test) { 2 } else { 64 };
+    const FEW: usize = if SMALL_PARTS { 2 } else { 64 };
 
     fn push(&mut self, mark: u32, class: u8) {
         self.classes[usize::from(class / 64)] |= 1 << (class % 64);
@@ -274,6 +248,8 @@ struct Decompose {
     drop: u16,
     drop_marks: u16,
     marks: Marks,
+    /// Of the character at hand.
+    parts: Vec<(char, u8)>,
 }
 
 impl Step for Decompose {
@@ -287,7 +263,6 @@ impl Step for Decompose {
         } else {
             CANONICAL
         };
-        let mut parts: Vec<(char, u8)> = Vec::new();
         let mut place = 0;
         while let Some(&symbol) = input.get(place) {
             let plain = |symbol: u32| {
@@ -317,19 +292,19 @@ impl Step for Decompose {
                 place += 1;
                 continue;
             };
-            parts.clear();
-            let part = |part| parts.push((part, combining_class(part as u32)));
+            self.parts.clear();
+            let part = |part| self.parts.push((part, combining_class(part as u32)));
             if self.compatible {
                 decompose_compatible(c, part);
             } else {
                 decompose_canonical(c, part);
             }
             // What comes before a character of class 0 is complete.
-            if parts.iter().any(|(_, class)| *class == 0) && parts[0].1 != 0 {
+            if self.parts.iter().any(|(_, class)| *class == 0) && self.parts[0].1 != 0 {
                 // No character decomposes into a mark and then others, but the tables may change.
                 while !self.marks.release(out) {}
             }
-            for &(part, combining) in &parts {
+            for &(part, combining) in &self.parts {
                 if combining != 0 {
                     if class(part as u32) & self.drop_marks == 0 {
                         self.marks.push(part as u32, combining);
@@ -378,7 +353,11 @@ impl Compose {
         if until < self.marks.len() {
             return false;
         }
-        self.marks = Vec::new();
+        // Those of millions are freed.
+        if self.marks.len() > BLOCK {
+            self.marks = Vec::new();
+        }
+        self.marks.clear();
         self.released = 0;
         self.last = 0;
         true
@@ -580,7 +559,7 @@ pub(super) fn push_bytes(symbol: u32, out: &mut Vec<u32>) {
 
 /// GPT-2's printable character for a byte: itself where it is one in Latin-1, else the next from U+0100 on.
 #[inline]
-fn byte_character(byte: u8) -> u32 {
+pub(super) fn byte_character(byte: u8) -> u32 {
     const ALL: [u16; 256] = {
         let mut all = [0; 256];
         let mut byte = 0;

@@ -51,10 +51,10 @@ impl<'a> Passing<'a> {
         }
     }
 
-    /// This part of the text was given out.
-    pub(super) fn gave(&mut self, part: &str) {
+    /// These characters of the text were given out.
+    pub(super) fn gave(&mut self, part: &[u32]) {
         let (mut stays, mut apart) = (0, false);
-        for c in part.chars().rev() {
+        for &c in part.iter().rev() {
             let flags = self.overlong.table.flags(c);
             if flags & OPAQUE == 0 {
                 (self.given, self.apart) = (stays, apart);
@@ -83,7 +83,7 @@ impl<'a> Passing<'a> {
             return given;
         };
         for (place, c) in text[given..clear].char_indices() {
-            let flags = self.overlong.table.flags(c);
+            let flags = self.overlong.table.flags(c as u32);
             if flags & OPAQUE == 0 {
                 (self.given, self.apart, self.resume) = (0, false, None);
                 self.not_before = given + place;

@@ -5,15 +5,16 @@
 //! Several in a row, or one before anything, say nothing more. [`ADDED`] with an id is an added token, which ends what
 //! came before it too.
 
+use super::SMALL_PARTS;
+
 /// What came before ends here.
 pub(super) const END: u32 = 0x11_0000;
 
 /// With an id: an added token.
 pub(super) const ADDED: u32 = 0x8000_0000;
 
-/// About how many symbols there are in a block. In the unit tests blocks, and all else that is done in parts, are small,
-/// so that short texts have many.
-pub(super) const BLOCK: usize = if cfg!(test) { 8 } else { 4096 };
+/// About how many symbols there are in a block.
+pub(super) const BLOCK: usize = if SMALL_PARTS { 8 } else { 4096 };
 
 /// The character that a symbol is, or `None` for a mark.
 #[inline]

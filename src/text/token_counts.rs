@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::SMALL_PARTS;
 use super::long_words::Merges;
 use super::symbols::{ADDED, END, character};
 use super::trie::Trie;
@@ -82,6 +83,9 @@ pub(super) trait Model {
 
     /// So many of the tokens counted may come to nothing.
     fn open(state: &Self::State) -> i64;
+
+    /// How many parts of equal size a state has.
+    fn size(state: &Self::State) -> usize;
 }
 
 /// A model's automaton, and where a text stands in it.
@@ -89,7 +93,7 @@ pub(super) struct Automaton<M: Model> {
     model: M,
     /// Words of more characters are unknown.
     most: usize,
-    known: Known<M::State>,
+    known: Known<M>,
     position: Position<M::State>,
     /// How many blocks in a row met too many new states, and for how many states aren't kept then.
     new_blocks: usize,
@@ -108,15 +112,15 @@ enum Position<S> {
 }
 
 /// Words of more characters aren't counted whole.
-const WHOLE: usize = if cfg!(test) { 5 } else { 40 };
+const WHOLE: usize = if SMALL_PARTS { 5 } else { 40 };
 
 /// After so many blocks in which more than one symbol in so many led to a state that wasn't known, states aren't kept for
 /// some blocks: that is faster then.
 const NEW_BLOCKS: usize = 4;
 const NEW_SYMBOLS: usize = 8;
 /// How many blocks that is at first, and at most.
-const FIRST_PAUSE: usize = if cfg!(test) { 1 } else { 8 };
-const LONGEST_PAUSE: usize = if cfg!(test) { 4 } else { 512 };
+const FIRST_PAUSE: usize = if SMALL_PARTS { 1 } else { 8 };
+const LONGEST_PAUSE: usize = if SMALL_PARTS { 4 } else { 512 };
 
 impl<M: Model> Automaton<M> {
     pub(super) fn new(model: M, most: usize) -> Automaton<M> {
@@ -296,8 +300,10 @@ const START: u32 = 0;
 /// The state of words that are unknown.
 const FAILED: u32 = SPREAD;
 
-const WAYS_BITS: u32 = if cfg!(test) { 5 } else { 16 };
-const MOST_STATES: usize = if cfg!(test) { 12 } else { 1 << 16 };
+const WAYS_BITS: u32 = if SMALL_PARTS { 5 } else { 16 };
+const MOST_STATES: usize = if SMALL_PARTS { 12 } else { 1 << 16 };
+/// Of all states together: where tokens are long, so are states.
+const MOST_SIZE: usize = if SMALL_PARTS { 1 << 7 } else { 1 << 20 };
 
 /// Where the way from a state by an input stands, if it does.
 #[inline]
@@ -306,40 +312,44 @@ fn way_at(from: u32, input: u32) -> usize {
 }
 
 /// The states and ways that are kept.
-struct Known<S> {
+struct Known<M: Model> {
     ways: Vec<Way>,
-    states: Vec<Arc<S>>,
-    numbers: HashMap<Arc<S>, u32>,
+    states: Vec<Arc<M::State>>,
+    numbers: HashMap<Arc<M::State>, u32>,
+    size: usize,
 }
 
-impl<S: Clone + Eq + Hash> Known<S> {
-    fn new(start: S) -> Known<S> {
+impl<M: Model> Known<M> {
+    fn new(start: M::State) -> Known<M> {
         let mut known = Known {
             ways: vec![NO_WAY; 1 << WAYS_BITS],
             states: Vec::new(),
             numbers: HashMap::new(),
+            size: 0,
         };
         known.begin(Arc::new(start));
         known
     }
 
-    fn begin(&mut self, start: Arc<S>) {
+    fn begin(&mut self, start: Arc<M::State>) {
+        self.size = M::size(&start);
         self.numbers.insert(Arc::clone(&start), START);
         // What stands for unknown words isn't looked at.
         self.states = vec![Arc::clone(&start), start];
     }
 
-    fn state(&self, number: u32) -> &S {
+    fn state(&self, number: u32) -> &M::State {
         &self.states[number.wrapping_mul(GATHER) as usize]
     }
 
     /// The number of a state, which is new where the state is.
-    fn number(&mut self, state: &S) -> u32 {
+    fn number(&mut self, state: &M::State) -> u32 {
         if let Some(&number) = self.numbers.get(state) {
             return number;
         }
         let number = (self.states.len() as u32).wrapping_mul(SPREAD);
         let state = Arc::new(state.clone());
+        self.size += M::size(&state);
         self.states.push(Arc::clone(&state));
         self.numbers.insert(state, number);
         number
@@ -354,13 +364,13 @@ impl<S: Clone + Eq + Hash> Known<S> {
     }
 
     #[cold]
-    fn work_out<M: Model<State = S>>(&mut self, model: &mut M, from: u32, input: u32) -> Way {
+    fn work_out(&mut self, model: &mut M, from: u32, input: u32) -> Way {
         let mut from = from;
         let (to, more) = if from == FAILED {
             (FAILED, 0)
         } else {
             let mut state = self.state(from).clone();
-            if self.states.len() >= MOST_STATES {
+            if self.states.len() >= MOST_STATES || self.size >= MOST_SIZE {
                 self.clear();
                 from = self.number(&state);
             }
@@ -484,6 +494,10 @@ impl Model for Pieces<'_> {
         // The word may be unknown.
         i64::MAX
     }
+
+    fn size(piece: &Piece) -> usize {
+        piece.characters.len()
+    }
 }
 
 /// Byte-pair encoding. As [`super::long_words`] has it, the last token of each beginning of a word is the one that ends
@@ -525,7 +539,7 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    const FITS_BITS: u32 = if cfg!(test) { 2 } else { 13 };
+    const FITS_BITS: u32 = if SMALL_PARTS { 2 } else { 13 };
 
     /// Whether `token` may stand behind `before`.
     fn fits(&mut self, before: u32, token: u32) -> bool {
@@ -665,5 +679,9 @@ impl Model for Pairs<'_> {
         // The last token goes from one of the places.
         let behind = pending.places.iter().map(|place| place.behind);
         behind.max().unwrap_or(0).into()
+    }
+
+    fn size(pending: &Pending) -> usize {
+        pending.places.len()
     }
 }

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use tokenizers::models::bpe::BPE;
 use tokenizers::{Model, ModelWrapper};
 
+use super::SMALL_PARTS;
 use super::long_words::{LongWord, Merges};
 use super::symbols::{ADDED, END, character};
 use super::token_counts::{self, Automaton, Counter};
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use super::pipeline::unexpected;
 
 /// Words of BPE with more characters are encoded bit by bit.
-const LONG: usize = if cfg!(test) { 6 } else { 256 };
+const LONG: usize = if SMALL_PARTS { 6 } else { 256 };
 
 /// With merges for which that can't be done, words may have so many characters.
 pub(super) const MOST_CHARACTERS: usize = 1 << 16;
@@ -120,11 +121,11 @@ struct Recent {
 type Known = (Box<[u32]>, Box<[u32]>);
 
 impl Recent {
-    const ENTRIES: usize = if cfg!(test) { 8 } else { 4096 };
+    const ENTRIES: usize = if SMALL_PARTS { 8 } else { 4096 };
     /// Longer words aren't kept.
     const LONGEST: usize = 32;
     /// How many words come before any is kept.
-    const AFTER: usize = if cfg!(test) { 2 } else { 128 };
+    const AFTER: usize = if SMALL_PARTS { 2 } else { 128 };
 
     fn place(word: &[u32]) -> usize {
         let hash = word.iter().fold(0u64, |hash, &c| {
@@ -291,10 +292,9 @@ impl<'a> Words<'a> {
             word: LongWord::default(),
             waiting: None,
         });
-        let word = self.word.drain(..).chain(characters.iter().copied());
-        for c in word.filter_map(character) {
-            long.character(c, ids);
-        }
+        long.characters(&self.word, ids);
+        self.word.clear();
+        long.characters(characters, ids);
         Ok(())
     }
 
@@ -446,7 +446,7 @@ impl Pairs {
     }
 }
 
-const LOOKED_UP: usize = if cfg!(test) { 4 } else { 256 };
+const LOOKED_UP: usize = if SMALL_PARTS { 4 } else { 256 };
 
 /// A word's characters as symbols of BPE, by the crate's rules for what isn't in the vocabulary.
 pub(super) struct Spelling<'a> {
@@ -537,6 +537,19 @@ impl<'a> Spelling<'a> {
         }
     }
 
+    /// How many of these characters, none of which is a word's first one, are known to have no symbols.
+    fn count_passed_over(&self, characters: &[u32]) -> usize {
+        if self.unk.is_some() || self.bpe.byte_fallback || self.bpe.end_of_word_suffix.is_some() {
+            return 0;
+        }
+        let has_none = |symbol: u32| {
+            let known = self.looked_up[symbol as usize % LOOKED_UP];
+            known.is_some_and(|(c, id)| c as u32 == symbol && id.is_none())
+        };
+        let end = characters.iter().position(|&symbol| !has_none(symbol));
+        end.unwrap_or(characters.len())
+    }
+
     /// Gives the unknown symbol that waits.
     pub(super) fn flush(&mut self, mut push: impl FnMut(u32)) {
         if let Some(unk) = self.unk.filter(|_| self.unknown) {
@@ -556,6 +569,17 @@ struct Long<'a> {
 }
 
 impl Long<'_> {
+    fn characters(&mut self, characters: &[u32], ids: &mut Vec<u32>) {
+        let mut rest = characters;
+        while let Some((&symbol, behind)) = rest.split_first() {
+            if let Some(c) = character(symbol) {
+                self.character(c, ids);
+            }
+            // One is waiting now, so these aren't the first.
+            rest = &behind[self.spelling.count_passed_over(behind)..];
+        }
+    }
+
     fn character(&mut self, c: char, ids: &mut Vec<u32>) {
         if let Some(before) = self.waiting.replace(c) {
             self.symbols(before, false, ids);
