@@ -36,12 +36,20 @@ pub(in crate::ops) struct Place {
     /// Columns that are written: at most [`Kernel::COLUMNS`].
     pub columns: usize,
     /// What a tile with `AHEAD` asks for meanwhile.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "the baseline's tiles ask for nothing")
+    )]
     pub ahead: Ahead,
 }
 
 /// Memory that is read next: a tile with `AHEAD` asks for some of it at each place of the inner dimension, so that it comes
 /// while the sums are made. It may point anywhere.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "the baseline's tiles ask for nothing")
+)]
 pub(in crate::ops) struct Ahead {
     /// Where it begins.
     pub start: *const u8,

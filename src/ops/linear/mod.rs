@@ -370,6 +370,10 @@ mod tests {
         inputs: usize,
         act: Option<Act>,
     ) -> Vec<(&'static str, Vec<f32>)> {
+        #[cfg_attr(
+            not(target_arch = "x86_64"),
+            expect(unused_mut, reason = "the baseline is the only path")
+        )]
         let mut paths = vec![(
             "baseline",
             int8_with::<int8_tile::Baseline>(x, weights, bias, inputs, act),
