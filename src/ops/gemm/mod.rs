@@ -5,6 +5,7 @@
 //! Multiplication", 2008. No sum over the inner dimension is split between threads.
 
 mod pack;
+mod prefetch;
 mod scratch;
 pub(super) mod tile;
 
