@@ -6,6 +6,7 @@ use super::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
 use super::isa;
 use super::linear::with_kernel;
 use super::math::{exp, highest, sum};
+use super::parallel::Shared;
 use super::team::Team;
 use crate::error::Result;
 
@@ -40,21 +41,6 @@ pub struct Part<'a> {
 impl Part<'_> {
     fn assert_rows(&self, rows: usize, width: usize) {
         assert!(rows == 0 || self.states.len() >= (rows - 1) * self.stride + width);
-    }
-}
-
-/// Memory that pieces of work write to, each its own part.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: it is an address; whoever writes through it says why no one else touches the same elements.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn at(&self, place: usize) -> *mut f32 {
-        self.0.wrapping_add(place)
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::gemm::{Lines, Matrix, small_product};
 use super::isa;
 use super::math::{dot, exp, highest, sum};
-use super::parallel;
+use super::parallel::{self, Shared};
 use crate::data::Batch;
 use crate::random::DropoutMask;
 
@@ -113,21 +113,6 @@ struct Task {
     probabilities: usize,
 }
 
-/// Memory that tasks write to at the same time, each to elements of its own.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: it is an address; whoever writes through it says why no other task touches the same elements.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn get(self) -> *mut f32 {
-        self.0
-    }
-}
-
 impl Task {
     fn length(&self) -> usize {
         self.tokens.len()
@@ -148,9 +133,9 @@ impl Task {
     }
 
     /// Where the same part of states that are written begins.
-    fn part_mut(&self, shape: &Shape<'_>, states: Shared) -> *mut f32 {
+    fn part_mut(&self, shape: &Shape<'_>, states: Shared<f32>) -> *mut f32 {
         // The offset lies inside the states, whose size was checked.
-        states.get().wrapping_add(self.offset(shape))
+        states.at(self.offset(shape))
     }
 
     /// The factors of every probability, row by row.
@@ -193,7 +178,7 @@ pub fn forward(
         for task in piece.tasks() {
             // SAFETY: this task's n² numbers, which lie inside the buffer (its size was checked) and are no other task's.
             let scores =
-                unsafe { std::slice::from_raw_parts_mut(all.get().add(task.probabilities), n * n) };
+                unsafe { std::slice::from_raw_parts_mut(all.at(task.probabilities), n * n) };
             // SAFETY: the scores are this task's own.
             unsafe {
                 small_product(

@@ -31,6 +31,10 @@ mod registers {
     /// All exceptions masked, as the ABI has it at the start of a process.
     pub const DEFAULT: Values = 0x1f80;
 
+    /// The default, but tiny results are zero.
+    #[cfg(test)]
+    pub const FLUSHES: Values = DEFAULT | 1 << 15;
+
     pub fn read() -> Values {
         let mut value: Values = 0;
         // SAFETY: stores MXCSR into the four bytes that it is given, and changes nothing else.
@@ -58,6 +62,10 @@ mod registers {
     pub type Values = [u64; 2];
 
     pub const DEFAULT: Values = [0, 0];
+
+    /// The default, but tiny results are zero.
+    #[cfg(test)]
+    pub const FLUSHES: Values = [1 << 24, 0];
 
     pub fn read() -> Values {
         let (settings, met): (u64, u64);
@@ -90,7 +98,7 @@ mod registers {
     pub fn write((): Values) {}
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod tests {
     use std::hint::black_box;
 
@@ -98,18 +106,34 @@ mod tests {
 
     #[test]
     fn what_is_set_is_what_the_thread_computes_with() {
-        const FLUSH_TO_ZERO: u32 = 1 << 15;
+        let flushes = FloatState(registers::FLUSHES);
         let before = FloatState::current();
         // Half of the smallest normal number is a denormal one.
         let half = || black_box(f32::MIN_POSITIVE) * black_box(0.5);
         assert!(half() > 0.0);
-        FloatState(registers::DEFAULT | FLUSH_TO_ZERO).set();
-        let flushed = half();
+        flushes.set();
         let set = FloatState::current();
+        let flushed = half();
         before.set();
         assert_eq!(flushed, 0.0);
-        assert_eq!(set.0 & FLUSH_TO_ZERO, FLUSH_TO_ZERO);
+        assert_eq!(set, flushes);
         assert!(half() > 0.0);
-        assert_eq!(FloatState::current().0 & FLUSH_TO_ZERO, 0);
+        before.set();
+        assert_eq!(FloatState::current(), before);
+    }
+
+    #[test]
+    fn what_was_met_is_set_too() {
+        let before = FloatState::current();
+        FloatState::DEFAULT.set();
+        let none = FloatState::current();
+        black_box(black_box(1.0f32) / black_box(3.0));
+        let inexact = FloatState::current();
+        FloatState::DEFAULT.set();
+        let none_again = FloatState::current();
+        before.set();
+        assert_eq!(none, FloatState::DEFAULT);
+        assert_ne!(inexact, FloatState::DEFAULT);
+        assert_eq!(none_again, FloatState::DEFAULT);
     }
 }

@@ -3,32 +3,18 @@
 use super::isa;
 use super::layer_norm::Norm;
 use super::math::{sum, sum_of_squares};
+use super::parallel::Shared;
 use super::team::Team;
 
 /// Rows that one piece of work normalises.
 const ROWS: usize = 4;
-
-/// Where rows are.
-#[derive(Clone, Copy)]
-struct Rows(*mut f32);
-
-// SAFETY: it is an address; whoever writes through it says why no one else touches the same elements.
-unsafe impl Send for Rows {}
-// SAFETY: as above.
-unsafe impl Sync for Rows {}
-
-impl Rows {
-    fn at(&self, place: usize) -> *mut f32 {
-        self.0.wrapping_add(place)
-    }
-}
 
 /// Each row of `x` becomes the norm of itself, and of the residual where there is one.
 pub fn add_and_norm(team: &Team<'_>, norm: Norm<'_>, residual: Option<&[f32]>, x: &mut [f32]) {
     let width = norm.weight.len();
     let rows = x.len() / width;
     assert!(x.len() == rows * width && residual.is_none_or(|residual| residual.len() == x.len()));
-    let x = Rows(x.as_mut_ptr());
+    let x = Shared(x.as_mut_ptr());
     team.run(rows.div_ceil(ROWS), |piece| {
         isa::arch().dispatch(
             #[inline(always)]

@@ -65,6 +65,22 @@ fn share_out(count: usize, work: impl Fn(usize) + Sync) {
     });
 }
 
+/// Where pieces of work write at the same time, each to elements of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<T>(pub *mut T);
+
+// SAFETY: it is an address; whoever writes through it says why no one else touches the same elements.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// The address of an element.
+    pub fn at(&self, place: usize) -> *mut T {
+        self.0.wrapping_add(place)
+    }
+}
+
 /// What is cut into numbered pieces, of which each goes to one call.
 ///
 /// # Safety

@@ -5,6 +5,7 @@
 //! Multiplication", 2008. No sum over the inner dimension is split between threads.
 
 mod pack;
+mod prefetch;
 mod scratch;
 pub(super) mod tile;
 
@@ -15,7 +16,7 @@ pub(super) use self::pack::{Lines, Matrix};
 use self::scratch::Scratch;
 use self::tile::{Ahead, Kernel, Left, Place, Start};
 use super::isa;
-use super::parallel::{self, chunks_mut, for_each};
+use super::parallel::{self, Shared, chunks_mut, for_each};
 use crate::threads;
 
 /// What products are computed in.
@@ -178,21 +179,6 @@ struct Product<'a> {
     right: Matrix<'a>,
 }
 
-/// Memory that tasks write to at the same time, each to elements of its own.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: it is an address; whoever writes through it says why no other task touches the same elements.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn get(self) -> *mut f32 {
-        self.0
-    }
-}
-
 /// The left side as tiles read it.
 #[derive(Clone, Copy)]
 enum LeftSide<'a, U> {
@@ -269,7 +255,7 @@ impl Product<'_> {
                     columns: block * columns..n.min((block + 1) * columns),
                 };
                 // SAFETY: by this function's contract; each task has rows and columns of its own.
-                unsafe { task.run::<K>(shared.get(), stride, accumulate) }
+                unsafe { task.run::<K>(shared.at(0), stride, accumulate) }
             };
             if threads == 1 {
                 (0..blocks * bands).for_each(run);

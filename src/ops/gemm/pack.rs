@@ -1,5 +1,6 @@
 //! Operands in the order in which tiles read them, rounded where their format is narrower.
 
+use super::prefetch;
 use super::scratch::Plain;
 use super::tile::Kernel;
 
@@ -31,22 +32,6 @@ pub(super) const WIDEST: usize = 256;
 
 /// Lines that are asked for ahead of the one that is read.
 const AHEAD: usize = 8;
-
-/// Asks for memory that is read soon.
-#[inline(always)]
-fn prefetch(values: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(16) {
-        // SAFETY: SSE is part of x86-64, and a prefetch has no other effect.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                line.as_ptr().cast(),
-            );
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
-}
 
 /// What is packed: these places of the outer and of the inner dimension.
 #[derive(Clone, Copy)]
@@ -151,7 +136,7 @@ pub(super) fn panels<K: Kernel>(
                 for ahead in AHEAD..AHEAD + deep {
                     let start = (k + ahead) * matrix.stride + block.outer;
                     if let Some(line) = matrix.values.get(start..start + block.width) {
-                        prefetch(line);
+                        prefetch::numbers(line);
                     }
                 }
                 // What needs no change is copied from where it is.
@@ -238,7 +223,7 @@ fn transpose<K: Kernel>(
             for line in 0..SQUARE {
                 let start = (first + line) * stride + k + 2 * SQUARE * deep;
                 if let Some(next) = all.get(start..start + SQUARE * deep) {
-                    prefetch(next);
+                    prefetch::numbers(next);
                 }
             }
             // SAFETY: the kernel has this, and both slices reach to the square's last unit (just cut so).

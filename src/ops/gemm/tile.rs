@@ -36,12 +36,20 @@ pub(in crate::ops) struct Place {
     /// Columns that are written: at most [`Kernel::COLUMNS`].
     pub columns: usize,
     /// What a tile with `AHEAD` asks for meanwhile.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "the baseline's tiles ask for nothing")
+    )]
     pub ahead: Ahead,
 }
 
 /// Memory that is read next: a tile with `AHEAD` asks for some of it at each place of the inner dimension, so that it comes
 /// while the sums are made. It may point anywhere.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "the baseline's tiles ask for nothing")
+)]
 pub(in crate::ops) struct Ahead {
     /// Where it begins.
     pub start: *const u8,
@@ -213,6 +221,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::super::pack::{Pair, SQUARE};
+    use super::super::prefetch;
     use super::{Kernel, Left, Place, Start};
 
     /// float32 with AVX2 and FMA.
@@ -516,29 +525,17 @@ mod x86 {
     /// Asks for two lines of [`Ahead`](super::Ahead).
     #[inline(always)]
     fn ask(at: *const u8) {
-        let at = at.cast::<i8>();
-        // SAFETY: SSE is part of x86-64; a prefetch reads nothing that could fault, wherever it points.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(at);
-            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(64));
-        }
+        prefetch::line(at);
+        prefetch::line(at.wrapping_add(64));
     }
 
     /// Asks for the lines that the result will be written to, so that they are there at the end.
     #[inline(always)]
-    unsafe fn prefetch<const ROWS: usize>(place: Place) {
+    fn ask_for_result<const ROWS: usize>(place: Place) {
         for row in 0..ROWS {
-            // A prefetch reads nothing that could fault, wherever it points.
-            let line = place
-                .start
-                .wrapping_add(row * place.stride)
-                .cast::<i8>()
-                .cast_const();
-            // SAFETY: SSE is part of x86-64.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(line);
-                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(64));
-                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(124));
+            let start = place.start.wrapping_add(row * place.stride).cast::<u8>();
+            for offset in [0, 64, 124] {
+                prefetch::line(start.wrapping_add(offset));
             }
         }
     }
@@ -587,7 +584,7 @@ mod x86 {
                 let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
                 // SAFETY: by the contract of `Kernel::tile`; pointers that no row uses are never read.
                 unsafe {
-                    prefetch::<ROWS>(place);
+                    ask_for_result::<ROWS>(place);
                     let mut ahead = place.ahead.start;
                     let mut b = right;
                     let mut pointers: [*const $unit; 4] = std::array::from_fn(|index| {

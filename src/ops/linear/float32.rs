@@ -1,11 +1,12 @@
 //! Weights in float32, with the tiles of [`gemm`](crate::ops::gemm).
 
-use super::{Layout, Shared, Target, activate, share_out, tiles};
+use super::{Layout, Target, activate, share_out, tiles};
 use crate::error::Result;
 use crate::ops::arena::{Arena, Slab};
 use crate::ops::gemm::INNER;
 use crate::ops::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
 use crate::ops::isa;
+use crate::ops::parallel::Shared;
 use crate::ops::team::Team;
 
 /// Places of the inner dimension that are packed at once.
@@ -145,7 +146,7 @@ fn product<K: Kernel<Unit = f32>>(
                     // SAFETY: the rows' and panel's numbers are inside their slices, the kernel is of this machine's
                     // instructions; the result is [rows, stride], and these rows and columns are this piece's alone.
                     unsafe {
-                        let out = out.get().add(tile.start * stride + column);
+                        let out = out.at(tile.start * stride + column);
                         let place = Place {
                             start: out,
                             stride,

@@ -2,12 +2,13 @@
 //! symmetric, 0 is 0, and -128 doesn't occur.
 
 use super::int8_tile::{self, Finish, Kernel, UNIT};
-use super::{Layout, Shared, Target, activate, share_out, tiles};
+use super::{Layout, Target, activate, share_out, tiles};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::ops::aligned::Aligned;
 use crate::ops::arena::{Arena, Slab};
 use crate::ops::isa;
+use crate::ops::parallel::Shared;
 use crate::ops::team::Team;
 
 /// The largest number that is quantized to.
@@ -113,21 +114,6 @@ impl Int8Rows {
     }
 }
 
-/// Addresses that pieces of work write to, each its own rows.
-#[derive(Clone, Copy)]
-struct Rows<T>(*mut T);
-
-// SAFETY: it is an address; whoever writes through it says why no one else touches the same elements.
-unsafe impl<T> Send for Rows<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Rows<T> {}
-
-impl<T> Rows<T> {
-    fn at(&self, place: usize) -> *mut T {
-        self.0.wrapping_add(place)
-    }
-}
-
 /// Rows that one piece quantizes.
 const QUANTIZED_AT_ONCE: usize = 8;
 
@@ -140,8 +126,8 @@ pub(super) fn quantize_rows<K: Kernel>(
     let rows = x.len() / inputs;
     let stride = inputs.next_multiple_of(UNIT);
     (out.rows, out.inputs) = (rows, inputs);
-    let numbers = Rows(out.numbers.room::<K::Number>(rows * stride)?.as_mut_ptr());
-    let scales = Rows(out.scales.room::<f32>(rows)?.as_mut_ptr());
+    let numbers = Shared(out.numbers.room::<K::Number>(rows * stride)?.as_mut_ptr());
+    let scales = Shared(out.scales.room::<f32>(rows)?.as_mut_ptr());
     team.run(rows.div_ceil(QUANTIZED_AT_ONCE), |piece| {
         let first = piece * QUANTIZED_AT_ONCE;
         for row in first..rows.min(first + QUANTIZED_AT_ONCE) {
@@ -292,7 +278,7 @@ pub(super) fn product<K: Kernel>(
                 // SAFETY: rows and panel are inside their slices, the kernel is of this machine's instructions; the
                 // result is [rows, stride], and these rows and columns are this piece's alone.
                 unsafe {
-                    let out = out.get().add(tile.start * stride + column);
+                    let out = out.at(tile.start * stride + column);
                     let finish = Finish {
                         row_scales: x.scales.slice::<f32>()[tile.clone()].as_ptr(),
                         column_scales: weights.scales[of_panel.clone()].as_ptr(),

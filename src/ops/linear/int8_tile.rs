@@ -17,6 +17,13 @@ pub(super) struct Finish {
     /// A number for each column of the panel.
     pub column_scales: *const f32,
     /// Each column's weights added up.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(
+            dead_code,
+            reason = "only instructions that take states without a sign need them"
+        )
+    )]
     pub column_sums: *const i32,
     /// A number for each column of the panel.
     pub bias: *const f32,

@@ -70,21 +70,6 @@ struct Target<'a> {
     out: &'a mut [f32],
 }
 
-/// A part of the result that one piece of work writes.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: it is an address; whoever writes through it says why no one else touches the same elements.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn get(self) -> *mut f32 {
-        self.0
-    }
-}
-
 /// Gives every row and panel to one call of `work`, in bands of rows and groups of panels.
 fn share_out(
     team: &Team<'_>,
@@ -370,6 +355,10 @@ mod tests {
         inputs: usize,
         act: Option<Act>,
     ) -> Vec<(&'static str, Vec<f32>)> {
+        #[cfg_attr(
+            not(target_arch = "x86_64"),
+            expect(unused_mut, reason = "the baseline is the only path")
+        )]
         let mut paths = vec![(
             "baseline",
             int8_with::<int8_tile::Baseline>(x, weights, bias, inputs, act),
