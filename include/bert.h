@@ -837,6 +837,10 @@ typedef struct {
  * to go on; anything else ends the training with BERT_ERR_CANCELLED. Inside it, predicting, evaluating, saving and
  * asking are allowed; training the same model answers BERT_ERR_BUSY; freeing the trainer takes effect when the training
  * call returns. It must not throw or longjmp.
+ *
+ * The model has the weights of the step that is told of. On a GPU the call comes while the step behind it is under way
+ * (but for an epoch's last step, those before an evaluation or a checkpoint, and bert_train_step's): a training that is
+ * ended then has made that step too, without a call for it.
  */
 typedef int32_t (*bert_progress_callback)(const bert_progress *progress, void *user_data);
 
