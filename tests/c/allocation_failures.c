@@ -269,7 +269,7 @@ static bert_status load(void)
     return status;
 }
 
-static bert_status load_buffer(void)
+static bert_status load_bytes(void)
 {
     bert_model *model = NULL;
     bert_status status = bert_load_from_buffer(w.bytes.bytes, w.bytes.length, NULL, &model);
@@ -405,7 +405,7 @@ static const call calls[] = {
     {"split", split},
     {"create_words", create_words},
     {"load", load},
-    {"load_buffer", load_buffer},
+    {"load_bytes", load_bytes},
     {"save_buffer", save_buffer},
     {"save_directory", save_directory},
     {"make_trainer", make_trainer},
