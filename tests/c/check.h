@@ -4,6 +4,7 @@
 #define CHECK_H
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,6 +178,14 @@ static inline bert_info info_of(const bert_model *model)
     CHECK_OK(bert_info_init(&info, sizeof(info)));
     CHECK_OK(bert_get_info(model, &info));
     return info;
+}
+
+/* Field by field where there is padding, which has any content. */
+static inline int is_same_info(const bert_info *a, const bert_info *b)
+{
+    return memcmp(a, b, offsetof(bert_info, lora_rank)) == 0 && a->lora_rank == b->lora_rank &&
+           a->lora_parameter_count == b->lora_parameter_count && a->problem_type == b->problem_type &&
+           a->weights == b->weights;
 }
 
 static inline int is_on_cpu(const bert_model *model)

@@ -62,14 +62,8 @@ static void models_come_back(void)
         bert_model *loaded = load_model(path);
         check_same_answers(model, loaded);
         CHECK(are_equal(model, loaded));
-        bert_info a, b;
-        memset(&a, 0, sizeof(a));
-        memset(&b, 0, sizeof(b));
-        CHECK_OK(bert_info_init(&a, sizeof(a)));
-        CHECK_OK(bert_info_init(&b, sizeof(b)));
-        CHECK_OK(bert_get_info(model, &a));
-        CHECK_OK(bert_get_info(loaded, &b));
-        CHECK(memcmp(&a, &b, sizeof(a)) == 0);
+        bert_info a = info_of(model), b = info_of(loaded);
+        CHECK(is_same_info(&a, &b));
 
         static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json",
                                             "libbert.json",    "tokenizer_config.json", "special_tokens_map.json",
