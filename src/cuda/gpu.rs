@@ -597,10 +597,7 @@ impl Memory {
             gpu.check("copying to it", status)
         };
         match gpu.staging.piece(gpu, bytes)? {
-            Some(mut piece) => {
-                copy(piece.fill(numbers).cast())?;
-                piece.give_back(gpu)
-            }
+            Some(mut piece) => copy(piece.fill(numbers).cast()),
             None => copy(numbers.as_ptr().cast()),
         }
     }
@@ -609,17 +606,14 @@ impl Memory {
     pub fn read_later<T: Number, const N: usize>(&self, later: &Later<T, N>) -> Result<()> {
         let bytes = N * size_of::<T>();
         assert!(bytes <= self.bytes);
-        let Some(piece) = &later.piece else {
-            return Ok(());
-        };
-        let gpu = self.gpu;
+        let (gpu, piece) = (self.gpu, &later.piece);
         let driver = &gpu.libraries.driver;
         // SAFETY: Both have so many bytes, and the piece is nobody else's until the copy is done.
         let status = gpu.within(|| unsafe {
             (driver.copy_to_host)(piece.start(), self.address, bytes, gpu.stream.0)
         })?;
         gpu.check("copying from it", status)?;
-        gpu.record(piece.event())
+        piece.record()
     }
 
     /// Copies numbers from its beginning, once all that was begun is done.
@@ -661,9 +655,7 @@ impl Memory {
 
 /// Room for numbers on their way to the host.
 pub(super) struct Later<T, const N: usize> {
-    gpu: &'static Gpu,
-    /// None once it was given back.
-    piece: Option<Piece>,
+    piece: Piece,
     numbers: PhantomData<[T; N]>,
 }
 
@@ -673,8 +665,7 @@ impl<T: Number, const N: usize> Later<T, N> {
         let bytes = N * size_of::<T>();
         match gpu.staging.piece(gpu, bytes)? {
             Some(piece) => Ok(Later {
-                gpu,
-                piece: Some(piece),
+                piece,
                 numbers: PhantomData,
             }),
             None => Err(gpu.out_of_memory(Some(bytes))),
@@ -682,27 +673,8 @@ impl<T: Number, const N: usize> Later<T, N> {
     }
 
     /// The numbers, once they are there.
-    pub fn wait(mut self) -> Result<[T; N]> {
-        let Some(piece) = self.piece.take() else {
-            return Err(Error::Internal(
-                "Numbers were asked for twice; please report this.".into(),
-            ));
-        };
-        self.gpu.wait(piece.event())?;
-        let numbers = piece.numbers();
-        piece.give_back(self.gpu)?;
-        Ok(numbers)
-    }
-}
-
-impl<T, const N: usize> Drop for Later<T, N> {
-    fn drop(&mut self) {
-        // Without its event nobody may have the piece again.
-        if let Some(piece) = self.piece.take()
-            && let Err(error) = piece.give_back(self.gpu)
-        {
-            log::debug(|| error.message().to_string());
-        }
+    pub fn wait(self) -> Result<[T; N]> {
+        self.piece.wait()
     }
 }
 

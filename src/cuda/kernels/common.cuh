@@ -104,3 +104,20 @@ __device__ inline unsigned long long first_group(long long row, int width)
 {
     return (unsigned long long)row * ((width + FACTORS - 1) / FACTORS);
 }
+
+// The sum over the block's threads, 256 at most, for each of them: always in the same order.
+__device__ inline double block_sum(double x)
+{
+    __shared__ double all[256];
+    // Nobody still reads what the sum before left there.
+    __syncthreads();
+    all[threadIdx.x] = x;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int thread = 1; thread < (int)blockDim.x; thread++)
+            x += all[thread];
+        all[0] = x;
+    }
+    __syncthreads();
+    return all[0];
+}

@@ -118,29 +118,20 @@ KERNEL(square_sums)(const Slice *slices, const int *pieces, int slice_count, dou
     double sum = 0.0;
     for (long long place = start + threadIdx.x; place < last; place += blockDim.x)
         sum += (double)slice.gradient[place] * slice.gradient[place];
-    __shared__ double all[256];
-    all[threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        for (int thread = 1; thread < (int)blockDim.x; thread++)
-            sum += all[thread];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0)
         sums[blockIdx.x] = sum;
-    }
 }
 DECLARED(square_sums)
 
 // The gradients' norm goes to the outcome, and whether updates go on; one block.
 KERNEL(global_norm)(const double *sums, int count, Outcome *outcome)
 {
-    __shared__ double all[256];
     double sum = 0.0;
     for (int place = threadIdx.x; place < count; place += blockDim.x)
         sum += sums[place];
-    all[threadIdx.x] = sum;
-    __syncthreads();
+    sum = block_sum(sum);
     if (threadIdx.x == 0) {
-        for (int thread = 1; thread < (int)blockDim.x; thread++)
-            sum += all[thread];
         outcome->norm = sqrt(sum);
         if (!isfinite(outcome->norm) || !isfinite(outcome->loss))
             outcome->has_stopped = 1.0;

@@ -13,20 +13,7 @@ struct ExampleLoss {
     double loss, is_right;
 };
 
-// The sum over the block's threads, for each of them: always in the same order.
-__device__ inline double block_sum(double x)
-{
-    __shared__ double all[256];
-    __syncthreads();
-    all[threadIdx.x] = x;
-    __syncthreads();
-    double sum = 0.0;
-    for (int thread = 0; thread < (int)blockDim.x; thread++)
-        sum += all[thread];
-    return sum;
-}
-
-// The highest; NaN where there is one.
+// The highest of the block's threads, for each of them; NaN where there is one.
 __device__ inline double block_highest(double x)
 {
     __shared__ double all[256];
