@@ -552,7 +552,10 @@ fn checkpoints() -> Outcome {
 
 /// Sequences of several lengths, one longer than a warp, which has two tiles of each of attention's kernels.
 fn batch() -> Batch {
-    let lengths = [6usize, 2, 37, 16, 4];
+    batch_of(&[6, 2, 37, 16, 4])
+}
+
+fn batch_of(lengths: &[usize]) -> Batch {
     let mut sequences = Vec::new();
     for (number, &length) in lengths.iter().enumerate() {
         let ids: Vec<u32> = (0..length)
@@ -714,14 +717,39 @@ fn gradients() -> Outcome {
     Ok(())
 }
 
-/// Half the numbers' digits: what is lost shows, and a wrong formula shows more.
+/// Half the numbers' digits: what is lost shows, and a wrong formula shows more. Heads of 16, 40 and 64 columns go through
+/// the tensor cores, whose blocks have 64 rows.
 fn gradients_of_bfloat16() -> Outcome {
-    let batch = batch();
-    let both = both(&config(2, 24), None)?;
+    let short = batch();
+    let long = batch_of(&[150, 1, 64, 65, 33]);
+    for (heads, head_size, batch) in [
+        (2, 20, &short),
+        (2, 16, &short),
+        (2, 32, &long),
+        (1, 40, &long),
+        (2, 64, &long),
+        (1, 72, &long),
+    ] {
+        gradients_of_heads_in_bfloat16(heads, head_size, batch)
+            .map_err(|error| format!("{heads} heads of {head_size}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn gradients_of_heads_in_bfloat16(
+    heads: usize,
+    head_size: usize,
+    batch: &Batch,
+) -> Result<(), String> {
+    let config = BertConfig {
+        max_position_embeddings: 150,
+        ..config(heads, head_size)
+    };
+    let both = both(&config, None)?;
     for dropout in [None, Some(Dropout::new(3, 5))] {
         let pass = TrainingPass {
             dropout,
-            ..TrainingPass::plain(&batch)
+            ..TrainingPass::plain(batch)
         };
         let (want_logits, want) = compute(&both[0], pass)?;
         let rounded = TrainingPass {
@@ -735,9 +763,9 @@ fn gradients_of_bfloat16() -> Outcome {
             let difference: Vec<f32> = got.iter().zip(want).map(|(a, b)| a - b).collect();
             let share = norm(&difference) / norm(want);
             // The key biases' gradient is zero but for rounding.
-            let is_near = share <= 0.15 || spec.name.contains("key.bias");
+            let is_near = share <= 0.04 || spec.name.contains("key.bias");
             if !is_near {
-                return Err(format!("{}: {share} of it is lost", spec.name).into());
+                return Err(format!("{}: {share} of it is lost", spec.name));
             }
         }
     }

@@ -9,6 +9,8 @@ use crate::memory;
 /// Rows of a sequence that a block of attention's kernels has, as in `kernels/kernels.cu`.
 pub(super) const FORWARD_ROWS: usize = 16;
 pub(super) const BACKWARD_ROWS: usize = 8;
+/// The same of the kernels by tensor cores, both ways.
+pub(super) const TENSOR_ROWS: usize = 64;
 
 /// One list of whole numbers.
 #[derive(Clone, Copy)]
@@ -34,9 +36,11 @@ pub(super) struct CudaBatch {
     pub token_type_ids: List,
     pub positions: List,
     pub offsets: List,
-    /// (sequence, first row) of each block, for the forward pass of attention and for its backward pass.
+    /// (sequence, first row) of each block, for the forward pass of attention, for its backward pass, and for both by
+    /// tensor cores.
     pub forward_tiles: List,
     pub backward_tiles: List,
+    pub tensor_tiles: List,
     /// Of words, token types and positions; only for training.
     pub readers: Option<[Readers; 3]>,
     _memory: Memory,
@@ -69,6 +73,7 @@ impl CudaBatch {
         )?)?;
         push(tiles(batch, FORWARD_ROWS))?;
         push(tiles(batch, BACKWARD_ROWS))?;
+        push(tiles(batch, TENSOR_ROWS))?;
         if is_training {
             for (rows, without) in [
                 (&batch.input_ids, padding),
@@ -100,7 +105,8 @@ impl CudaBatch {
             offsets: list(3),
             forward_tiles: list(4),
             backward_tiles: list(5),
-            readers: is_training.then(|| [readers(6), readers(9), readers(12)]),
+            tensor_tiles: list(6),
+            readers: is_training.then(|| [readers(7), readers(10), readers(13)]),
             _memory: memory,
         })
     }

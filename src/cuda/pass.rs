@@ -6,7 +6,7 @@
 
 use super::adapter::Adapter;
 use super::arena::Arena;
-use super::batch::{BACKWARD_ROWS, CudaBatch, FORWARD_ROWS, Readers};
+use super::batch::{BACKWARD_ROWS, CudaBatch, FORWARD_ROWS, List, Readers};
 use super::gpu::{Argument, Gpu, Kind, Memory, Product, THREADS};
 use super::libraries::Address;
 use super::values::{CudaValues, Matrices};
@@ -497,13 +497,36 @@ impl<'a> Pass<'a> {
         )
     }
 
-    /// The kernel of attention for this model's heads.
-    fn attention_kernel(&self, names: [&'static str; 3]) -> &'static str {
-        match self.config().head_size() {
-            ..=32 => names[0],
-            33..=64 => names[1],
-            _ => names[2],
+    /// A kernel of attention, for this model's heads.
+    fn launch_attention(&self, work: Attention, arguments: &mut [Argument]) -> Result<()> {
+        let (heads, head_size) = (self.config().num_attention_heads, self.config().head_size());
+        let [tensor32, tensor64, to32, to64, to128] = work.kernels();
+        let (name, shared) = match (self.has_tensor_cores(), head_size) {
+            // Their shared memory has a fixed size.
+            (true, ..=32) => (tensor32, 0),
+            (true, _) => (tensor64, 0),
+            (false, ..=32) => (to32, work.shared_bytes(head_size)),
+            (false, 33..=64) => (to64, work.shared_bytes(head_size)),
+            (false, _) => (to128, work.shared_bytes(head_size)),
+        };
+        let blocks = self.attention_tiles(work).len / 2;
+        let threads = ATTENTION_WARPS * WARP;
+        self.kernel(name, (blocks, heads), threads, shared, arguments)
+    }
+
+    /// The rows that each block of a kernel of attention has.
+    fn attention_tiles(&self, work: Attention) -> List {
+        match work {
+            _ if self.has_tensor_cores() => self.batch.tensor_tiles,
+            Attention::Forward => self.batch.forward_tiles,
+            Attention::BackwardQuery | Attention::BackwardKey => self.batch.backward_tiles,
         }
+    }
+
+    /// Whether attention's products are made by the tensor cores, whose kernels read eight numbers of 16 bits at a time.
+    fn has_tensor_cores(&self) -> bool {
+        let head_size = self.config().head_size();
+        self.kind != Kind::Float32 && head_size % 8 == 0 && head_size <= 64
     }
 
     fn probability_mask(&self, number: usize) -> (Option<DropoutMask>, usize) {
@@ -790,22 +813,14 @@ impl<'a> Pass<'a> {
         let context = self.states(self.hidden())?;
         let log_sums = self.gpu.memory(4 * self.tokens * heads)?;
         let (mask, stride) = self.probability_mask(number);
-        let tiles = self.batch.forward_tiles;
-        self.kernel(
-            self.attention_kernel([
-                "attention_forward1",
-                "attention_forward2",
-                "attention_forward4",
-            ]),
-            (tiles.len / 2, heads),
-            ATTENTION_WARPS * WARP,
-            4 * (FORWARD_ROWS * head_size + 2 * WARP * (head_size + 1)),
+        self.launch_attention(
+            Attention::Forward,
             &mut [
                 query.into(),
                 key.into(),
                 value.into(),
                 self.batch.offsets.address.into(),
-                tiles.address.into(),
+                self.attention_tiles(Attention::Forward).address.into(),
                 mask.into(),
                 stride.into(),
                 self.attention_scale().into(),
@@ -1159,9 +1174,7 @@ impl<'a> Pass<'a> {
             self.states(hidden)?,
         );
         let (mask, stride) = self.probability_mask(number);
-        let tiles = self.batch.backward_tiles;
-        let shared = 4 * (2 * BACKWARD_ROWS * head_size + 2 * WARP * (head_size + 1));
-        let launch = |names: [&'static str; 3], results: &[&Memory]| {
+        let launch = |work: Attention, results: &[&Memory]| {
             let mut arguments: Vec<Argument> = vec![
                 (&tape.query).into(),
                 (&tape.key).into(),
@@ -1170,37 +1183,17 @@ impl<'a> Pass<'a> {
                 (&tape.log_sums).into(),
                 (&deltas).into(),
                 self.batch.offsets.address.into(),
-                tiles.address.into(),
+                self.attention_tiles(work).address.into(),
                 mask.into(),
                 stride.into(),
                 self.attention_scale().into(),
             ];
             arguments.extend(results.iter().map(|&result| Argument::from(result)));
             arguments.extend([heads.into(), head_size.into()]);
-            self.kernel(
-                self.attention_kernel(names),
-                (tiles.len / 2, heads),
-                ATTENTION_WARPS * WARP,
-                shared,
-                &mut arguments,
-            )
+            self.launch_attention(work, &mut arguments)
         };
-        launch(
-            [
-                "attention_backward_query1",
-                "attention_backward_query2",
-                "attention_backward_query4",
-            ],
-            &[&dquery],
-        )?;
-        launch(
-            [
-                "attention_backward_key1",
-                "attention_backward_key2",
-                "attention_backward_key4",
-            ],
-            &[&dkey, &dvalue],
-        )?;
+        launch(Attention::BackwardQuery, &[&dquery])?;
+        launch(Attention::BackwardKey, &[&dkey, &dvalue])?;
         Ok([dquery, dkey, dvalue])
     }
 
@@ -1243,6 +1236,52 @@ impl<'a> Pass<'a> {
 fn parts(rows: usize) -> (usize, usize) {
     let rows_of_part = rows.div_ceil(MAX_PARTS).max(16);
     (rows.div_ceil(rows_of_part), rows_of_part)
+}
+
+/// What a kernel of attention computes.
+#[derive(Debug, Clone, Copy)]
+enum Attention {
+    Forward,
+    BackwardQuery,
+    BackwardKey,
+}
+
+impl Attention {
+    /// The kernels' names: by tensor cores for heads of up to 32 and 64 columns, without for heads of up to 32, 64 and 128.
+    fn kernels(self) -> [&'static str; 5] {
+        match self {
+            Attention::Forward => [
+                "tensor_attention_forward32",
+                "tensor_attention_forward64",
+                "attention_forward1",
+                "attention_forward2",
+                "attention_forward4",
+            ],
+            Attention::BackwardQuery => [
+                "tensor_attention_backward_query32",
+                "tensor_attention_backward_query64",
+                "attention_backward_query1",
+                "attention_backward_query2",
+                "attention_backward_query4",
+            ],
+            Attention::BackwardKey => [
+                "tensor_attention_backward_key32",
+                "tensor_attention_backward_key64",
+                "attention_backward_key1",
+                "attention_backward_key2",
+                "attention_backward_key4",
+            ],
+        }
+    }
+
+    /// Shared memory of a block without tensor cores: float32 rows of both sides.
+    fn shared_bytes(self, head_size: usize) -> usize {
+        let own = match self {
+            Attention::Forward => FORWARD_ROWS * head_size,
+            Attention::BackwardQuery | Attention::BackwardKey => 2 * BACKWARD_ROWS * head_size,
+        };
+        4 * (own + 2 * WARP * (head_size + 1))
+    }
 }
 
 /// An activation's number in `kernels/kernels.cu`.

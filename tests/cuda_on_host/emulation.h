@@ -23,6 +23,10 @@ struct dim3 {
     unsigned x, y, z;
 };
 
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+
 namespace emulation {
 
 // Why a thread isn't running.
@@ -32,8 +36,9 @@ enum class Meets : unsigned char { nothing, warp, block, end };
 extern dim3 thread, block, block_size, grid_size;
 // The dynamic shared memory of the running block.
 extern float *shared;
-// Each thread's last value for others, of even and odd meetings.
+// Each thread's last value for others, of even and odd meetings; and what it gives at once where that is more.
 extern float given[2][1024];
+extern unsigned many_given[2][1024][6];
 extern unsigned char parity[1024];
 
 // Lets the other threads run until all of the warp or the block are here.
@@ -47,6 +52,17 @@ inline const float *exchange(float value)
     given[side][number] = value;
     meet(Meets::warp);
     return &given[side][number / 32 * 32];
+}
+
+// The same with several words.
+template <int count> const unsigned (*exchange(const unsigned (&words)[count]))[6]
+{
+    static_assert(count <= 6);
+    unsigned number = thread.x;
+    unsigned char side = parity[number] ^= 1;
+    std::memcpy(many_given[side][number], words, sizeof(words));
+    meet(Meets::warp);
+    return &many_given[side][number / 32 * 32];
 }
 
 using Function = void (*)(void **);
@@ -110,3 +126,76 @@ inline float warp_highest(float x)
 }
 
 inline float from_lane(float x, int lane) { return emulation::exchange(x)[lane]; }
+
+inline unsigned bits_from_lane(unsigned x, int lane)
+{
+    const unsigned words[1] = {x};
+    return emulation::exchange(words)[lane][0];
+}
+
+inline float sum_of_four(float x)
+{
+    const float *lanes = emulation::exchange(x) + threadIdx.x % 32 / 4 * 4;
+    return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
+inline float highest_of_four(float x)
+{
+    const float *lanes = emulation::exchange(x) + threadIdx.x % 32 / 4 * 4;
+    for (int lane = 0; lane < 4; lane++)
+        x = lanes[lane] > x ? lanes[lane] : x;
+    return x;
+}
+
+inline float power_of_two(float x) { return std::exp2(x); }
+
+template <class T> unsigned two_rounded(float first, float second)
+{
+    T numbers[2];
+    store(&numbers[0], first);
+    store(&numbers[1], second);
+    return numbers[0].bits | (unsigned)numbers[1].bits << 16;
+}
+
+// One of the two numbers of a word.
+template <class T> float number_of(unsigned word, int place)
+{
+    T number;
+    number.bits = (uint16_t)(word >> 16 * place);
+    return to_float(number);
+}
+
+// A warp's product of 16 x 16 by 16 x 8 numbers, as common.cuh describes it.
+template <class T>
+void multiply_add(float (&out)[4], const unsigned (&left)[4], unsigned right0, unsigned right1)
+{
+    const unsigned words[6] = {left[0], left[1], left[2], left[3], right0, right1};
+    const unsigned(*lanes)[6] = emulation::exchange(words);
+    const int lane = threadIdx.x % 32;
+    for (int place = 0; place < 4; place++) {
+        const int row = lane / 4 + 8 * (place / 2), column = 2 * (lane % 4) + place % 2;
+        float sum = 0.0f;
+        for (int inner = 0; inner < 16; inner++) {
+            const unsigned a = lanes[row % 8 * 4 + inner % 8 / 2][row / 8 + 2 * (inner / 8)];
+            const unsigned b = lanes[column * 4 + inner % 8 / 2][4 + inner / 8];
+            sum += number_of<T>(a, inner % 2) * number_of<T>(b, inner % 2);
+        }
+        out[place] += sum;
+    }
+}
+
+template <class T> void load_transposed(unsigned (&out)[4], const T *row)
+{
+    const uint64_t address = reinterpret_cast<uint64_t>(row);
+    const unsigned words[2] = {(unsigned)address, (unsigned)(address >> 32)};
+    const unsigned(*lanes)[6] = emulation::exchange(words);
+    const int column = threadIdx.x % 32 / 4, pair = 2 * (threadIdx.x % 4);
+    for (int matrix = 0; matrix < 4; matrix++) {
+        out[matrix] = 0;
+        for (int place = 0; place < 2; place++) {
+            const unsigned *from = lanes[8 * matrix + pair + place];
+            const T *there = reinterpret_cast<const T *>(from[0] | (uint64_t)from[1] << 32);
+            out[matrix] |= (unsigned)there[column].bits << 16 * place;
+        }
+    }
+}

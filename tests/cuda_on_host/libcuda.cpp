@@ -24,6 +24,7 @@ namespace emulation {
 dim3 thread, block, block_size, grid_size;
 float *shared;
 float given[2][1024];
+unsigned many_given[2][1024][6];
 unsigned char parity[1024];
 
 static std::map<std::string, Function> &functions()

@@ -34,6 +34,79 @@ __device__ inline float warp_highest(float x)
     return x;
 }
 __device__ inline float from_lane(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+__device__ inline unsigned bits_from_lane(unsigned x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+// Over the four lanes of a warp that have one row of a product.
+__device__ inline float sum_of_four(float x)
+{
+    x += __shfl_xor_sync(0xffffffffu, x, 1);
+    return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+__device__ inline float highest_of_four(float x)
+{
+    for (int offset = 1; offset < 4; offset *= 2) {
+        float other = __shfl_xor_sync(0xffffffffu, x, offset);
+        x = other > x ? other : x;
+    }
+    return x;
+}
+// 2^x, to two units in the last place.
+__device__ inline float power_of_two(float x)
+{
+    float result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+}
+
+// ---- The tensor cores: a warp's lanes together, with numbers of 16 bits two a word ----------------------------------
+
+// Two numbers, rounded; the first in the lower half.
+template <class T> __device__ inline unsigned two_rounded(float first, float second);
+template <> __device__ inline unsigned two_rounded<bfloat16>(float first, float second)
+{
+    __nv_bfloat162 both = __floats2bfloat162_rn(first, second);
+    return *reinterpret_cast<unsigned *>(&both);
+}
+template <> __device__ inline unsigned two_rounded<float16>(float first, float second)
+{
+    __half2 both = __floats2half2_rn(first, second);
+    return *reinterpret_cast<unsigned *>(&both);
+}
+
+// out += left · right, 16 x 16 by 16 x 8. With `group` a lane's number / 4 and `pair` twice the rest: out[0 and 1] are row
+// `group`, columns `pair` and the next; out[2 and 3] those of row `group + 8`. left[0] is row `group`, columns `pair` and
+// the next; left[1] that of row `group + 8`; left[2 and 3] the same 8 columns on. right0 is column `group`, rows `pair`
+// and the next; right1 the same 8 rows on. (PTX ISA, "Matrix fragments for mma.m16n8k16".)
+template <class T>
+__device__ inline void multiply_add(float (&out)[4], const unsigned (&left)[4], unsigned right0, unsigned right1);
+template <>
+__device__ inline void multiply_add<bfloat16>(float (&out)[4], const unsigned (&left)[4], unsigned right0,
+                                              unsigned right1)
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(out[0]), "+f"(out[1]), "+f"(out[2]), "+f"(out[3])
+        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
+}
+template <>
+__device__ inline void multiply_add<float16>(float (&out)[4], const unsigned (&left)[4], unsigned right0,
+                                             unsigned right1)
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(out[0]), "+f"(out[1]), "+f"(out[2]), "+f"(out[3])
+        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
+}
+
+// Four matrices of 8 x 8 numbers in shared memory, of which lane i gives row i % 8 of matrix i / 8 (16 bytes, so aligned):
+// out[m] is matrix m's column `group`, rows `pair` and the next.
+template <class T> __device__ inline void load_transposed(unsigned (&out)[4], const T *row)
+{
+    const unsigned address = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(address)
+                 : "memory");
+}
 #define KERNEL(name) extern "C" __global__ void name
 // After a kernel's definition; only the emulation has to know it by name.
 #define DECLARED(name)
@@ -42,6 +115,16 @@ __device__ inline float from_lane(float x, int lane) { return __shfl_sync(0xffff
 
 __device__ inline float to_float(float x) { return x; }
 __device__ inline void store(float *out, float x) { *out = x; }
+
+// Two numbers of 16 bits that stand beside each other, the first of them at an even place.
+template <class T> __device__ inline unsigned two_numbers(const T *numbers)
+{
+    return *reinterpret_cast<const unsigned *>(numbers);
+}
+template <class T> __device__ inline void store_two(T *out, unsigned numbers)
+{
+    *reinterpret_cast<unsigned *>(out) = numbers;
+}
 
 #define JOIN_NAMES(a, b) a##b
 #define JOIN(a, b) JOIN_NAMES(a, b)
@@ -63,10 +146,13 @@ __device__ inline bool acts(const Mask &mask) { return mask.threshold != 0 || ma
 // Factors of one block of random words: each takes 16 bits, the words' lower halves before their upper ones.
 constexpr int FACTORS = 8;
 
-// Philox4x32-10: the factors of elements FACTORS · index, … .
-__device__ inline void factors_of(const Mask &mask, unsigned long long index, float factors[FACTORS])
+// Philox4x32-10: the random words of elements FACTORS · index, … .
+__device__ inline void words_of(const Mask &mask, unsigned long long index, unsigned (&c)[4])
 {
-    unsigned c[4] = {(unsigned)index, (unsigned)(index >> 32), mask.step, mask.site};
+    c[0] = (unsigned)index;
+    c[1] = (unsigned)(index >> 32);
+    c[2] = mask.step;
+    c[3] = mask.site;
     unsigned key0 = mask.key0, key1 = mask.key1;
     for (int round = 0; round < 10; round++) {
         unsigned long long first = (unsigned long long)c[0] * 0xD2511F53u;
@@ -80,10 +166,30 @@ __device__ inline void factors_of(const Mask &mask, unsigned long long index, fl
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
+}
+
+// The factors of elements FACTORS · index, … .
+__device__ inline void factors_of(const Mask &mask, unsigned long long index, float factors[FACTORS])
+{
+    unsigned c[4];
+    words_of(mask, index, c);
     for (int word = 0; word < 4; word++) {
         factors[word] = (c[word] & 0xffff) >= mask.threshold ? mask.scale : 0.0f;
         factors[4 + word] = c[word] >> 16 >= mask.threshold ? mask.scale : 0.0f;
     }
+}
+
+// Which of them aren't dropped: a bit each, the first in the lowest place.
+__device__ inline unsigned kept_of(const Mask &mask, unsigned long long index)
+{
+    unsigned c[4], kept = 0;
+    words_of(mask, index, c);
+#pragma unroll
+    for (int word = 0; word < 4; word++) {
+        kept |= (unsigned)((c[word] & 0xffff) >= mask.threshold) << word;
+        kept |= (unsigned)(c[word] >> 16 >= mask.threshold) << (4 + word);
+    }
+    return kept;
 }
 
 // The factor of one element.

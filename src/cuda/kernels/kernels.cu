@@ -39,6 +39,49 @@ __device__ inline void activate(int activation, float x, float *value, float *sl
 constexpr int FORWARD_ROWS = 16;
 constexpr int BACKWARD_ROWS = 8;
 constexpr int ATTENTION_WARPS = 4;
+// Rows of a block of the kernels by tensor cores, of both sides.
+constexpr int TENSOR_ROWS = 64;
+
+constexpr float LOG2_E = 1.44269504f;
+
+// ---- The dropout of attention's probabilities, shared out over a warp ------------------------------------------------
+//
+// A query's mask has a block of random words for each 8 keys. Each lane makes four of a warp's and hands their bits on:
+// the lower two bytes are of the first 8 of the warp's rows, the upper two of the others; the first byte of each two is of
+// the first 32 of the other side's rows, the second of the others.
+
+__device__ inline bool kept_bit(unsigned kept, int half, int side, int place)
+{
+    return kept >> (8 * (2 * half + side) + place) & 1;
+}
+
+// For 16 queries, the first of which has the mask's row `number` and the others every `heads` rows on, and 64 keys from
+// `first_key`: lane 4 r + k gets queries r and r + 8, keys 8 k … and 32 + 8 k … .
+__device__ inline unsigned kept_of_rows(const Mask &mask, int stride, unsigned long long number, int heads,
+                                        int first_key)
+{
+    unsigned kept = 0;
+#pragma unroll
+    for (int part = 0; part < 4; part++) {
+        const unsigned long long row = number + (unsigned long long)(lane_number() / 4 + 8 * (part / 2)) * heads;
+        const unsigned long long first = (row * stride + first_key) / FACTORS;
+        kept |= kept_of(mask, first + lane_number() % 4 + 4 * (part % 2)) << (8 * part);
+    }
+    return kept;
+}
+
+// The same for 64 queries and 16 keys: lane i gets queries i and i + 32, both halves of the keys.
+__device__ inline unsigned kept_of_columns(const Mask &mask, int stride, unsigned long long number, int heads,
+                                           int first_key)
+{
+    unsigned kept = 0;
+#pragma unroll
+    for (int part = 0; part < 4; part++) {
+        const unsigned long long row = number + (unsigned long long)(lane_number() + WARP * (part % 2)) * heads;
+        kept |= kept_of(mask, (row * stride + first_key) / FACTORS + part / 2) << (8 * part);
+    }
+    return kept;
+}
 
 // ---- The kernels over states -----------------------------------------------------------------------------------------
 
@@ -51,6 +94,12 @@ constexpr int ATTENTION_WARPS = 4;
 #define real bfloat16
 #define SUFFIX _bf16
 #include "states.cuh"
+#define HEAD 32
+#include "tensor_attention.cuh"
+#undef HEAD
+#define HEAD 64
+#include "tensor_attention.cuh"
+#undef HEAD
 #undef real
 #undef SUFFIX
 
@@ -59,6 +108,12 @@ constexpr int ATTENTION_WARPS = 4;
 #define SUFFIX _f16
 #define FORWARD_ONLY
 #include "states.cuh"
+#define HEAD 32
+#include "tensor_attention.cuh"
+#undef HEAD
+#define HEAD 64
+#include "tensor_attention.cuh"
+#undef HEAD
 #undef real
 #undef SUFFIX
 #undef FORWARD_ONLY
