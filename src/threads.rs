@@ -26,7 +26,7 @@ pub const NAME_PREFIX: &str = "bert-";
 static STARTED_IN: AtomicU32 = AtomicU32::new(0);
 
 /// [`Error::Forked`] in a child that was forked after the workers had started.
-fn check_fork() -> Result<()> {
+pub(crate) fn check_fork() -> Result<()> {
     match STARTED_IN.load(Ordering::Acquire) {
         0 => Ok(()),
         process if process == std::process::id() => Ok(()),
@@ -165,7 +165,23 @@ fn build(count: usize) -> Result<ThreadPool> {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
         count => count,
     };
-    // The workers inherit the mask: every signal is left to the host's own threads.
+    let builder = ThreadPoolBuilder::new()
+        .num_threads(count)
+        .stack_size(STACK_BYTES)
+        .thread_name(|index| format!("{NAME_PREFIX}{index}"))
+        // A thread begins with the settings of the one that starts it.
+        .start_handler(|_| FloatState::DEFAULT.set());
+    let pool = without_signals(|| builder.build());
+    mark_started();
+    pool.map_err(|_| {
+        Error::OutOfMemory(format!(
+            "{count} worker threads could not be started; set fewer with bert_set_num_threads."
+        ))
+    })
+}
+
+/// Runs `work` with all signals blocked. Threads that it starts inherit that: every signal is left to the host's own.
+pub(crate) fn without_signals<R>(work: impl FnOnce() -> R) -> R {
     let mut before = SigSet::empty();
     let masked = nix::sys::signal::pthread_sigmask(
         SigmaskHow::SIG_BLOCK,
@@ -173,21 +189,10 @@ fn build(count: usize) -> Result<ThreadPool> {
         Some(&mut before),
     )
     .is_ok();
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(count)
-        .stack_size(STACK_BYTES)
-        .thread_name(|index| format!("{NAME_PREFIX}{index}"))
-        // A thread begins with the settings of the one that starts it.
-        .start_handler(|_| FloatState::DEFAULT.set())
-        .build();
+    let result = work();
     if masked {
         // It was this thread's mask a moment ago, so setting it can't fail.
         let _ = before.thread_set_mask();
     }
-    mark_started();
-    pool.map_err(|_| {
-        Error::OutOfMemory(format!(
-            "{count} worker threads could not be started; set fewer with bert_set_num_threads."
-        ))
-    })
+    result
 }

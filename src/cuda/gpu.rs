@@ -8,6 +8,7 @@ use std::ffi::{CString, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
+use super::calls::{self, Call};
 use super::libraries::{Address, Handle, Libraries, NOT_READY, OUT_OF_MEMORY, libraries};
 use super::staging::{Piece, Staging};
 use crate::error::{Error, Result};
@@ -128,8 +129,13 @@ pub fn gpu(ordinal: usize) -> Result<&'static Gpu> {
     }
     // A forked child can't use the driver.
     threads::mark_started();
+    let call = Call::begin()?;
+    // The driver starts threads of its own here.
+    let gpu = threads::without_signals(|| Gpu::open(ordinal, libraries, kernels))?;
+    calls::watch_exit();
+    drop(call);
     // Never freed: the driver may be gone before a destructor at exit would run.
-    let gpu: &'static Gpu = Box::leak(Box::new(Gpu::open(ordinal, libraries, kernels)?));
+    let gpu: &'static Gpu = Box::leak(Box::new(gpu));
     opened.insert(ordinal, gpu);
     Ok(gpu)
 }
@@ -210,6 +216,7 @@ impl Gpu {
 
     /// Calls the driver in this GPU's context, and leaves the thread's own as it was.
     fn within<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let _call = Call::begin()?;
         let driver = &self.libraries.driver;
         // SAFETY: The context was retained and stays so.
         self.check("entering its context", unsafe {

@@ -2,6 +2,7 @@
 //! for. `docs/cuda.md` says why so.
 //!
 //! - [`libraries`]: `libcuda` and `libcublas`, bound while the program runs;
+//! - [`calls`]: which calls may reach the driver, and when;
 //! - [`gpu`]: one GPU: its memory, launches and products, all in the order of one stream;
 //! - [`staging`]: page-locked memory that copies go through;
 //! - [`values`]: a model's values on it;
@@ -17,6 +18,7 @@
 mod adapter;
 mod arena;
 mod batch;
+mod calls;
 mod gpu;
 mod libraries;
 mod loss;

@@ -8,12 +8,16 @@
 
 #include <cuda.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
+
+#include <unistd.h>
 
 #include "emulation.h"
 
@@ -248,6 +252,31 @@ static void arrive(size_t last)
 
 static thread_local std::vector<CUcontext> stack_of_contexts;
 
+// How many contexts are entered, by all threads: calls that are under way.
+static std::atomic<int> entered;
+// The driver works in the process that started it, until it goes away at exit; a call that is under way then, or comes
+// later, is a card's segmentation fault.
+static pid_t owner;
+static std::atomic<bool> has_gone;
+
+static void goes_away()
+{
+    has_gone = true;
+    if (getpid() == owner && entered != 0)
+        fail("a call is under way while the driver goes away");
+}
+
+// Starts the driver: a thread of its own, and a function for the end of the process.
+static void start()
+{
+    owner = getpid();
+    std::thread([] {
+        for (;;)
+            pause();
+    }).detach();
+    std::atexit(goes_away);
+}
+
 static bool has_context() { return !stack_of_contexts.empty() && stack_of_contexts.back() != nullptr; }
 
 } // namespace emulation
@@ -264,6 +293,8 @@ extern "C" {
 
 CUresult CUDAAPI cuInit(unsigned)
 {
+    static std::once_flag started;
+    std::call_once(started, start);
     return setting("BERT_EMULATED_DEVICES", 1) == 0 ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS;
 }
 
@@ -293,6 +324,11 @@ CUresult CUDAAPI cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
 
 CUresult CUDAAPI cuCtxPushCurrent(CUcontext context)
 {
+    if (getpid() != owner)
+        return CUDA_ERROR_NOT_INITIALIZED;
+    if (has_gone)
+        fail("a call comes after the driver has gone away");
+    entered++;
     stack_of_contexts.push_back(context);
     return CUDA_SUCCESS;
 }
@@ -304,6 +340,7 @@ CUresult CUDAAPI cuCtxPopCurrent(CUcontext *context)
     if (context != nullptr)
         *context = stack_of_contexts.back();
     stack_of_contexts.pop_back();
+    entered--;
     return CUDA_SUCCESS;
 }
 
