@@ -24,8 +24,10 @@ pub(super) struct List {
 pub(super) struct Readers {
     /// The rows that are read, each once, in order.
     pub rows: List,
-    /// Where each row's tokens begin, and the end of the last.
+    /// Where each row's parts begin, and the end of the last.
     pub starts: List,
+    /// Where each part's tokens begin, and the end of the last.
+    pub part_starts: List,
     /// The tokens, row by row.
     pub tokens: List,
 }
@@ -96,7 +98,8 @@ impl CudaBatch {
         let readers = |first: usize| Readers {
             rows: list(first),
             starts: list(first + 1),
-            tokens: list(first + 2),
+            part_starts: list(first + 2),
+            tokens: list(first + 3),
         };
         Ok(CudaBatch {
             input_ids: list(0),
@@ -106,7 +109,7 @@ impl CudaBatch {
             forward_tiles: list(4),
             backward_tiles: list(5),
             tensor_tiles: list(6),
-            readers: is_training.then(|| [readers(7), readers(10), readers(13)]),
+            readers: is_training.then(|| [readers(7), readers(11), readers(15)]),
             _memory: memory,
         })
     }
@@ -123,24 +126,40 @@ fn tiles(batch: &Batch, rows: usize) -> Vec<i32> {
     tiles
 }
 
-/// The rows, their starts and their tokens, without row `without`.
-fn readers(rows: &[u32], without: Option<u32>) -> [Vec<i32>; 3] {
+/// Tokens of one part of a row's gradient: a row that all tokens read has about as many parts as tokens in each.
+fn tokens_of_part(tokens: usize) -> usize {
+    tokens.isqrt().max(64)
+}
+
+/// The lists of [`Readers`], without row `without`.
+fn readers(rows: &[u32], without: Option<u32>) -> [Vec<i32>; 4] {
     let mut tokens: Vec<usize> = (0..rows.len())
         .filter(|&token| Some(rows[token]) != without)
         .collect();
     // Stable: a row's tokens stay in their order, and so do the sums over them.
     tokens.sort_by_key(|&token| rows[token]);
-    let (mut distinct, mut starts) = (Vec::new(), Vec::new());
+    let most = tokens_of_part(rows.len());
+    let (mut distinct, mut starts, mut part_starts) = (Vec::new(), Vec::new(), Vec::<i32>::new());
     for (place, &token) in tokens.iter().enumerate() {
-        if distinct.last() != Some(&(rows[token] as i32)) {
+        let is_new = distinct.last() != Some(&(rows[token] as i32));
+        if is_new {
             distinct.push(rows[token] as i32);
-            starts.push(place as i32);
+            starts.push(part_starts.len() as i32);
+        }
+        if is_new
+            || part_starts
+                .last()
+                .is_some_and(|&start| place - start as usize == most)
+        {
+            part_starts.push(place as i32);
         }
     }
-    starts.push(tokens.len() as i32);
+    starts.push(part_starts.len() as i32);
+    part_starts.push(tokens.len() as i32);
     [
         distinct,
         starts,
+        part_starts,
         tokens.into_iter().map(|token| token as i32).collect(),
     ]
 }
@@ -151,11 +170,22 @@ mod tests {
 
     #[test]
     fn readers_are_grouped_by_row_in_the_order_of_tokens() {
-        let [rows, starts, tokens] = readers(&[7, 3, 0, 7, 3, 7], Some(0));
+        let [rows, starts, part_starts, tokens] = readers(&[7, 3, 0, 7, 3, 7], Some(0));
         assert_eq!(rows, [3, 7]);
-        assert_eq!(starts, [0, 2, 5]);
+        assert_eq!(starts, [0, 1, 2]);
+        assert_eq!(part_starts, [0, 2, 5]);
         assert_eq!(tokens, [1, 4, 0, 3, 5]);
-        assert_eq!(readers(&[0], Some(0)), [vec![], vec![0], vec![]]);
+        assert_eq!(readers(&[0], Some(0)), [vec![], vec![0], vec![0], vec![]]);
+    }
+
+    #[test]
+    fn rows_of_many_tokens_have_several_parts() {
+        let mut read = vec![5; 129];
+        read.push(2);
+        let [rows, starts, part_starts, _] = readers(&read, None);
+        assert_eq!(rows, [2, 5]);
+        assert_eq!(starts, [0, 1, 4]);
+        assert_eq!(part_starts, [0, 1, 65, 129, 130]);
     }
 
     #[test]

@@ -428,10 +428,9 @@ impl<'a> Pass<'a> {
         adds: bool,
         (rows, width): (usize, usize),
     ) -> Result<()> {
-        let threads = rows * width.div_ceil(FACTORS);
         self.gpu.launch(
             ("dropout_rows", kind.suffix()),
-            (threads.div_ceil(THREADS), 1),
+            (blocks_of_groups(rows, width), 1),
             THREADS,
             0,
             &mut [
@@ -442,6 +441,19 @@ impl<'a> Pass<'a> {
                 rows.into(),
                 width.into(),
             ],
+        )
+    }
+
+    /// x ← x + bias.
+    fn add_bias(&self, kind: Kind, x: &Memory, bias: usize, rows: usize) -> Result<()> {
+        let bias = self.value(bias);
+        let width = bias.bytes() / 4;
+        self.gpu.launch(
+            ("add_bias", kind.suffix()),
+            (blocks_of_groups(rows, width), 1),
+            THREADS,
+            0,
+            &mut [x.into(), bias.into(), rows.into(), width.into()],
         )
     }
 
@@ -457,10 +469,9 @@ impl<'a> Pass<'a> {
     ) -> Result<()> {
         let bias = self.value(bias);
         let width = bias.bytes() / 4;
-        let count = rows * width;
         self.gpu.launch(
             ("activation_forward", kind.suffix()),
-            (count.div_ceil(THREADS), 1),
+            (blocks_of_groups(rows, width), 1),
             THREADS,
             0,
             &mut [
@@ -468,7 +479,7 @@ impl<'a> Pass<'a> {
                 bias.into(),
                 y.into(),
                 (activation as usize).into(),
-                (count as i64).into(),
+                rows.into(),
                 width.into(),
             ],
         )
@@ -480,11 +491,11 @@ impl<'a> Pass<'a> {
         kind: Kind,
         activation: Activation,
         (x, y, dy): (&Memory, &Memory, &Memory),
-        count: usize,
+        (rows, width): (usize, usize),
     ) -> Result<()> {
         self.gpu.launch(
             ("activation_backward", kind.suffix()),
-            (count.div_ceil(THREADS), 1),
+            (blocks_of_groups(rows, width), 1),
             THREADS,
             0,
             &mut [
@@ -492,7 +503,8 @@ impl<'a> Pass<'a> {
                 y.into(),
                 dy.into(),
                 (activation as usize).into(),
-                (count as i64).into(),
+                rows.into(),
+                width.into(),
             ],
         )
     }
@@ -735,19 +747,7 @@ impl<'a> Pass<'a> {
         let mut with_bias = |projection: Projection| -> Result<Memory> {
             let index = layer.projection(projection);
             let y = self.projected(index, &input, hidden)?;
-            let count = self.tokens * hidden;
-            self.kernel(
-                "add_bias",
-                (count.div_ceil(THREADS), 1),
-                THREADS,
-                0,
-                &mut [
-                    (&y).into(),
-                    self.value(index.bias).into(),
-                    (count as i64).into(),
-                    hidden.into(),
-                ],
-            )?;
+            self.add_bias(self.kind, &y, index.bias, self.tokens)?;
             adapt(projection, &input, &y)?;
             Ok(y)
         };
@@ -905,20 +905,7 @@ impl<'a> Pass<'a> {
         )?;
         let index = self.model.table.classifier;
         let logits = self.head_product(index, &pooled)?;
-        let labels = self.outputs(index);
-        let count = self.sequences * labels;
-        self.gpu.launch(
-            ("add_bias", Kind::Float32.suffix()),
-            (count.div_ceil(THREADS), 1),
-            THREADS,
-            0,
-            &mut [
-                (&logits).into(),
-                self.value(index.bias).into(),
-                (count as i64).into(),
-                labels.into(),
-            ],
-        )?;
+        self.add_bias(Kind::Float32, &logits, index.bias, self.sequences)?;
         let tape = HeadTape {
             pooler,
             dropped: pooled,
@@ -978,7 +965,7 @@ impl<'a> Pass<'a> {
                 Kind::Float32,
                 Activation::Tanh,
                 (&dense, &again, &dpooled),
-                self.sequences * hidden,
+                (self.sequences, hidden),
             )?;
             dpooled = self.head_linear_backward(index, &dpooled, &first, sums)?;
         }
@@ -1080,7 +1067,7 @@ impl<'a> Pass<'a> {
             self.kind,
             self.config().hidden_act.into(),
             (&tape.inner, &activated, &dinner),
-            self.tokens * inner_size,
+            (self.tokens, inner_size),
         )?;
         self.add_linear_gradients(layer.output, &doutput, &activated, inner_size, sums)?;
         if let Some((adapter, dreduced)) = below {
@@ -1211,25 +1198,45 @@ impl<'a> Pass<'a> {
             let Readers {
                 rows,
                 starts,
+                part_starts,
                 tokens,
             } = readers;
+            let parts = part_starts.len - 1;
+            let scratch = self.gpu.memory(4 * parts * hidden)?;
             self.kernel(
-                "embedding_gradients",
-                (rows.len, 1),
+                "embedding_parts",
+                (parts, 1),
                 THREADS,
                 0,
                 &mut [
                     dstates.into(),
+                    part_starts.address.into(),
+                    tokens.address.into(),
+                    (&scratch).into(),
+                    hidden.into(),
+                ],
+            )?;
+            self.gpu.launch(
+                ("embedding_gradients", ""),
+                (rows.len, 1),
+                THREADS,
+                0,
+                &mut [
+                    sum.into(),
                     rows.address.into(),
                     starts.address.into(),
-                    tokens.address.into(),
-                    sum.into(),
+                    (&scratch).into(),
                     hidden.into(),
                 ],
             )?;
         }
         Ok(())
     }
+}
+
+/// Blocks of a kernel of which each thread has [`FACTORS`] columns of a row.
+fn blocks_of_groups(rows: usize, width: usize) -> usize {
+    (rows * width.div_ceil(FACTORS)).div_ceil(THREADS)
 }
 
 /// (parts, rows of each) of a sum over `rows` rows: the same for the same number of rows.

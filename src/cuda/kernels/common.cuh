@@ -126,6 +126,62 @@ template <class T> __device__ inline void store_two(T *out, unsigned numbers)
     *reinterpret_cast<unsigned *>(out) = numbers;
 }
 
+// Eight numbers that begin at a multiple of eight: a piece that a lane moves at once.
+constexpr int EIGHT = 8;
+
+template <class T> __device__ inline void load_eight(const T *from, float (&x)[EIGHT])
+{
+    alignas(16) T numbers[EIGHT];
+#pragma unroll
+    for (int word = 0; word < (int)(sizeof(numbers) / sizeof(uint4)); word++)
+        reinterpret_cast<uint4 *>(numbers)[word] = reinterpret_cast<const uint4 *>(from)[word];
+#pragma unroll
+    for (int place = 0; place < EIGHT; place++)
+        x[place] = to_float(numbers[place]);
+}
+template <class T> __device__ inline void store_eight(T *to, const float (&x)[EIGHT])
+{
+    alignas(16) T numbers[EIGHT];
+#pragma unroll
+    for (int place = 0; place < EIGHT; place++)
+        store(&numbers[place], x[place]);
+#pragma unroll
+    for (int word = 0; word < (int)(sizeof(numbers) / sizeof(uint4)); word++)
+        reinterpret_cast<uint4 *>(to)[word] = reinterpret_cast<const uint4 *>(numbers)[word];
+}
+
+// Up to eight numbers from a multiple of eight on, of a row whose width may be any: those that are there, and zeros.
+template <class T> __device__ inline void load_some(const T *from, int count, float (&x)[EIGHT])
+{
+#pragma unroll
+    for (int place = 0; place < EIGHT; place++)
+        x[place] = place < count ? to_float(from[place]) : 0.0f;
+}
+template <class T> __device__ inline void store_some(T *to, int count, const float (&x)[EIGHT])
+{
+#pragma unroll
+    for (int place = 0; place < EIGHT; place++)
+        if (place < count)
+            store(&to[place], x[place]);
+}
+
+// The eight numbers of group `group` of a row, or what there is of them; `is_even`: the width is a multiple of eight.
+template <class T> __device__ inline void load_group(const T *row, int group, int width, bool is_even, float (&x)[EIGHT])
+{
+    if (is_even)
+        load_eight(row + EIGHT * group, x);
+    else
+        load_some(row + EIGHT * group, width - EIGHT * group, x);
+}
+template <class T>
+__device__ inline void store_group(T *row, int group, int width, bool is_even, const float (&x)[EIGHT])
+{
+    if (is_even)
+        store_eight(row + EIGHT * group, x);
+    else
+        store_some(row + EIGHT * group, width - EIGHT * group, x);
+}
+
 #define JOIN_NAMES(a, b) a##b
 #define JOIN(a, b) JOIN_NAMES(a, b)
 
@@ -218,11 +274,10 @@ __device__ inline double block_sum(double x)
     // Nobody still reads what the sum before left there.
     __syncthreads();
     all[threadIdx.x] = x;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        for (int thread = 1; thread < (int)blockDim.x; thread++)
-            x += all[thread];
-        all[0] = x;
+    for (int reach = 128; reach > 0; reach /= 2) {
+        __syncthreads();
+        if ((int)threadIdx.x < reach && threadIdx.x + reach < blockDim.x)
+            all[threadIdx.x] += all[threadIdx.x + reach];
     }
     __syncthreads();
     return all[0];

@@ -131,11 +131,27 @@ KERNEL(add_parts)(float *gradient, const float *parts, int count, int width)
     if (column >= width)
         return;
     float sum = gradient[column];
+#pragma unroll 8
     for (int part = 0; part < count; part++)
         sum += parts[(long long)part * width + column];
     gradient[column] = sum;
 }
 DECLARED(add_parts)
+
+// Adds to rows of an embedding table's gradient: row rows[i] gets parts starts[i] … starts[i + 1] - 1, in that order; a
+// block a row.
+KERNEL(embedding_gradients)(float *gradient, const int *rows, const int *starts, const float *parts, int width)
+{
+    float *row = gradient + (long long)rows[blockIdx.x] * width;
+    for (int column = threadIdx.x; column < width; column += blockDim.x) {
+        float sum = 0.0f;
+#pragma unroll 8
+        for (int part = starts[blockIdx.x]; part < starts[blockIdx.x + 1]; part++)
+            sum += parts[(long long)part * width + column];
+        row[column] += sum;
+    }
+}
+DECLARED(embedding_gradients)
 
 // One parameter's place among all that are trained. A block of threads has a piece of PIECE numbers of one.
 struct Slice {

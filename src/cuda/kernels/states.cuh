@@ -6,25 +6,48 @@
 
 // ---- Layer norm ------------------------------------------------------------------------------------------------------
 
-// x ← (x - mean) / deviation and y = x · weight + bias for the row that stands in `row`, of one warp; `inverse` gets
-// 1 / deviation. Variance from the centred values, as in src/ops/layer_norm.rs.
+// x ← (x - mean) / deviation and y = (x · weight + bias) · factors for the row that stands in `row`, of one warp, whose
+// lanes have a group of eight columns each in turn and read their own alone; `inverse` gets 1 / deviation. Variance from the
+// centred values, as in src/ops/layer_norm.rs.
 __device__ inline void JOIN(normalise, SUFFIX)(float *row, const float *weight, const float *bias, float epsilon,
-                                               real *normalised, real *y, float *inverse, int width)
+                                               const Mask *mask, long long number, real *normalised, real *y,
+                                               float *inverse, int width)
 {
-    float sum = 0.0f;
-    for (int column = lane_number(); column < width; column += WARP)
-        sum += row[column];
-    float mean = warp_sum(sum) / width;
-    float squares = 0.0f;
-    for (int column = lane_number(); column < width; column += WARP) {
-        float centred = row[column] - mean;
-        squares += centred * centred;
+    const bool is_even = width % EIGHT == 0;
+    float x[EIGHT], sum = 0.0f;
+    for (int group = lane_number(); EIGHT * group < width; group += WARP) {
+        load_group(row, group, width, is_even, x);
+#pragma unroll
+        for (int place = 0; place < EIGHT; place++)
+            sum += x[place];
     }
-    float inverse_deviation = 1.0f / sqrtf(warp_sum(squares) / width + epsilon);
-    for (int column = lane_number(); column < width; column += WARP) {
-        float value = (row[column] - mean) * inverse_deviation;
-        store(&normalised[column], value);
-        store(&y[column], value * weight[column] + bias[column]);
+    const float mean = warp_sum(sum) / width;
+    float squares = 0.0f;
+    for (int group = lane_number(); EIGHT * group < width; group += WARP) {
+        load_group(row, group, width, is_even, x);
+#pragma unroll
+        for (int place = 0; place < EIGHT; place++) {
+            const float centred = EIGHT * group + place < width ? x[place] - mean : 0.0f;
+            squares += centred * centred;
+        }
+    }
+    const float inverse_deviation = 1.0f / sqrtf(warp_sum(squares) / width + epsilon);
+    for (int group = lane_number(); EIGHT * group < width; group += WARP) {
+        float weights[EIGHT], biases[EIGHT], factors[EIGHT], out[EIGHT];
+        load_group(row, group, width, is_even, x);
+        load_group(weight, group, width, is_even, weights);
+        load_group(bias, group, width, is_even, biases);
+        if (mask != nullptr)
+            factors_of(*mask, first_group(number, width) + group, factors);
+#pragma unroll
+        for (int place = 0; place < EIGHT; place++) {
+            x[place] = (x[place] - mean) * inverse_deviation;
+            out[place] = x[place] * weights[place] + biases[place];
+            if (mask != nullptr)
+                out[place] *= factors[place];
+        }
+        store_group(normalised, group, width, is_even, x);
+        store_group(y, group, width, is_even, out);
     }
     if (lane_number() == 0)
         *inverse = inverse_deviation;
@@ -38,26 +61,35 @@ STATES_KERNEL(norm_forward)(real *x, const float *before, const real *residual, 
     long long number = (long long)blockIdx.x * warps_of_block() + warp_number();
     bool is_inside = number < rows;
     number = is_inside ? number : rows - 1;
+    const bool is_even = width % EIGHT == 0;
     float *row = shared + warp_number() * width;
-    for (int group = lane_number(); FACTORS * group < width; group += WARP) {
-        float factors[FACTORS] = {1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f};
-        if (acts(mask))
-            factors_of(mask, first_group(number, width) + group, factors);
-        for (int word = 0; word < FACTORS && FACTORS * group + word < width; word++) {
-            int column = FACTORS * group + word;
-            float value = to_float(x[number * width + column]);
-            if (before != nullptr)
-                value += before[column];
-            value *= factors[word];
-            if (residual != nullptr)
-                value += to_float(residual[number * width + column]);
-            row[column] = value;
+    for (int group = lane_number(); EIGHT * group < width; group += WARP) {
+        float sums[EIGHT], others[EIGHT];
+        load_group(x + number * width, group, width, is_even, sums);
+        if (before != nullptr) {
+            load_group(before, group, width, is_even, others);
+#pragma unroll
+            for (int place = 0; place < EIGHT; place++)
+                sums[place] += others[place];
         }
+        if (acts(mask)) {
+            factors_of(mask, first_group(number, width) + group, others);
+#pragma unroll
+            for (int place = 0; place < EIGHT; place++)
+                sums[place] *= others[place];
+        }
+        if (residual != nullptr) {
+            load_group(residual + number * width, group, width, is_even, others);
+#pragma unroll
+            for (int place = 0; place < EIGHT; place++)
+                sums[place] += others[place];
+        }
+        store_group(row, group, width, is_even, sums);
     }
     __syncthreads();
     if (is_inside)
-        JOIN(normalise, SUFFIX)(row, weight, bias, epsilon, x + number * width, y + number * width, inverses + number,
-                                width);
+        JOIN(normalise, SUFFIX)(row, weight, bias, epsilon, nullptr, number, x + number * width, y + number * width,
+                                inverses + number, width);
 }
 STATES_DECLARED(norm_forward)
 
@@ -70,28 +102,28 @@ STATES_KERNEL(embed_forward)(const float *words, const float *types, const float
     long long number = (long long)blockIdx.x * warps_of_block() + warp_number();
     bool is_inside = number < rows;
     number = is_inside ? number : rows - 1;
+    const bool is_even = width % EIGHT == 0;
     float *row = shared + warp_number() * width;
     const float *word = words + (long long)word_of[number] * width;
     const float *type = types + (long long)type_of[number] * width;
     const float *position = positions + (long long)position_of[number] * width;
-    for (int column = lane_number(); column < width; column += WARP)
-        row[column] = word[column] + type[column] + position[column];
-    __syncthreads();
-    if (!is_inside)
-        return;
-    real *out = y + number * width;
-    JOIN(normalise, SUFFIX)(row, weight, bias, epsilon, normalised + number * width, out, inverses + number, width);
-    if (!acts(mask))
-        return;
-    __syncwarp();
-    for (int group = lane_number(); FACTORS * group < width; group += WARP) {
-        float factors[FACTORS];
-        factors_of(mask, first_group(number, width) + group, factors);
-        for (int word_number = 0; word_number < FACTORS && FACTORS * group + word_number < width; word_number++) {
-            real *value = &out[FACTORS * group + word_number];
-            store(value, to_float(*value) * factors[word_number]);
-        }
+    for (int group = lane_number(); EIGHT * group < width; group += WARP) {
+        float sums[EIGHT], others[EIGHT];
+        load_group(word, group, width, is_even, sums);
+        load_group(type, group, width, is_even, others);
+#pragma unroll
+        for (int place = 0; place < EIGHT; place++)
+            sums[place] += others[place];
+        load_group(position, group, width, is_even, others);
+#pragma unroll
+        for (int place = 0; place < EIGHT; place++)
+            sums[place] += others[place];
+        store_group(row, group, width, is_even, sums);
     }
+    __syncthreads();
+    if (is_inside)
+        JOIN(normalise, SUFFIX)(row, weight, bias, epsilon, acts(mask) ? &mask : nullptr, number,
+                                normalised + number * width, y + number * width, inverses + number, width);
 }
 STATES_DECLARED(embed_forward)
 
@@ -106,6 +138,7 @@ STATES_KERNEL(norm_gradients)(const real *dy, const real *normalised, float *wei
     int first = blockIdx.y * rows_of_part;
     int last = min(first + rows_of_part, rows);
     float weight_sum = 0.0f, bias_sum = 0.0f;
+#pragma unroll 8
     for (int row = first; row < last; row++) {
         long long place = (long long)row * width + column;
         float derivative = to_float(dy[place]);
@@ -126,19 +159,33 @@ STATES_KERNEL(norm_backward)(const float *weight, const real *normalised, const 
     number = is_inside ? number : rows - 1;
     dy += number * width;
     normalised += number * width;
+    const bool is_even = width % EIGHT == 0;
+    float derivatives[EIGHT], weights[EIGHT], x[EIGHT];
     float sum = 0.0f, slope = 0.0f;
-    for (int column = lane_number(); column < width; column += WARP) {
-        float derivative = to_float(dy[column]) * weight[column];
-        sum += derivative;
-        slope += derivative * to_float(normalised[column]);
+    for (int group = lane_number(); EIGHT * group < width; group += WARP) {
+        load_group(dy, group, width, is_even, derivatives);
+        load_group(weight, group, width, is_even, weights);
+        load_group(normalised, group, width, is_even, x);
+#pragma unroll
+        for (int place = 0; place < EIGHT; place++) {
+            const float derivative = derivatives[place] * weights[place];
+            sum += derivative;
+            slope += derivative * x[place];
+        }
     }
-    float mean = warp_sum(sum) / width;
+    const float mean = warp_sum(sum) / width;
     slope = warp_sum(slope) / width;
     if (!is_inside)
         return;
-    for (int column = lane_number(); column < width; column += WARP) {
-        float derivative = to_float(dy[column]) * weight[column];
-        store(&dy[column], (derivative - mean - to_float(normalised[column]) * slope) * inverses[number]);
+    const float inverse = inverses[number];
+    for (int group = lane_number(); EIGHT * group < width; group += WARP) {
+        load_group(dy, group, width, is_even, derivatives);
+        load_group(weight, group, width, is_even, weights);
+        load_group(normalised, group, width, is_even, x);
+#pragma unroll
+        for (int place = 0; place < EIGHT; place++)
+            derivatives[place] = (derivatives[place] * weights[place] - mean - x[place] * slope) * inverse;
+        store_group(dy, group, width, is_even, derivatives);
     }
 }
 STATES_DECLARED(norm_backward)
@@ -156,6 +203,7 @@ STATES_KERNEL(sum_rows)(const real *dy, float *parts, int rows, int width, int r
     int first = blockIdx.y * rows_of_part;
     int last = min(first + rows_of_part, rows);
     float sum = 0.0f;
+#pragma unroll 8
     for (int row = first; row < last; row++)
         sum += to_float(dy[(long long)row * width + column]);
     parts[(long long)blockIdx.y * width + column] = sum;
@@ -171,56 +219,101 @@ STATES_KERNEL(dropout_rows)(const real *x, real *out, Mask mask, int adds, int r
     int group = number % groups;
     if (row >= rows)
         return;
-    float factors[FACTORS] = {1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f};
-    if (acts(mask))
-        factors_of(mask, first_group(row, width) + group, factors);
-    for (int word = 0; word < FACTORS && FACTORS * group + word < width; word++) {
-        long long place = row * width + FACTORS * group + word;
-        float value = to_float(x[place]) * factors[word];
-        store(&out[place], adds ? to_float(out[place]) + value : value);
+    const bool is_even = width % EIGHT == 0;
+    float values[EIGHT], others[EIGHT];
+    load_group(x + row * width, group, width, is_even, values);
+    if (acts(mask)) {
+        factors_of(mask, first_group(row, width) + group, others);
+#pragma unroll
+        for (int place = 0; place < EIGHT; place++)
+            values[place] *= others[place];
     }
+    if (adds) {
+        load_group(out + row * width, group, width, is_even, others);
+#pragma unroll
+        for (int place = 0; place < EIGHT; place++)
+            values[place] += others[place];
+    }
+    store_group(out + row * width, group, width, is_even, values);
 }
 STATES_DECLARED(dropout_rows)
 #endif
 
 // ---- Activations -----------------------------------------------------------------------------------------------------
 
-// x ← x + bias, y = activation(x); a thread a number.
-STATES_KERNEL(activation_forward)(real *x, const float *bias, real *y, int activation, long long count, int width)
+// x ← x + bias, y = activation(x); a thread eight numbers of a row.
+STATES_KERNEL(activation_forward)(real *x, const float *bias, real *y, int activation, int rows, int width)
 {
-    long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= count)
+    const int groups = (width + EIGHT - 1) / EIGHT;
+    const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    const long long row = number / groups;
+    const int group = number % groups;
+    if (row >= rows)
         return;
-    float sum = to_float(x[place]) + bias[place % width];
-    store(&x[place], sum);
-    float value, slope;
-    // Of the sum as the backward pass will find it.
-    activate(activation, to_float(x[place]), &value, &slope);
-    store(&y[place], value);
+    const bool is_even = width % EIGHT == 0;
+    float sums[EIGHT], biases[EIGHT];
+    load_group(x + row * width, group, width, is_even, sums);
+    load_group(bias, group, width, is_even, biases);
+#pragma unroll
+    for (int place = 0; place < EIGHT; place++) {
+        // As the backward pass will find it.
+        real kept;
+        store(&kept, sums[place] + biases[place]);
+        sums[place] = to_float(kept);
+    }
+    store_group(x + row * width, group, width, is_even, sums);
+#pragma unroll
+    for (int place = 0; place < EIGHT; place++) {
+        float slope;
+        activate(activation, sums[place], &sums[place], &slope);
+    }
+    store_group(y + row * width, group, width, is_even, sums);
 }
 STATES_DECLARED(activation_forward)
 
 #ifndef FORWARD_ONLY
-// y = activation(x) once more, dy ← dy · its derivative.
-STATES_KERNEL(activation_backward)(const real *x, real *y, real *dy, int activation, long long count)
+// y = activation(x) once more, dy ← dy · its derivative; a thread eight numbers.
+STATES_KERNEL(activation_backward)(const real *x, real *y, real *dy, int activation, int rows, int width)
 {
-    long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= count)
+    const int groups = (width + EIGHT - 1) / EIGHT;
+    const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    const long long row = number / groups;
+    const int group = number % groups;
+    if (row >= rows)
         return;
-    float value, slope;
-    activate(activation, to_float(x[place]), &value, &slope);
-    store(&y[place], value);
-    store(&dy[place], to_float(dy[place]) * slope);
+    const bool is_even = width % EIGHT == 0;
+    float values[EIGHT], derivatives[EIGHT];
+    load_group(x + row * width, group, width, is_even, values);
+    load_group(dy + row * width, group, width, is_even, derivatives);
+#pragma unroll
+    for (int place = 0; place < EIGHT; place++) {
+        float slope;
+        activate(activation, values[place], &values[place], &slope);
+        derivatives[place] *= slope;
+    }
+    store_group(y + row * width, group, width, is_even, values);
+    store_group(dy + row * width, group, width, is_even, derivatives);
 }
 STATES_DECLARED(activation_backward)
 #endif
 
-// x ← x + bias.
-STATES_KERNEL(add_bias)(real *x, const float *bias, long long count, int width)
+// x ← x + bias; a thread eight numbers of a row.
+STATES_KERNEL(add_bias)(real *x, const float *bias, int rows, int width)
 {
-    long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (place < count)
-        store(&x[place], to_float(x[place]) + bias[place % width]);
+    const int groups = (width + EIGHT - 1) / EIGHT;
+    const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    const long long row = number / groups;
+    const int group = number % groups;
+    if (row >= rows)
+        return;
+    const bool is_even = width % EIGHT == 0;
+    float sums[EIGHT], biases[EIGHT];
+    load_group(x + row * width, group, width, is_even, sums);
+    load_group(bias, group, width, is_even, biases);
+#pragma unroll
+    for (int place = 0; place < EIGHT; place++)
+        sums[place] += biases[place];
+    store_group(x + row * width, group, width, is_even, sums);
 }
 STATES_DECLARED(add_bias)
 
@@ -266,20 +359,20 @@ STATES_KERNEL(pool_backward)(const float *dpooled, const int *offsets, real *dst
 }
 STATES_DECLARED(pool_backward)
 
-// Adds to rows of an embedding table's gradient: row rows[i] gets the derivatives of the tokens
-// tokens[starts[i]] … tokens[starts[i + 1] - 1], in that order; a block a row.
-STATES_KERNEL(embedding_gradients)(const real *dstates, const int *rows, const int *starts, const int *tokens,
-                                   float *gradient, int width)
+// Sums of the derivatives of tokens[starts[i]] … tokens[starts[i + 1] - 1], in that order: part i of an embedding table's
+// gradient, all of one row; a block a part.
+STATES_KERNEL(embedding_parts)(const real *dstates, const int *starts, const int *tokens, float *parts, int width)
 {
-    long long row = rows[blockIdx.x];
+    const int first = starts[blockIdx.x], last = starts[blockIdx.x + 1];
     for (int column = threadIdx.x; column < width; column += blockDim.x) {
         float sum = 0.0f;
-        for (int place = starts[blockIdx.x]; place < starts[blockIdx.x + 1]; place++)
+#pragma unroll 8
+        for (int place = first; place < last; place++)
             sum += to_float(dstates[(long long)tokens[place] * width + column]);
-        gradient[row * width + column] += sum;
+        parts[(long long)blockIdx.x * width + column] = sum;
     }
 }
-STATES_DECLARED(embedding_gradients)
+STATES_DECLARED(embedding_parts)
 #endif
 
 // ---- Attention -------------------------------------------------------------------------------------------------------
