@@ -1,16 +1,19 @@
 """The benchmark on a GPU: libbert beside transformers on PyTorch, eager and compiled. `scripts/cuda-check.sh` runs it.
 
-Each row is measured by every side in turn, after a pass that warms it up; the rows are ordered so that the ones that tell
-most come first, and where the time ends the rest says so. Tokens are those of the texts, padding not counted. A side that
-can't run is told, and the rest goes on."""
+Rows are taken a few at a time. The processes of all their sides are started and warmed up together, since compiling takes
+PyTorch longest; then one works at a time, the sides of a row in alternation, REPEATS times. The rows that tell most come
+first, and where the time ends the rest says so. Tokens are those of the texts, padding not counted. A side that can't run is
+told, and the rest goes on."""
 
 import argparse
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from side import Side
@@ -39,6 +42,11 @@ ROWS = [
 BLOCKS = {"MiniLM": 6 * 12 * 384**2, "BERT-base": 12 * 12 * 768**2}
 SHAPES = {"MiniLM": (6, 384), "BERT-base": (12, 768)}
 PEAK = 790e12
+REPEATS = 5
+# Seconds of one measurement, roughly.
+ONE = 0.25
+# Rows whose processes are there together.
+TOGETHER = 9
 GOALS = {"train": 1.2, "predict": 1.5}
 
 
@@ -95,6 +103,56 @@ def used_memory(process):
     return None
 
 
+class Measured:
+    """One side of one row: a process of its own."""
+
+    def __init__(self, row, name, command, environment):
+        self.row, self.name = row, name
+        self.speeds, self.warm_up, self.missing, self.tokens = [], None, None, None
+        self.side = Side(name, command, environment)
+
+    def ask(self, passes):
+        what, _, batch, _ = self.row
+        return self.side("train", 0, passes) if what == "train" else self.side("predict", 0, 0, batch, passes, "bf16")
+
+    def trying(self, work):
+        """A side that fails is left alone from then on."""
+        if self.missing is None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001  (told in the table)
+                self.missing = str(error)[:100]
+
+    def prepare(self, model, path):
+        self.side("threads", os.cpu_count() or 1)
+        self.side("load", 0, model)
+        self.tokens = self.side("data", 0, path, 0)["tokens"]
+        if self.row[0] == "train":
+            self.side("trainer", 0, 0, 0, self.row[2], 1, "bf16")
+        self.warm_up = self.ask(1)["seconds"]
+        # Lengths that differ are compiled for once more when the second comes.
+        self.passes = max(1, min(200, round(ONE / max(self.ask(1)["seconds"], 1e-6))))
+
+    def measure(self):
+        answer = self.ask(self.passes)
+        self.speeds.append(answer["tokens"] / answer["seconds"])
+
+    def result(self):
+        if self.missing or not self.speeds:
+            return {"missing": self.missing or "no time was left"}
+        return {
+            "tokens_per_second": statistics.median(self.speeds),
+            "least": min(self.speeds),
+            "most": max(self.speeds),
+            "warm_up": self.warm_up,
+            "memory": used_memory(self.side.process.pid),
+            "tokens": self.tokens,
+        }
+
+    def end(self):
+        self.side.process.kill()
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("ours", "model", "data", "table"):
@@ -113,46 +171,40 @@ def main():
         paths["BERT-base"] = base_model(options.model, folder)
         sides["PyTorch eager"] = (peer, {})
         if os.environ.get("BENCH_DEVICE", "cpu") != "cpu":
-            sides["PyTorch compiled"] = (peer, {"BENCH_COMPILE": "1"})
+            # Many processes compile at once.
+            sides["PyTorch compiled"] = (peer, {"BENCH_COMPILE": "1", "TORCHINDUCTOR_COMPILE_THREADS": "2"})
     except ImportError as error:
         print(f"No PyTorch: {error}; libbert is measured alone, without BERT-base.")
-    rows = ROWS[:3:2] if options.quick else ROWS
+    rows = [row for row in (ROWS[:3:2] if options.quick else ROWS) if row[1] in paths]
     results = {}
-    for row in rows:
-        what, model, batch, length = row
-        if model not in paths:
-            continue
-        batches = 2 if options.quick else max(4, 32768 // (batch * (length or 25)))
-        path = inputs.write(batch, length, batch * batches)
-        for name, (command, more) in sides.items():
-            if time.monotonic() > end:
-                results[row, name] = {"missing": "no time was left"}
-                continue
-            side = Side(name, command, {**os.environ, **more})
-            try:
-                side("threads", os.cpu_count() or 1)
-                side("load", 0, paths[model])
-                tokens = side("data", 0, path, 0)["tokens"]
-                if what == "train":
-                    side("trainer", 0, 0, 0, batch, 1, "bf16")
-                    ask = lambda passes: side("train", 0, passes)
-                else:
-                    ask = lambda passes: side("predict", 0, 0, batch, passes, "bf16")
-                first = ask(1)["seconds"]
-                second = ask(1)["seconds"]
-                passes = 1 if options.quick else max(1, min(50, round(3 / max(second, 1e-6))))
-                answer = ask(passes)
-                results[row, name] = {
-                    "tokens_per_second": answer["tokens"] / answer["seconds"],
-                    "warm_up": first,
-                    "memory": used_memory(side.process.pid),
-                    "tokens": tokens,
-                }
-            except Exception as error:  # noqa: BLE001  (told in the table)
-                results[row, name] = {"missing": str(error)[:100]}
-            side.close()
-            print(json.dumps([row, name, results[row, name]]), flush=True)
-    write_table(options.table, rows, sides, results)
+    for first in range(0, len(rows), TOGETHER):
+        together = rows[first : first + TOGETHER]
+        measured = {}
+        for row in together:
+            batch, length = row[2:]
+            batches = 2 if options.quick else max(4, 32768 // (batch * (length or 25)))
+            path = inputs.write(batch, length, batch * batches)
+            for name, (command, more) in sides.items():
+                one = measured[row, name] = Measured(row, name, command, {**os.environ, **more})
+                one.thread = threading.Thread(
+                    target=one.trying, args=(lambda one=one, path=path: one.prepare(paths[one.row[1]], path),), daemon=True
+                )
+                one.thread.start()
+        for one in measured.values():
+            one.thread.join(max(0.1, end - time.monotonic()))
+            if one.thread.is_alive():
+                one.missing = "no time was left"
+        for row in together:
+            for _ in range(1 if options.quick else REPEATS):
+                for name in sides:
+                    if time.monotonic() < end:
+                        measured[row, name].trying(measured[row, name].measure)
+            for name in sides:
+                results[row, name] = measured[row, name].result()
+                print(json.dumps([row, name, results[row, name]]), flush=True)
+            write_table(options.table, rows, sides, results)
+        for one in measured.values():
+            one.end()
 
 
 def write_table(path, rows, sides, results):
@@ -174,7 +226,8 @@ def write_table(path, rows, sides, results):
                 flops = 2 * BLOCKS[model] + 4 * layers * hidden * (length or 25)
                 flops *= 3 if what == "train" else 1
                 memory = result["memory"]
-                cells += [f"{speed:,.0f}", f"{speed * flops / PEAK:.1%}", str(memory >> 20) if memory else "unknown"]
+                spread = f"{speed:,.0f} ({result['least']:,.0f} to {result['most']:,.0f})"
+                cells += [spread, f"{speed * flops / PEAK:.1%}", str(memory >> 20) if memory else "unknown"]
             peers = [speed for name, speed in speeds.items() if name != "libbert"]
             ratio = f"{speeds['libbert'] / max(peers):.2f}" if peers and "libbert" in speeds else ""
             file.write(f"| {' | '.join([*cells, ratio, str(GOALS[what])])} |\n")

@@ -3,12 +3,12 @@
 //! The driver goes away among the functions that `exit` calls, and a call that another thread is inside of at that moment
 //! brings the process down. So this library's own function, which `exit` calls before the driver's (in the reverse of the
 //! order in which they were registered), lets no more calls begin and waits for those that are under way. What is asked of
-//! the GPU after that is answered with a status.
+//! the GPU after that is answered with a status; on another thread than the one that ends the process only after a while,
+//! since that thread would probably end next, and what the driver does then with its data of the thread meets its own end.
 //!
 //! In a forked child the driver answers nothing but errors, and nothing is asked of it.
 
 use std::cell::Cell;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,14 @@ const ENDED: u64 = 1 << 63;
 /// A GPU that is at work answers sooner; one that doesn't answer any more mustn't keep the process from ending.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a thread waits for the end of the process before it is answered: longer than the driver takes to go away.
+const PAUSE: Duration = Duration::from_secs(2);
+
 thread_local! {
     /// Those of this thread, which may be the one that calls `exit`.
     static HERE: Cell<u64> = const { Cell::new(0) };
+    /// Whether this thread is the one that called `exit`.
+    static ENDS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A call, or several, that is inside of the driver; dropped when it is out.
@@ -37,14 +42,18 @@ impl Call {
         threads::check_fork()?;
         let call = Call;
         let _ = HERE.try_with(|here| here.set(here.get() + 1));
-        match CALLS.fetch_add(1, Ordering::AcqRel) & ENDED {
-            0 => Ok(call),
-            _ => Err(Error::Device(
-                "The process is ending, and the GPU's driver has ended with it: functions that run at exit can use \
-                 models on the device cpu only."
-                    .into(),
-            )),
+        if CALLS.fetch_add(1, Ordering::AcqRel) & ENDED == 0 {
+            return Ok(call);
         }
+        drop(call);
+        if !ENDS.try_with(Cell::get).unwrap_or(true) {
+            std::thread::sleep(PAUSE);
+        }
+        Err(Error::Device(
+            "The process is ending, and the GPU's driver has ended with it: functions that run at exit can use models \
+             on the device cpu only."
+                .into(),
+        ))
     }
 }
 
@@ -55,16 +64,15 @@ impl Drop for Call {
     }
 }
 
-/// From here on the end of the process waits for calls; to be called when the driver has registered its own functions.
+/// From here on the end of the process waits for calls; to be called when the driver and cuBLAS may have registered
+/// functions of their own.
 pub(super) fn watch_exit() {
-    static WATCHED: Once = Once::new();
-    WATCHED.call_once(|| {
-        // SAFETY: The function takes nothing and unwinds nowhere, and its code stays (-z nodelete).
-        unsafe { libc::atexit(end) };
-    });
+    // SAFETY: The function takes nothing and unwinds nowhere, and its code stays (-z nodelete). It may run several times.
+    unsafe { libc::atexit(end) };
 }
 
 extern "C" fn end() {
+    let _ = ENDS.try_with(|ends| ends.set(true));
     let mut calls = CALLS.fetch_or(ENDED, Ordering::AcqRel) | ENDED;
     let here = HERE.try_with(Cell::get).unwrap_or(0);
     let begun = Instant::now();

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::{CString, c_int, c_uint, c_void};
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use super::calls::{self, Call};
 use super::libraries::{Address, Handle, Libraries, NOT_READY, OUT_OF_MEMORY, libraries};
@@ -436,6 +436,8 @@ impl Gpu {
         let status = self
             .within(|| unsafe { (driver.function)(&mut function, self.module.0, text.as_ptr()) })?;
         self.check(name, status)?;
+        // What the driver does at the first use of anything is its own affair, registering functions for the end too.
+        calls::watch_exit();
         functions.insert((name, suffix), Shared(function));
         Ok(Shared(function))
     }
@@ -501,6 +503,8 @@ impl Gpu {
                 -1,
             )
         })?;
+        static FIRST: Once = Once::new();
+        FIRST.call_once(calls::watch_exit);
         // CUBLAS_STATUS_ALLOC_FAILED.
         if status == 3 {
             return Err(self.out_of_memory(None));
@@ -688,14 +692,17 @@ impl<T: Number, const N: usize> Later<T, N> {
 /// Arguments of a kernel, at most.
 const MAX_ARGUMENTS: usize = 20;
 
+/// Bytes of one argument, at most.
+const ARGUMENT_BYTES: usize = 256;
+
 /// One argument's bytes, at the alignment of the widest.
 #[repr(C, align(8))]
-pub(super) struct Argument([u8; 48]);
+pub(super) struct Argument([u8; ARGUMENT_BYTES]);
 
 impl Argument {
     pub fn of<T: Copy>(value: T) -> Argument {
-        const { assert!(size_of::<T>() <= 48 && align_of::<T>() <= 8) };
-        let mut bytes = [0; 48];
+        const { assert!(size_of::<T>() <= ARGUMENT_BYTES && align_of::<T>() <= 8) };
+        let mut bytes = [0; ARGUMENT_BYTES];
         // SAFETY: The value is no larger than the bytes, and they are aligned for it; its padding isn't read as bytes.
         unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(value) };
         Argument(bytes)

@@ -5,7 +5,7 @@
 use super::arena::Arena;
 use super::gpu::{Argument, Gpu, Later, Memory, Number, THREADS};
 use super::libraries::Address;
-use super::values::CudaValues;
+use super::values::{CudaValues, PIECE};
 use super::{loss, pass};
 use crate::error::Result;
 use crate::memory;
@@ -13,9 +13,6 @@ use crate::model::{Model, ParameterTable, TrainingPass};
 use crate::train::StepOutcome;
 use crate::train::loss::Objective;
 use crate::train::optimizer::{AdamWOptions, Group};
-
-/// Numbers that a block of the kernels has, as in `kernels/kernels.cu`.
-const PIECE: usize = 4096;
 
 /// `Slice` in `kernels/kernels.cu`.
 #[derive(Clone, Copy)]

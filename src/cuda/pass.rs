@@ -4,6 +4,9 @@
 //! States are [tokens, hidden_size], float32 or, in mixed precision, bfloat16 (predictions: or float16) with sums and
 //! parameters in float32. The head's products are float32 always.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::adapter::Adapter;
 use super::arena::Arena;
 use super::batch::{BACKWARD_ROWS, CudaBatch, FORWARD_ROWS, List, Readers};
@@ -151,6 +154,47 @@ pub(super) struct Pass<'a> {
     batch: CudaBatch,
     dropout: Option<Dropout>,
     pub kind: Kind,
+    part_sums: RefCell<PartSums>,
+}
+
+/// Sums over parts that one launch makes, at most: those of one block.
+const PART_SUMS: usize = 10;
+
+/// `PartSum` in `kernels/kernels.cu`.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct PartSum {
+    sum: Address,
+    parts: Address,
+    count: i32,
+    width: i32,
+}
+
+/// Sums over parts that wait for a launch.
+#[derive(Default)]
+struct PartSums {
+    list: Vec<PartSum>,
+    /// What the parts stand in.
+    scratch: Vec<Rc<Memory>>,
+}
+
+impl PartSums {
+    fn launch(&mut self, gpu: &Gpu) -> Result<()> {
+        let mut all = [PartSum::default(); PART_SUMS];
+        all[..self.list.len()].copy_from_slice(&self.list);
+        let width = self.list.iter().map(|sum| sum.width as usize).max();
+        gpu.launch(
+            ("add_parts", ""),
+            (width.unwrap_or(0).div_ceil(THREADS), self.list.len()),
+            THREADS,
+            0,
+            &mut [Argument::of(all)],
+        )?;
+        // What comes later on the GPU may have the memory.
+        self.scratch.clear();
+        self.list.clear();
+        Ok(())
+    }
 }
 
 /// What a norm's backward pass needs: (x - mean) / deviation, and 1 / deviation.
@@ -229,6 +273,7 @@ impl<'a> Pass<'a> {
             batch: CudaBatch::new(gpu, batch, is_training, padding)?,
             dropout,
             kind,
+            part_sums: RefCell::default(),
         })
     }
 
@@ -345,7 +390,7 @@ impl<'a> Pass<'a> {
         let (rows, width) = (self.tokens, self.hidden());
         if let (Some(weight), Some(bias)) = (sums[index.weight], sums[index.bias]) {
             let (parts, rows_of_part) = parts(rows);
-            let scratch = self.gpu.memory(2 * 4 * parts * width)?;
+            let scratch = Rc::new(self.gpu.memory(2 * 4 * parts * width)?);
             let bias_parts = scratch.at() + (4 * parts * width) as Address;
             self.kernel(
                 "norm_gradients",
@@ -362,8 +407,8 @@ impl<'a> Pass<'a> {
                     rows_of_part.into(),
                 ],
             )?;
-            self.add_parts(weight, scratch.at(), parts, width)?;
-            self.add_parts(bias, bias_parts, parts, width)?;
+            self.add_parts((weight, scratch.at()), &scratch, parts, width)?;
+            self.add_parts((bias, bias_parts), &scratch, parts, width)?;
         }
         let (blocks, threads, _) = self.warps(rows, false);
         self.kernel(
@@ -382,14 +427,27 @@ impl<'a> Pass<'a> {
         )
     }
 
-    fn add_parts(&self, sum: Address, parts: Address, count: usize, width: usize) -> Result<()> {
-        self.gpu.launch(
-            ("add_parts", ""),
-            (width.div_ceil(THREADS), 1),
-            THREADS,
-            0,
-            &mut [sum.into(), parts.into(), count.into(), width.into()],
-        )
+    /// Adds the sum over `count` parts, which stand in `scratch` from `parts` on, to `sum`: when the pass ends, or when there
+    /// are so many of them that a launch is full.
+    fn add_parts(
+        &self,
+        (sum, parts): (Address, Address),
+        scratch: &Rc<Memory>,
+        count: usize,
+        width: usize,
+    ) -> Result<()> {
+        let mut waiting = self.part_sums.borrow_mut();
+        if waiting.list.len() == PART_SUMS {
+            waiting.launch(self.gpu)?;
+        }
+        waiting.list.push(PartSum {
+            sum,
+            parts,
+            count: count as i32,
+            width: width as i32,
+        });
+        waiting.scratch.push(scratch.clone());
+        Ok(())
     }
 
     /// Adds the sum over all rows.
@@ -402,7 +460,7 @@ impl<'a> Pass<'a> {
         width: usize,
     ) -> Result<()> {
         let (parts, rows_of_part) = parts(rows);
-        let scratch = self.gpu.memory(4 * parts * width)?;
+        let scratch = Rc::new(self.gpu.memory(4 * parts * width)?);
         self.gpu.launch(
             ("sum_rows", kind.suffix()),
             (width.div_ceil(THREADS), parts),
@@ -410,13 +468,13 @@ impl<'a> Pass<'a> {
             0,
             &mut [
                 dy.into(),
-                (&scratch).into(),
+                scratch.at().into(),
                 rows.into(),
                 width.into(),
                 rows_of_part.into(),
             ],
         )?;
-        self.add_parts(sum, scratch.at(), parts, width)
+        self.add_parts((sum, scratch.at()), &scratch, parts, width)
     }
 
     /// out = x · factors, or out += x · factors.
@@ -943,7 +1001,7 @@ impl<'a> Pass<'a> {
         if embeddings_are_trained {
             self.embed_backward(&encoder.embeddings_norm, &dstates, sums)?;
         }
-        Ok(())
+        self.part_sums.borrow_mut().launch(self.gpu)
     }
 
     /// From the logits' derivative to the last states'.

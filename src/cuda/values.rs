@@ -4,10 +4,25 @@ use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
 
-use super::gpu::{Gpu, Kind, Memory, THREADS};
+use super::gpu::{Gpu, Kind, Memory, Number, THREADS};
+use super::libraries::Address;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::{ParameterKind, ParameterTable, Values};
+
+/// Numbers that a block has of an array in the kernels over many arrays, as in `kernels/kernels.cu`.
+pub(super) const PIECE: usize = 4096;
+
+/// `Copy` in `kernels/kernels.cu`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Copied {
+    from: Address,
+    to: Address,
+    count: i64,
+}
+
+impl Number for Copied {}
 
 /// One whole set, float32, in the table's order. It never changes; sets share what is the same in them.
 #[derive(Debug, Clone)]
@@ -100,6 +115,7 @@ impl CudaValues {
             Kind::Float16 => &self.float16,
         };
         let rounded = cell.get_or_try_init(|| {
+            let (mut copies, mut pieces, mut piece_count) = (Vec::new(), Vec::new(), 0);
             let all = self.values.iter().zip(&table.specs).map(|(values, spec)| {
                 let is_matrix = matches!(
                     spec.kind,
@@ -110,16 +126,26 @@ impl CudaValues {
                 }
                 let count = values.bytes() / 4;
                 let copy = self.gpu.memory(count * kind.bytes())?;
-                self.gpu.launch(
-                    ("cast", kind.suffix()),
-                    (count.div_ceil(THREADS), 1),
-                    THREADS,
-                    0,
-                    &mut [(&**values).into(), (&copy).into(), (count as i64).into()],
-                )?;
+                copies.push(Copied {
+                    from: values.at(),
+                    to: copy.at(),
+                    count: count as i64,
+                });
+                pieces.push(piece_count as i32);
+                piece_count += count.div_ceil(PIECE);
                 Ok(Some(copy))
             });
-            Ok::<_, Error>(Arc::new(memory::collected(all)?))
+            let all = memory::collected(all)?;
+            let count = copies.len();
+            let (copies, pieces) = (self.gpu.upload(&copies)?, self.gpu.upload(&pieces)?);
+            self.gpu.launch(
+                ("round", kind.suffix()),
+                (piece_count, 1),
+                THREADS,
+                0,
+                &mut [(&copies).into(), (&pieces).into(), count.into()],
+            )?;
+            Ok::<_, Error>(Arc::new(all))
         })?;
         Ok(Some(rounded))
     }

@@ -124,17 +124,30 @@ __device__ inline unsigned kept_of_columns(const Mask &mask, int stride, unsigne
 
 // ---- The kernels over parameters -------------------------------------------------------------------------------------
 
-// gradient += Σ over the parts, in their order; a thread a column.
-KERNEL(add_parts)(float *gradient, const float *parts, int count, int width)
+// Columns' sums over `count` parts of `width` numbers each.
+struct PartSum {
+    float *sum;
+    const float *parts;
+    int count, width;
+};
+
+// As many as a launch has at most, as in src/cuda/pass.rs.
+struct PartSums {
+    PartSum all[10];
+};
+
+// sum += Σ over the parts, in their order; a thread a column, a row of blocks for each of the sums.
+KERNEL(add_parts)(PartSums sums)
 {
-    int column = blockIdx.x * blockDim.x + threadIdx.x;
-    if (column >= width)
+    const PartSum &here = sums.all[blockIdx.y];
+    const int column = blockIdx.x * blockDim.x + threadIdx.x;
+    if (column >= here.width)
         return;
-    float sum = gradient[column];
+    float sum = here.sum[column];
 #pragma unroll 8
-    for (int part = 0; part < count; part++)
-        sum += parts[(long long)part * width + column];
-    gradient[column] = sum;
+    for (int part = 0; part < here.count; part++)
+        sum += here.parts[(long long)part * here.width + column];
+    here.sum[column] = sum;
 }
 DECLARED(add_parts)
 
@@ -161,14 +174,13 @@ struct Slice {
     double rate_factor, weight_decay;
 };
 
-// As in src/cuda/optimizer.rs.
+// As in src/cuda/values.rs.
 constexpr long long PIECE = 4096;
 
-// The parameter that piece `piece` is of, and where in it the piece begins; `pieces` has for each parameter the number of
-// its first piece.
-__device__ inline Slice slice_of(const Slice *slices, const int *pieces, int slice_count, int piece, long long *start)
+// Which of `count` arrays piece `piece` is of; `pieces` has for each the number of its first piece.
+__device__ inline int array_of(const int *pieces, int count, int piece)
 {
-    int low = 0, high = slice_count - 1;
+    int low = 0, high = count - 1;
     while (low < high) {
         int middle = (low + high + 1) / 2;
         if (pieces[middle] <= piece)
@@ -176,8 +188,15 @@ __device__ inline Slice slice_of(const Slice *slices, const int *pieces, int sli
         else
             high = middle - 1;
     }
-    *start = (long long)(piece - pieces[low]) * PIECE;
-    return slices[low];
+    return low;
+}
+
+// The parameter that piece `piece` is of, and where in it the piece begins.
+__device__ inline Slice slice_of(const Slice *slices, const int *pieces, int slice_count, int piece, long long *start)
+{
+    const int slice = array_of(pieces, slice_count, piece);
+    *start = (long long)(piece - pieces[slice]) * PIECE;
+    return slices[slice];
 }
 
 // The sum of the squares of each piece of the gradients, in float64.
@@ -245,3 +264,30 @@ KERNEL(adamw)(const Slice *slices, const int *pieces, int slice_count, Rule rule
     }
 }
 DECLARED(adamw)
+
+// One matrix and its copy of 16 bits.
+struct Copy {
+    const float *from;
+    void *to;
+    long long count;
+};
+
+// Copies of float32 matrices, rounded to `real`; a block of threads a piece.
+template <class real> __device__ inline void round_piece(const Copy *copies, const int *pieces, int count)
+{
+    const int number = array_of(pieces, count, blockIdx.x);
+    const Copy copy = copies[number];
+    const long long start = (blockIdx.x - pieces[number]) * PIECE;
+    const int left = (int)(copy.count - start < PIECE ? copy.count - start : PIECE);
+    const bool is_even = left % EIGHT == 0;
+    for (int group = threadIdx.x; EIGHT * group < left; group += blockDim.x) {
+        float x[EIGHT];
+        load_group(copy.from + start, group, left, is_even, x);
+        store_group((real *)copy.to + start, group, left, is_even, x);
+    }
+}
+
+KERNEL(round_bf16)(const Copy *copies, const int *pieces, int count) { round_piece<bfloat16>(copies, pieces, count); }
+DECLARED(round_bf16)
+KERNEL(round_f16)(const Copy *copies, const int *pieces, int count) { round_piece<float16>(copies, pieces, count); }
+DECLARED(round_f16)

@@ -317,15 +317,6 @@ STATES_KERNEL(add_bias)(real *x, const float *bias, int rows, int width)
 }
 STATES_DECLARED(add_bias)
 
-// A copy of float32 values in the states' type.
-STATES_KERNEL(cast)(const float *x, real *y, long long count)
-{
-    long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (place < count)
-        store(&y[place], x[place]);
-}
-STATES_DECLARED(cast)
-
 // ---- Pooling and embeddings ------------------------------------------------------------------------------------------
 
 // Each sequence's first state, or the mean of its states; a block a sequence.
