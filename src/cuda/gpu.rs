@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::{CString, c_int, c_uint, c_void};
 use std::marker::PhantomData;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use super::calls::{self, Call};
 use super::libraries::{Address, Handle, Libraries, NOT_READY, OUT_OF_MEMORY, libraries};
@@ -131,11 +131,13 @@ pub fn gpu(ordinal: usize) -> Result<&'static Gpu> {
     threads::mark_started();
     let call = Call::begin()?;
     // The driver starts threads of its own here.
-    let gpu = threads::without_signals(|| Gpu::open(ordinal, libraries, kernels))?;
+    let gpu = threads::without_signals(|| {
+        // Never freed: the driver may be gone before a destructor at exit would run.
+        let gpu: &'static Gpu = Box::leak(Box::new(Gpu::open(ordinal, libraries, kernels)?));
+        gpu.use_first().map(|()| gpu)
+    })?;
     calls::watch_exit();
     drop(call);
-    // Never freed: the driver may be gone before a destructor at exit would run.
-    let gpu: &'static Gpu = Box::leak(Box::new(gpu));
     opened.insert(ordinal, gpu);
     Ok(gpu)
 }
@@ -207,6 +209,42 @@ impl Gpu {
             kept: Mutex::default(),
             staging: Staging::default(),
         })
+    }
+
+    /// Uses what is made ready at its first use, launches and cuBLAS: driver and cuBLAS then register functions for the
+    /// process's end and start threads, and a process that ended meanwhile would end in the midst of that.
+    fn use_first(&'static self) -> Result<()> {
+        let one = self.upload(&[1f32])?;
+        let (result, mut number) = (self.zeros(4)?, [0f32]);
+        let product = Product {
+            rows: 1,
+            columns: 1,
+            inner: 1,
+            a_is_transposed: false,
+            b_is_transposed: true,
+            alpha: 1.0,
+            beta: 0.0,
+            operands: Kind::Float32,
+            result: Kind::Float32,
+        };
+        self.product(product, one.at(), one.at(), result.at())?;
+        let (blocks, threads) = ((1, 1), THREADS);
+        let mut arguments = [
+            (&result).into(),
+            (&one).into(),
+            1usize.into(),
+            1usize.into(),
+        ];
+        self.launch(("add_bias", "_f32"), blocks, threads, 0, &mut arguments)?;
+        result.read(&mut number)?;
+        match number {
+            [2.0] => Ok(()),
+            _ => Err(Error::Device(format!(
+                "The device cuda:{} computes 1 · 1 + 1 as {}; the driver and the GPU don't go together, or it is broken. \
+                 The device cpu works everywhere.",
+                self.ordinal, number[0]
+            ))),
+        }
     }
 
     /// Its number, from 0.
@@ -503,8 +541,6 @@ impl Gpu {
                 -1,
             )
         })?;
-        static FIRST: Once = Once::new();
-        FIRST.call_once(calls::watch_exit);
         // CUBLAS_STATUS_ALLOC_FAILED.
         if status == 3 {
             return Err(self.out_of_memory(None));

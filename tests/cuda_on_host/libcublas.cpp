@@ -1,7 +1,13 @@
 // What libbert calls of cuBLAS, in plain loops over the host's memory.
 
+#include <atomic>
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
 #include <vector>
+
+#include <unistd.h>
 
 #include "sixteen_bits.h"
 
@@ -31,6 +37,30 @@ void put(void *values, int type, size_t place, float value)
         store(&static_cast<bfloat16 *>(values)[place], value);
 }
 
+// Products that are under way.
+std::atomic<int> inside;
+
+void goes_away()
+{
+    if (inside != 0) {
+        std::fprintf(stderr, "emulated card: a product is under way while cuBLAS goes away\n");
+        std::abort();
+    }
+}
+
+// As cuBLAS does, gets ready at its first product: that takes a while, and then it has a function of its own for the end of
+// the process.
+void get_ready()
+{
+    std::atexit(goes_away);
+    usleep(50000);
+}
+
+struct Inside {
+    Inside() { inside++; }
+    ~Inside() { inside--; }
+};
+
 } // namespace
 
 extern "C" {
@@ -47,6 +77,9 @@ int cublasSetStream_v2(void *, void *) { return 0; }
 int cublasGemmEx(void *, int transa, int transb, int m, int n, int k, const void *alpha, const void *a, int a_type, int lda,
                  const void *b, int b_type, int ldb, const void *beta, void *c, int c_type, int ldc, int compute, int)
 {
+    Inside here;
+    static std::once_flag ready;
+    std::call_once(ready, get_ready);
     if (m < 0 || n < 0 || k < 0 || compute != COMPUTE_32F || lda < (transa == NOT_TRANSPOSED ? m : k) ||
         ldb < (transb == NOT_TRANSPOSED ? k : n) || ldc < m)
         return 7;
