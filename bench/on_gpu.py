@@ -45,8 +45,10 @@ PEAK = 790e12
 REPEATS = 5
 # Seconds of one measurement, roughly.
 ONE = 0.25
-# Rows whose processes are there together.
-TOGETHER = 9
+# Rows whose processes are there together: what they hold of the card's memory adds up.
+TOGETHER = 4
+# Seconds that are left for the measurements of a side of a row, whatever the preparation takes.
+RESERVE = 3
 GOALS = {"train": 1.2, "predict": 1.5}
 
 
@@ -108,7 +110,7 @@ class Measured:
 
     def __init__(self, row, name, command, environment):
         self.row, self.name = row, name
-        self.speeds, self.warm_up, self.missing, self.tokens = [], None, None, None
+        self.speeds, self.warm_up, self.missing, self.tokens, self.passes = [], None, None, None, None
         self.side = Side(name, command, environment)
 
     def ask(self, passes):
@@ -131,9 +133,12 @@ class Measured:
             self.side("trainer", 0, 0, 0, self.row[2], 1, "bf16")
         self.warm_up = self.ask(1)["seconds"]
         # Lengths that differ are compiled for once more when the second comes.
-        self.passes = max(1, min(200, round(ONE / max(self.ask(1)["seconds"], 1e-6))))
+        self.ask(1)
 
     def measure(self):
+        if self.passes is None:
+            # Alone, now.
+            self.passes = max(1, min(200, round(ONE / max(self.ask(1)["seconds"], 1e-6))))
         answer = self.ask(self.passes)
         self.speeds.append(answer["tokens"] / answer["seconds"])
 
@@ -151,6 +156,7 @@ class Measured:
 
     def end(self):
         self.side.process.kill()
+        self.side.process.wait()
 
 
 def main():
@@ -191,9 +197,10 @@ def main():
                 )
                 one.thread.start()
         for one in measured.values():
-            one.thread.join(max(0.1, end - time.monotonic()))
+            one.thread.join(max(0.1, end - RESERVE * len(measured) - time.monotonic()))
             if one.thread.is_alive():
                 one.missing = "no time was left"
+                one.end()
         for row in together:
             for _ in range(1 if options.quick else REPEATS):
                 for name in sides:
@@ -229,7 +236,9 @@ def write_table(path, rows, sides, results):
                 spread = f"{speed:,.0f} ({result['least']:,.0f} to {result['most']:,.0f})"
                 cells += [spread, f"{speed * flops / PEAK:.1%}", str(memory >> 20) if memory else "unknown"]
             peers = [speed for name, speed in speeds.items() if name != "libbert"]
-            ratio = f"{speeds['libbert'] / max(peers):.2f}" if peers and "libbert" in speeds else ""
+            # Of all peers or of none.
+            is_whole = len(speeds) == len(sides) > 1
+            ratio = f"{speeds['libbert'] / max(peers):.2f}" if is_whole else ""
             file.write(f"| {' | '.join([*cells, ratio, str(GOALS[what])])} |\n")
 
 

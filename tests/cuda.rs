@@ -219,6 +219,8 @@ fn emulation() -> Result<&'static Path, String> {
                 "-fPIC",
                 "-shared",
                 "-Wno-unknown-pragmas",
+                // As nvcc compiles: pieces of 16 bytes are numbers of 16 or 32 bits.
+                "-fno-strict-aliasing",
             ]);
             command.arg(options).arg("-I").arg(&sources);
             command.arg("-I").arg(env!("BERT_CUDA_INCLUDE"));

@@ -3,8 +3,10 @@
 //! The driver goes away among the functions that `exit` calls, and a call that another thread is inside of at that moment
 //! brings the process down. So this library's own function, which `exit` calls before the driver's (in the reverse of the
 //! order in which they were registered), lets no more calls begin and waits for those that are under way. What is asked of
-//! the GPU after that is answered with a status; on another thread than the one that ends the process only after a while,
-//! since that thread would probably end next, and what the driver does then with its data of the thread meets its own end.
+//! the GPU after that is answered with a status; where it is another thread that ends the process only after a while,
+//! since the thread that asks would probably end next, and what the driver does then with its data of the thread meets its
+//! own end. Workers of the pool wait so too, and whoever waits for them: what runs at exit and asks a GPU for something is
+//! answered after some seconds.
 //!
 //! In a forked child the driver answers nothing but errors, and nothing is asked of it.
 
@@ -41,8 +43,9 @@ impl Call {
     pub fn begin() -> Result<Call> {
         threads::check_fork()?;
         let call = Call;
-        let _ = HERE.try_with(|here| here.set(here.get() + 1));
-        if CALLS.fetch_add(1, Ordering::AcqRel) & ENDED == 0 {
+        let outer = HERE.try_with(|here| here.replace(here.get() + 1));
+        // The end waits for the outer call, and so for those inside of it.
+        if CALLS.fetch_add(1, Ordering::AcqRel) & ENDED == 0 || outer.is_ok_and(|calls| calls > 0) {
             return Ok(call);
         }
         drop(call);
@@ -64,7 +67,7 @@ impl Drop for Call {
     }
 }
 
-/// From here on the end of the process waits for calls; to be called when the driver and cuBLAS may have registered
+/// From here on the end of the process waits for calls; to be called whenever the driver and cuBLAS may have registered
 /// functions of their own.
 pub(super) fn watch_exit() {
     // SAFETY: The function takes nothing and unwinds nowhere, and its code stays (-z nodelete). It may run several times.
@@ -73,7 +76,16 @@ pub(super) fn watch_exit() {
 
 extern "C" fn end() {
     let _ = ENDS.try_with(|ends| ends.set(true));
-    let mut calls = CALLS.fetch_or(ENDED, Ordering::AcqRel) | ENDED;
+    // Of a forked child's parent calls may have been inside, which end there.
+    if threads::check_fork().is_err() {
+        return;
+    }
+    let mut calls = CALLS.fetch_or(ENDED, Ordering::AcqRel);
+    if calls & ENDED != 0 {
+        // It has been waited for.
+        return;
+    }
+    calls |= ENDED;
     let here = HERE.try_with(Cell::get).unwrap_or(0);
     let begun = Instant::now();
     while calls > ENDED + here && begun.elapsed() < PATIENCE {

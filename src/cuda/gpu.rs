@@ -8,6 +8,8 @@ use std::ffi::{CString, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
+use once_cell::sync::OnceCell;
+
 use super::calls::{self, Call};
 use super::libraries::{Address, Handle, Libraries, NOT_READY, OUT_OF_MEMORY, libraries};
 use super::staging::{Piece, Staging};
@@ -89,6 +91,8 @@ pub struct Gpu {
     kept: Mutex<HashMap<usize, Vec<Address>>>,
     /// Page-locked memory, which copies go through.
     pub(super) staging: Staging,
+    /// Once everything has been used a first time.
+    is_ready: OnceCell<()>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -124,7 +128,9 @@ pub fn gpu(ordinal: usize) -> Result<&'static Gpu> {
     let libraries = libraries(ordinal)?;
     let mut opened = locked(&OPENED);
     let opened = opened.get_or_insert_default();
-    if let Some(gpu) = opened.get(&ordinal) {
+    if let Some(gpu) = opened.get(&ordinal)
+        && gpu.is_ready.get().is_some()
+    {
         return Ok(gpu);
     }
     // A forked child can't use the driver.
@@ -132,13 +138,20 @@ pub fn gpu(ordinal: usize) -> Result<&'static Gpu> {
     let call = Call::begin()?;
     // The driver starts threads of its own here.
     let gpu = threads::without_signals(|| {
-        // Never freed: the driver may be gone before a destructor at exit would run.
-        let gpu: &'static Gpu = Box::leak(Box::new(Gpu::open(ordinal, libraries, kernels)?));
-        gpu.use_first().map(|()| gpu)
+        let gpu = match opened.get(&ordinal) {
+            Some(gpu) => *gpu,
+            None => {
+                let gpu = Gpu::open(ordinal, libraries, kernels)?;
+                // Never freed: the driver may be gone before a destructor at exit would run.
+                let gpu: &'static Gpu = Box::leak(Box::new(gpu));
+                opened.insert(ordinal, gpu);
+                gpu
+            }
+        };
+        gpu.is_ready.get_or_try_init(|| gpu.use_first())?;
+        Ok::<_, Error>(gpu)
     })?;
-    calls::watch_exit();
     drop(call);
-    opened.insert(ordinal, gpu);
     Ok(gpu)
 }
 
@@ -147,6 +160,7 @@ impl Gpu {
         let driver = &libraries.driver;
         // SAFETY: cuInit takes no pointer.
         let status = unsafe { (driver.init)(0) };
+        calls::watch_exit();
         let mut count = 0;
         // SAFETY: It writes one number where it is told to.
         if status != 0 || unsafe { (driver.device_count)(&mut count) } != 0 || count < 1 {
@@ -185,6 +199,7 @@ impl Gpu {
             check((driver.retain_primary_context)(&mut context, device))
                 .map_err(refused("making its context"))?;
             check((driver.push_context)(context)).map_err(refused("entering its context"))?;
+            calls::watch_exit();
             let made = (|| {
                 // CU_STREAM_NON_BLOCKING: the host's own work on the default stream isn't waited for.
                 check((driver.create_stream)(&mut stream, 1))
@@ -195,6 +210,7 @@ impl Gpu {
                 check((libraries.cublas.set_stream)(blas, stream))
                     .map_err(refused("starting cuBLAS"))
             })();
+            calls::watch_exit();
             (driver.pop_context)(&mut null());
             made?;
         }
@@ -208,41 +224,47 @@ impl Gpu {
             functions: Mutex::default(),
             kept: Mutex::default(),
             staging: Staging::default(),
+            is_ready: OnceCell::new(),
         })
     }
 
     /// Uses what is made ready at its first use, launches and cuBLAS: driver and cuBLAS then register functions for the
     /// process's end and start threads, and a process that ended meanwhile would end in the midst of that.
     fn use_first(&'static self) -> Result<()> {
+        const SIDE: usize = 64;
         let one = self.upload(&[1f32])?;
-        let (result, mut number) = (self.zeros(4)?, [0f32]);
-        let product = Product {
-            rows: 1,
-            columns: 1,
-            inner: 1,
-            a_is_transposed: false,
-            b_is_transposed: true,
-            alpha: 1.0,
-            beta: 0.0,
-            operands: Kind::Float32,
-            result: Kind::Float32,
-        };
-        self.product(product, one.at(), one.at(), result.at())?;
-        let (blocks, threads) = ((1, 1), THREADS);
-        let mut arguments = [
-            (&result).into(),
-            (&one).into(),
-            1usize.into(),
-            1usize.into(),
-        ];
-        self.launch(("add_bias", "_f32"), blocks, threads, 0, &mut arguments)?;
-        result.read(&mut number)?;
+        let mut number = [0f32];
+        for kind in [Kind::Float32, Kind::BFloat16, Kind::Float16] {
+            let matrix = self.zeros(4 * SIDE * SIDE)?;
+            let result = self.zeros(4 * SIDE * SIDE)?;
+            let product = Product {
+                rows: SIDE,
+                columns: SIDE,
+                inner: SIDE,
+                a_is_transposed: false,
+                b_is_transposed: true,
+                alpha: 1.0,
+                beta: 0.0,
+                operands: kind,
+                result: Kind::Float32,
+            };
+            self.product(product, matrix.at(), matrix.at(), result.at())?;
+            calls::watch_exit();
+            let mut arguments = [
+                (&result).into(),
+                (&one).into(),
+                1usize.into(),
+                1usize.into(),
+            ];
+            self.launch(("add_bias", "_f32"), (1, 1), THREADS, 0, &mut arguments)?;
+            result.read(&mut number)?;
+        }
         match number {
-            [2.0] => Ok(()),
-            _ => Err(Error::Device(format!(
-                "The device cuda:{} computes 1 · 1 + 1 as {}; the driver and the GPU don't go together, or it is broken. \
-                 The device cpu works everywhere.",
-                self.ordinal, number[0]
+            [1.0] => Ok(()),
+            [other] => Err(Error::Device(format!(
+                "The device cuda:{} computes 0 · 0 + 1 as {other}; the driver and the GPU don't go together, or it is \
+                 broken. The device cpu works everywhere.",
+                self.ordinal
             ))),
         }
     }
@@ -257,9 +279,10 @@ impl Gpu {
         let _call = Call::begin()?;
         let driver = &self.libraries.driver;
         // SAFETY: The context was retained and stays so.
-        self.check("entering its context", unsafe {
-            (driver.push_context)(self.context.0)
-        })?;
+        let status = unsafe { (driver.push_context)(self.context.0) };
+        if status != 0 {
+            return Err(self.failed("entering its context", status));
+        }
         let result = work();
         // SAFETY: Takes off what was pushed above.
         unsafe { (driver.pop_context)(&mut std::ptr::null_mut()) };
@@ -270,12 +293,16 @@ impl Gpu {
         match status {
             0 => Ok(()),
             OUT_OF_MEMORY => Err(self.out_of_memory(None)),
-            _ => Err(Error::Device(format!(
-                "The device cuda:{} failed while {what} (CUDA status {status}); where the status stays the GPU has to be \
-                 reset, or the program started anew.",
-                self.ordinal
-            ))),
+            _ => Err(self.failed(what, status)),
         }
+    }
+
+    fn failed(&self, what: &str, status: c_int) -> Error {
+        Error::Device(format!(
+            "The device cuda:{} failed while {what} (CUDA status {status}); where the status stays the GPU has to be \
+             reset, or the program started anew.",
+            self.ordinal
+        ))
     }
 
     fn out_of_memory(&self, asked: Option<usize>) -> Error {
@@ -436,7 +463,7 @@ impl Gpu {
                     .into(),
             ));
         };
-        let function = self.function(name, suffix)?;
+        let (function, is_first_use) = self.function(name, suffix)?;
         let mut pointers = [std::ptr::null_mut::<c_void>(); MAX_ARGUMENTS];
         for (pointer, argument) in pointers.iter_mut().zip(arguments.iter_mut()) {
             *pointer = (&raw mut argument.0).cast();
@@ -459,13 +486,17 @@ impl Gpu {
                 std::ptr::null_mut(),
             )
         })?;
+        if is_first_use {
+            calls::watch_exit();
+        }
         self.check(name, status)
     }
 
-    fn function(&self, name: &'static str, suffix: &'static str) -> Result<Shared> {
+    /// The kernel of that name, and whether nobody has asked for it before.
+    fn function(&self, name: &'static str, suffix: &'static str) -> Result<(Shared, bool)> {
         let mut functions = locked(&self.functions);
         if let Some(function) = functions.get(&(name, suffix)) {
-            return Ok(*function);
+            return Ok((*function, false));
         }
         let text = CString::new(format!("{name}{suffix}")).unwrap_or_default();
         let mut function = std::ptr::null_mut();
@@ -474,10 +505,8 @@ impl Gpu {
         let status = self
             .within(|| unsafe { (driver.function)(&mut function, self.module.0, text.as_ptr()) })?;
         self.check(name, status)?;
-        // What the driver does at the first use of anything is its own affair, registering functions for the end too.
-        calls::watch_exit();
         functions.insert((name, suffix), Shared(function));
-        Ok(Shared(function))
+        Ok((Shared(function), true))
     }
 
     /// result = alpha · op(a) op(b) + beta · result, all row by row: op(a) is [rows, inner], op(b) [inner, columns].
@@ -634,6 +663,8 @@ impl Memory {
             return Ok(());
         }
         let gpu = self.gpu;
+        // As long as page-locked memory is written to.
+        let _call = Call::begin()?;
         let copy = |from: *const c_void| {
             let driver = &gpu.libraries.driver;
             // SAFETY: Both have so many bytes; what isn't page-locked is read before the call returns, what is stays as
@@ -671,6 +702,8 @@ impl Memory {
             return Ok(());
         }
         let gpu = self.gpu;
+        // The copy is never left under way.
+        let _call = Call::begin()?;
         let driver = &gpu.libraries.driver;
         // SAFETY: Both have so many bytes, and the copy is waited for before anybody reads or frees them.
         let status = gpu.within(|| unsafe {

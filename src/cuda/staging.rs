@@ -4,6 +4,7 @@
 use std::ffi::c_void;
 use std::sync::Mutex;
 
+use super::calls::Call;
 use super::gpu::{Event, Gpu, Number, locked};
 use crate::error::Result;
 use crate::log;
@@ -118,6 +119,8 @@ impl Piece {
     /// The numbers at its beginning, once the copy to it that was recorded is done.
     pub fn wait<T: Number, const N: usize>(&self) -> Result<[T; N]> {
         assert!(N * size_of::<T>() <= self.memory.size);
+        // Until it is read: the driver takes the memory along when the process ends.
+        let _call = Call::begin()?;
         self.gpu.wait(self.memory.event)?;
         // SAFETY: As above; numbers have no bits that aren't one.
         Ok(unsafe { self.start().cast::<[T; N]>().read() })

@@ -98,6 +98,11 @@ template <typename... Arguments, void (*kernel)(Arguments...)> struct Call<kerne
 #define NAME_OF(name) NAME_OF_EXPANDED(name)
 #define NAME_OF_EXPANDED(name) #name
 #define DYNAMIC_SHARED(name) float *name = emulation::shared
+// Thread 0 is the first of a block to run: what isn't written before it is read shows.
+#define SHARED_ARRAY(type, name, count)                                                                                  \
+    alignas(16) static type name[count];                                                                                 \
+    if (threadIdx.x == 0)                                                                                                \
+    std::memset(name, 0xff, sizeof(name))
 
 inline void __syncthreads() { emulation::meet(emulation::Meets::block); }
 inline void __syncwarp() { emulation::meet(emulation::Meets::warp); }

@@ -8,6 +8,7 @@
 
 #include <cuda.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -175,8 +176,6 @@ static void launch(Function function, dim3 grid, unsigned threads, size_t shared
     if (contexts.size() < threads)
         contexts.resize(threads);
     static auto &shared_memory = *new std::vector<float>(48 * 1024 / sizeof(float));
-    // What isn't written before it is read shows.
-    shared_memory.assign(shared_memory.size(), NAN);
     shared = shared_memory.data();
     if (shared_bytes > shared_memory.size() * sizeof(float))
         fail("more shared memory than a block may ask for without an attribute");
@@ -187,6 +186,8 @@ static void launch(Function function, dim3 grid, unsigned threads, size_t shared
     for (unsigned y = 0; y < grid.y; y++)
         for (unsigned x = 0; x < grid.x; x++) {
             block = {x, y, 0};
+            // What isn't written before it is read shows.
+            std::fill_n(shared, shared_bytes / sizeof(float), NAN);
             run_block(threads);
         }
 }

@@ -82,7 +82,7 @@ template <>
 __device__ inline void multiply_add<bfloat16>(float (&out)[4], const unsigned (&left)[4], unsigned right0,
                                               unsigned right1)
 {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(out[0]), "+f"(out[1]), "+f"(out[2]), "+f"(out[3])
         : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
@@ -91,7 +91,7 @@ template <>
 __device__ inline void multiply_add<float16>(float (&out)[4], const unsigned (&left)[4], unsigned right0,
                                              unsigned right1)
 {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(out[0]), "+f"(out[1]), "+f"(out[2]), "+f"(out[3])
         : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
@@ -110,7 +110,8 @@ template <class T> __device__ inline void load_transposed(unsigned (&out)[4], co
 #define KERNEL(name) extern "C" __global__ void name
 // After a kernel's definition; only the emulation has to know it by name.
 #define DECLARED(name)
-#define DYNAMIC_SHARED(name) extern __shared__ float name[]
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) float name[]
+#define SHARED_ARRAY(type, name, count) __shared__ __align__(16) type name[count]
 #endif
 
 __device__ inline float to_float(float x) { return x; }

@@ -89,8 +89,8 @@ TENSOR_KERNEL(tensor_attention_forward)(const real *query, const real *key, cons
                                         const int *tiles, Mask mask, int mask_stride, float scale, real *context,
                                         float *log_sums, int heads, int head_size)
 {
-    alignas(16) __shared__ real keys[TENSOR_ROWS * TENSOR_STRIDE];
-    alignas(16) __shared__ real values[TENSOR_ROWS * TENSOR_STRIDE];
+    SHARED_ARRAY(real, keys, TENSOR_ROWS * TENSOR_STRIDE);
+    SHARED_ARRAY(real, values, TENSOR_ROWS * TENSOR_STRIDE);
     const int head = blockIdx.y, group = lane_number() / 4, pair = 2 * (lane_number() % 4);
     const long long width = (long long)heads * head_size;
     const int sequence = tiles[2 * blockIdx.x], first_row = tiles[2 * blockIdx.x + 1];
@@ -183,8 +183,8 @@ TENSOR_KERNEL(tensor_attention_backward_query)(const real *query, const real *ke
                                                const int *offsets, const int *tiles, Mask mask, int mask_stride,
                                                float scale, real *dquery, int heads, int head_size)
 {
-    alignas(16) __shared__ real keys[TENSOR_ROWS * TENSOR_STRIDE];
-    alignas(16) __shared__ real values[TENSOR_ROWS * TENSOR_STRIDE];
+    SHARED_ARRAY(real, keys, TENSOR_ROWS * TENSOR_STRIDE);
+    SHARED_ARRAY(real, values, TENSOR_ROWS * TENSOR_STRIDE);
     const int head = blockIdx.y, group = lane_number() / 4, pair = 2 * (lane_number() % 4);
     const long long width = (long long)heads * head_size;
     const int sequence = tiles[2 * blockIdx.x], first_row = tiles[2 * blockIdx.x + 1];
@@ -258,10 +258,10 @@ TENSOR_KERNEL(tensor_attention_backward_key)(const real *query, const real *key,
                                              const int *offsets, const int *tiles, Mask mask, int mask_stride,
                                              float scale, real *dkey, real *dvalue, int heads, int head_size)
 {
-    alignas(16) __shared__ real queries[TENSOR_ROWS * TENSOR_STRIDE];
-    alignas(16) __shared__ real derivatives[TENSOR_ROWS * TENSOR_STRIDE];
-    __shared__ float log_sums_of_tile[TENSOR_ROWS];
-    __shared__ float deltas_of_tile[TENSOR_ROWS];
+    SHARED_ARRAY(real, queries, TENSOR_ROWS * TENSOR_STRIDE);
+    SHARED_ARRAY(real, derivatives, TENSOR_ROWS * TENSOR_STRIDE);
+    SHARED_ARRAY(float, log_sums_of_tile, TENSOR_ROWS);
+    SHARED_ARRAY(float, deltas_of_tile, TENSOR_ROWS);
     const int head = blockIdx.y, group = lane_number() / 4, pair = 2 * (lane_number() % 4);
     const long long width = (long long)heads * head_size;
     const int sequence = tiles[2 * blockIdx.x], first_row = tiles[2 * blockIdx.x + 1];
