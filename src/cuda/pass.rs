@@ -596,7 +596,7 @@ impl<'a> Pass<'a> {
     /// Whether attention's products are made by the tensor cores, whose kernels read eight numbers of 16 bits at a time.
     fn has_tensor_cores(&self) -> bool {
         let head_size = self.config().head_size();
-        self.kind != Kind::Float32 && head_size % 8 == 0 && head_size <= 64
+        self.kind != Kind::Float32 && head_size.is_multiple_of(8) && head_size <= 64
     }
 
     fn probability_mask(&self, number: usize) -> (Option<DropoutMask>, usize) {
