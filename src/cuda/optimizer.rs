@@ -5,7 +5,7 @@
 use super::arena::Arena;
 use super::gpu::{Argument, Gpu, Later, Memory, Number, THREADS};
 use super::libraries::Address;
-use super::values::{CudaValues, PIECE};
+use super::values::{CudaValues, pieces};
 use super::{loss, pass};
 use crate::error::Result;
 use crate::memory;
@@ -108,12 +108,7 @@ impl CudaTraining {
                 false => spec.len(),
             })
         }))?;
-        let mut piece_count = 0;
-        let mut pieces = memory::room(lengths.len())?;
-        for &length in lengths.iter().filter(|&&length| length > 0) {
-            pieces.push(piece_count as i32);
-            piece_count += length.div_ceil(PIECE);
-        }
+        let (pieces, piece_count) = pieces(lengths.iter().copied().filter(|&length| length > 0))?;
         Ok(CudaTraining {
             gradients: Arena::new(gpu, memory::copied(&lengths)?)?,
             first: Arena::new(gpu, memory::copied(&lengths)?)?,

@@ -5,7 +5,6 @@
 //! parameters in float32. The head's products are float32 always.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 
 use super::adapter::Adapter;
 use super::arena::Arena;
@@ -175,7 +174,7 @@ struct PartSum {
 struct PartSums {
     list: Vec<PartSum>,
     /// What the parts stand in.
-    scratch: Vec<Rc<Memory>>,
+    scratch: Vec<Memory>,
 }
 
 impl PartSums {
@@ -390,7 +389,7 @@ impl<'a> Pass<'a> {
         let (rows, width) = (self.tokens, self.hidden());
         if let (Some(weight), Some(bias)) = (sums[index.weight], sums[index.bias]) {
             let (parts, rows_of_part) = parts(rows);
-            let scratch = Rc::new(self.gpu.memory(2 * 4 * parts * width)?);
+            let scratch = self.gpu.memory(2 * 4 * parts * width)?;
             let bias_parts = scratch.at() + (4 * parts * width) as Address;
             self.kernel(
                 "norm_gradients",
@@ -407,8 +406,8 @@ impl<'a> Pass<'a> {
                     rows_of_part.into(),
                 ],
             )?;
-            self.add_parts((weight, scratch.at()), &scratch, parts, width)?;
-            self.add_parts((bias, bias_parts), &scratch, parts, width)?;
+            let both = [(weight, scratch.at()), (bias, bias_parts)];
+            self.add_parts(&both, scratch, parts, width)?;
         }
         let (blocks, threads, _) = self.warps(rows, false);
         self.kernel(
@@ -427,26 +426,28 @@ impl<'a> Pass<'a> {
         )
     }
 
-    /// Adds the sum over `count` parts, which stand in `scratch` from `parts` on, to `sum`: when the pass ends, or when there
-    /// are so many of them that a launch is full.
+    /// Adds sums over `count` parts, which stand in `scratch` from the second address of each pair on, to what stands at the
+    /// first: when the pass ends, or when there are so many of them that a launch is full.
     fn add_parts(
         &self,
-        (sum, parts): (Address, Address),
-        scratch: &Rc<Memory>,
+        sums: &[(Address, Address)],
+        scratch: Memory,
         count: usize,
         width: usize,
     ) -> Result<()> {
         let mut waiting = self.part_sums.borrow_mut();
-        if waiting.list.len() == PART_SUMS {
-            waiting.launch(self.gpu)?;
+        for &(sum, parts) in sums {
+            if waiting.list.len() == PART_SUMS {
+                waiting.launch(self.gpu)?;
+            }
+            waiting.list.push(PartSum {
+                sum,
+                parts,
+                count: count as i32,
+                width: width as i32,
+            });
         }
-        waiting.list.push(PartSum {
-            sum,
-            parts,
-            count: count as i32,
-            width: width as i32,
-        });
-        waiting.scratch.push(scratch.clone());
+        waiting.scratch.push(scratch);
         Ok(())
     }
 
@@ -460,7 +461,7 @@ impl<'a> Pass<'a> {
         width: usize,
     ) -> Result<()> {
         let (parts, rows_of_part) = parts(rows);
-        let scratch = Rc::new(self.gpu.memory(4 * parts * width)?);
+        let scratch = self.gpu.memory(4 * parts * width)?;
         self.gpu.launch(
             ("sum_rows", kind.suffix()),
             (width.div_ceil(THREADS), parts),
@@ -468,13 +469,13 @@ impl<'a> Pass<'a> {
             0,
             &mut [
                 dy.into(),
-                scratch.at().into(),
+                (&scratch).into(),
                 rows.into(),
                 width.into(),
                 rows_of_part.into(),
             ],
         )?;
-        self.add_parts((sum, scratch.at()), &scratch, parts, width)
+        self.add_parts(&[(sum, scratch.at())], scratch, parts, width)
     }
 
     /// out = x · factors, or out += x · factors.

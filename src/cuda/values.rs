@@ -11,7 +11,18 @@ use crate::memory;
 use crate::model::{ParameterKind, ParameterTable, Values};
 
 /// Numbers that a block has of an array in the kernels over many arrays, as in `kernels/kernels.cu`.
-pub(super) const PIECE: usize = 4096;
+const PIECE: usize = 4096;
+
+/// For those kernels: the number of each array's first piece, and how many pieces there are.
+pub(super) fn pieces(lengths: impl Iterator<Item = usize>) -> Result<(Vec<i32>, usize)> {
+    let (mut firsts, mut count) = (Vec::new(), 0);
+    for length in lengths {
+        memory::reserve(&mut firsts, 1)?;
+        firsts.push(count as i32);
+        count += length.div_ceil(PIECE);
+    }
+    Ok((firsts, count))
+}
 
 /// `Copy` in `kernels/kernels.cu`.
 #[derive(Clone, Copy)]
@@ -115,7 +126,7 @@ impl CudaValues {
             Kind::Float16 => &self.float16,
         };
         let rounded = cell.get_or_try_init(|| {
-            let (mut copies, mut pieces, mut piece_count) = (Vec::new(), Vec::new(), 0);
+            let mut copies = Vec::new();
             let all = self.values.iter().zip(&table.specs).map(|(values, spec)| {
                 let is_matrix = matches!(
                     spec.kind,
@@ -131,11 +142,10 @@ impl CudaValues {
                     to: copy.at(),
                     count: count as i64,
                 });
-                pieces.push(piece_count as i32);
-                piece_count += count.div_ceil(PIECE);
                 Ok(Some(copy))
             });
             let all = memory::collected(all)?;
+            let (pieces, piece_count) = pieces(copies.iter().map(|copy| copy.count as usize))?;
             let count = copies.len();
             let (copies, pieces) = (self.gpu.upload(&copies)?, self.gpu.upload(&pieces)?);
             self.gpu.launch(

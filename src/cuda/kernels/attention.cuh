@@ -20,7 +20,7 @@ __device__ inline void ATTENTION_FUNCTION(load_rows)(float *out, int stride, con
     }
 }
 
-// context = dropout(softmax(scale Q Kᵀ)) V; `tiles` has for each block its sequence and the first of its rows in it.
+// context = dropout(softmax(scale Q Kᵀ)) V.
 ATTENTION_KERNEL(attention_forward)(const real *query, const real *key, const real *value, const int *offsets,
                                     const int *tiles, Mask mask, int mask_stride, float scale, real *context,
                                     float *log_sums, int heads, int head_size)
@@ -30,12 +30,8 @@ ATTENTION_KERNEL(attention_forward)(const real *query, const real *key, const re
     float *queries = shared;
     float *keys = queries + FORWARD_ROWS * head_size;
     float *values = keys + WARP * stride;
-    const int head = blockIdx.y, lane = lane_number();
-    const long long width = (long long)heads * head_size;
-    const int sequence = tiles[2 * blockIdx.x], first_row = tiles[2 * blockIdx.x + 1];
-    const long long start = offsets[sequence];
-    const int length = offsets[sequence + 1] - (int)start;
-    const long long head_start = start * width + (long long)head * head_size;
+    const int lane = lane_number();
+    const auto [head, first_row, length, width, start, head_start] = attention_block(offsets, tiles, heads, head_size);
     ATTENTION_FUNCTION(load_rows)(queries, head_size, query + head_start + first_row * width, width,
                                   min(FORWARD_ROWS, length - first_row), head_size);
     constexpr int ROWS = FORWARD_ROWS / ATTENTION_WARPS;
@@ -117,12 +113,8 @@ ATTENTION_KERNEL(attention_backward_query)(const real *query, const real *key, c
     float *derivatives = queries + BACKWARD_ROWS * head_size;
     float *keys = derivatives + BACKWARD_ROWS * head_size;
     float *values = keys + WARP * stride;
-    const int head = blockIdx.y, lane = lane_number();
-    const long long width = (long long)heads * head_size;
-    const int sequence = tiles[2 * blockIdx.x], first_row = tiles[2 * blockIdx.x + 1];
-    const long long start = offsets[sequence];
-    const int length = offsets[sequence + 1] - (int)start;
-    const long long head_start = start * width + (long long)head * head_size;
+    const int lane = lane_number();
+    const auto [head, first_row, length, width, start, head_start] = attention_block(offsets, tiles, heads, head_size);
     const int rows = min(BACKWARD_ROWS, length - first_row);
     ATTENTION_FUNCTION(load_rows)(queries, head_size, query + head_start + first_row * width, width, rows, head_size);
     ATTENTION_FUNCTION(load_rows)(derivatives, head_size, dcontext + head_start + first_row * width, width, rows,
@@ -191,12 +183,8 @@ ATTENTION_KERNEL(attention_backward_key)(const real *query, const real *key, con
     float *values = keys + BACKWARD_ROWS * head_size;
     float *queries = values + BACKWARD_ROWS * head_size;
     float *derivatives = queries + WARP * stride;
-    const int head = blockIdx.y, lane = lane_number();
-    const long long width = (long long)heads * head_size;
-    const int sequence = tiles[2 * blockIdx.x], first_row = tiles[2 * blockIdx.x + 1];
-    const long long start = offsets[sequence];
-    const int length = offsets[sequence + 1] - (int)start;
-    const long long head_start = start * width + (long long)head * head_size;
+    const int lane = lane_number();
+    const auto [head, first_row, length, width, start, head_start] = attention_block(offsets, tiles, heads, head_size);
     const int rows = min(BACKWARD_ROWS, length - first_row);
     ATTENTION_FUNCTION(load_rows)(keys, head_size, key + head_start + first_row * width, width, rows, head_size);
     ATTENTION_FUNCTION(load_rows)(values, head_size, value + head_start + first_row * width, width, rows, head_size);

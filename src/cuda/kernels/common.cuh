@@ -78,24 +78,19 @@ template <> __device__ inline unsigned two_rounded<float16>(float first, float s
 // and the next; right1 the same 8 rows on. (PTX ISA, "Matrix fragments for mma.m16n8k16".)
 template <class T>
 __device__ inline void multiply_add(float (&out)[4], const unsigned (&left)[4], unsigned right0, unsigned right1);
-template <>
-__device__ inline void multiply_add<bfloat16>(float (&out)[4], const unsigned (&left)[4], unsigned right0,
-                                              unsigned right1)
-{
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(out[0]), "+f"(out[1]), "+f"(out[2]), "+f"(out[3])
-        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
-}
-template <>
-__device__ inline void multiply_add<float16>(float (&out)[4], const unsigned (&left)[4], unsigned right0,
-                                             unsigned right1)
-{
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(out[0]), "+f"(out[1]), "+f"(out[2]), "+f"(out[3])
-        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
-}
+#define MULTIPLY_ADD(type, name)                                                                                         \
+    template <>                                                                                                          \
+    __device__ inline void multiply_add<type>(float (&out)[4], const unsigned (&left)[4], unsigned right0,               \
+                                              unsigned right1)                                                           \
+    {                                                                                                                    \
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." name "." name ".f32 {%0, %1, %2, %3}, "                    \
+                     "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                                                     \
+                     : "+f"(out[0]), "+f"(out[1]), "+f"(out[2]), "+f"(out[3])                                            \
+                     : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));                \
+    }
+MULTIPLY_ADD(bfloat16, "bf16")
+MULTIPLY_ADD(float16, "f16")
+#undef MULTIPLY_ADD
 
 // Four matrices of 8 x 8 numbers in shared memory, of which lane i gives row i % 8 of matrix i / 8 (16 bytes, so aligned):
 // out[m] is matrix m's column `group`, rows `pair` and the next.
@@ -183,6 +178,33 @@ __device__ inline void store_group(T *row, int group, int width, bool is_even, c
         store_some(row + EIGHT * group, width - EIGHT * group, x);
 }
 
+__device__ inline void add_eight(float (&x)[EIGHT], const float (&y)[EIGHT])
+{
+#pragma unroll
+    for (int place = 0; place < EIGHT; place++)
+        x[place] += y[place];
+}
+__device__ inline void multiply_eight(float (&x)[EIGHT], const float (&y)[EIGHT])
+{
+#pragma unroll
+    for (int place = 0; place < EIGHT; place++)
+        x[place] *= y[place];
+}
+
+// The group of eight columns that a thread has, of kernels with a thread for each; `row` isn't below the rows where it has
+// none.
+struct GroupOfThread {
+    long long row;
+    int group;
+};
+
+__device__ inline GroupOfThread group_of_thread(int width)
+{
+    const int groups = (width + EIGHT - 1) / EIGHT;
+    const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    return {number / groups, (int)(number % groups)};
+}
+
 #define JOIN_NAMES(a, b) a##b
 #define JOIN(a, b) JOIN_NAMES(a, b)
 
@@ -201,7 +223,7 @@ struct Mask {
 __device__ inline bool acts(const Mask &mask) { return mask.threshold != 0 || mask.scale != 1.0f; }
 
 // Factors of one block of random words: each takes 16 bits, the words' lower halves before their upper ones.
-constexpr int FACTORS = 8;
+constexpr int FACTORS = EIGHT;
 
 // Philox4x32-10: the random words of elements FACTORS · index, … .
 __device__ inline void words_of(const Mask &mask, unsigned long long index, unsigned (&c)[4])

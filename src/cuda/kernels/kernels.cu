@@ -44,6 +44,31 @@ constexpr int TENSOR_ROWS = 64;
 
 constexpr float LOG2_E = 1.44269504f;
 
+// Where a block of attention's kernels is: a head of one sequence's rows from `first_row` on. `width` numbers are between
+// two rows, the sequence begins at row `start`, and its head at number `head_start`.
+struct AttentionBlock {
+    int head, first_row, length;
+    long long width, start, head_start;
+};
+
+// `tiles` has for each block its sequence and the first of its rows in it.
+__device__ inline AttentionBlock attention_block(const int *offsets, const int *tiles, int heads, int head_size)
+{
+    const int sequence = tiles[2 * blockIdx.x];
+    const int head = blockIdx.y;
+    const long long width = (long long)heads * head_size, start = offsets[sequence];
+    return {head,  tiles[2 * blockIdx.x + 1], offsets[sequence + 1] - (int)start,
+            width, start,                     start * width + (long long)head * head_size};
+}
+
+// A warp's sums of products, all zero.
+template <int count> __device__ inline void clear(float (&sums)[count][4])
+{
+#pragma unroll
+    for (int step = 0; step < count; step++)
+        sums[step][0] = sums[step][1] = sums[step][2] = sums[step][3] = 0.0f;
+}
+
 // ---- The dropout of attention's probabilities, shared out over a warp ------------------------------------------------
 //
 // A query's mask has a block of random words for each 8 keys. Each lane makes four of a warp's and hands their bits on:

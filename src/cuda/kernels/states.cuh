@@ -68,21 +68,15 @@ STATES_KERNEL(norm_forward)(real *x, const float *before, const real *residual, 
         load_group(x + number * width, group, width, is_even, sums);
         if (before != nullptr) {
             load_group(before, group, width, is_even, others);
-#pragma unroll
-            for (int place = 0; place < EIGHT; place++)
-                sums[place] += others[place];
+            add_eight(sums, others);
         }
         if (acts(mask)) {
             factors_of(mask, first_group(number, width) + group, others);
-#pragma unroll
-            for (int place = 0; place < EIGHT; place++)
-                sums[place] *= others[place];
+            multiply_eight(sums, others);
         }
         if (residual != nullptr) {
             load_group(residual + number * width, group, width, is_even, others);
-#pragma unroll
-            for (int place = 0; place < EIGHT; place++)
-                sums[place] += others[place];
+            add_eight(sums, others);
         }
         store_group(row, group, width, is_even, sums);
     }
@@ -111,13 +105,9 @@ STATES_KERNEL(embed_forward)(const float *words, const float *types, const float
         float sums[EIGHT], others[EIGHT];
         load_group(word, group, width, is_even, sums);
         load_group(type, group, width, is_even, others);
-#pragma unroll
-        for (int place = 0; place < EIGHT; place++)
-            sums[place] += others[place];
+        add_eight(sums, others);
         load_group(position, group, width, is_even, others);
-#pragma unroll
-        for (int place = 0; place < EIGHT; place++)
-            sums[place] += others[place];
+        add_eight(sums, others);
         store_group(row, group, width, is_even, sums);
     }
     __syncthreads();
@@ -213,10 +203,7 @@ STATES_DECLARED(sum_rows)
 // out = x · factors, or out += x · factors; a thread FACTORS columns. `out` may be `x`.
 STATES_KERNEL(dropout_rows)(const real *x, real *out, Mask mask, int adds, int rows, int width)
 {
-    int groups = (width + FACTORS - 1) / FACTORS;
-    long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    long long row = number / groups;
-    int group = number % groups;
+    const auto [row, group] = group_of_thread(width);
     if (row >= rows)
         return;
     const bool is_even = width % EIGHT == 0;
@@ -224,15 +211,11 @@ STATES_KERNEL(dropout_rows)(const real *x, real *out, Mask mask, int adds, int r
     load_group(x + row * width, group, width, is_even, values);
     if (acts(mask)) {
         factors_of(mask, first_group(row, width) + group, others);
-#pragma unroll
-        for (int place = 0; place < EIGHT; place++)
-            values[place] *= others[place];
+        multiply_eight(values, others);
     }
     if (adds) {
         load_group(out + row * width, group, width, is_even, others);
-#pragma unroll
-        for (int place = 0; place < EIGHT; place++)
-            values[place] += others[place];
+        add_eight(values, others);
     }
     store_group(out + row * width, group, width, is_even, values);
 }
@@ -244,10 +227,7 @@ STATES_DECLARED(dropout_rows)
 // x ← x + bias, y = activation(x); a thread eight numbers of a row.
 STATES_KERNEL(activation_forward)(real *x, const float *bias, real *y, int activation, int rows, int width)
 {
-    const int groups = (width + EIGHT - 1) / EIGHT;
-    const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    const long long row = number / groups;
-    const int group = number % groups;
+    const auto [row, group] = group_of_thread(width);
     if (row >= rows)
         return;
     const bool is_even = width % EIGHT == 0;
@@ -275,10 +255,7 @@ STATES_DECLARED(activation_forward)
 // y = activation(x) once more, dy ← dy · its derivative; a thread eight numbers.
 STATES_KERNEL(activation_backward)(const real *x, real *y, real *dy, int activation, int rows, int width)
 {
-    const int groups = (width + EIGHT - 1) / EIGHT;
-    const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    const long long row = number / groups;
-    const int group = number % groups;
+    const auto [row, group] = group_of_thread(width);
     if (row >= rows)
         return;
     const bool is_even = width % EIGHT == 0;
@@ -300,19 +277,14 @@ STATES_DECLARED(activation_backward)
 // x ← x + bias; a thread eight numbers of a row.
 STATES_KERNEL(add_bias)(real *x, const float *bias, int rows, int width)
 {
-    const int groups = (width + EIGHT - 1) / EIGHT;
-    const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    const long long row = number / groups;
-    const int group = number % groups;
+    const auto [row, group] = group_of_thread(width);
     if (row >= rows)
         return;
     const bool is_even = width % EIGHT == 0;
     float sums[EIGHT], biases[EIGHT];
     load_group(x + row * width, group, width, is_even, sums);
     load_group(bias, group, width, is_even, biases);
-#pragma unroll
-    for (int place = 0; place < EIGHT; place++)
-        sums[place] += biases[place];
+    add_eight(sums, biases);
     store_group(x + row * width, group, width, is_even, sums);
 }
 STATES_DECLARED(add_bias)

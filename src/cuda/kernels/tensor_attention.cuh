@@ -84,19 +84,15 @@ __device__ inline void TENSOR_FUNCTION(store_rows)(real *out, long long width, i
     }
 }
 
-// context = dropout(softmax(scale Q Kᵀ)) V; `tiles` has for each block its sequence and the first of its rows in it.
+// context = dropout(softmax(scale Q Kᵀ)) V.
 TENSOR_KERNEL(tensor_attention_forward)(const real *query, const real *key, const real *value, const int *offsets,
                                         const int *tiles, Mask mask, int mask_stride, float scale, real *context,
                                         float *log_sums, int heads, int head_size)
 {
     SHARED_ARRAY(real, keys, TENSOR_ROWS * TENSOR_STRIDE);
     SHARED_ARRAY(real, values, TENSOR_ROWS * TENSOR_STRIDE);
-    const int head = blockIdx.y, group = lane_number() / 4, pair = 2 * (lane_number() % 4);
-    const long long width = (long long)heads * head_size;
-    const int sequence = tiles[2 * blockIdx.x], first_row = tiles[2 * blockIdx.x + 1];
-    const long long start = offsets[sequence];
-    const int length = offsets[sequence + 1] - (int)start;
-    const long long head_start = start * width + (long long)head * head_size;
+    const int group = lane_number() / 4, pair = 2 * (lane_number() % 4);
+    const auto [head, first_row, length, width, start, head_start] = attention_block(offsets, tiles, heads, head_size);
     // This warp's rows, and how many of them there are.
     const int row = first_row + 16 * warp_number(), rows = min(16, length - row);
     TENSOR_FUNCTION(load_tile)(keys, query + head_start + first_row * width, width, length - first_row, head_size);
@@ -104,9 +100,7 @@ TENSOR_KERNEL(tensor_attention_forward)(const real *query, const real *key, cons
     unsigned queries[HEAD / 16][4];
     TENSOR_FUNCTION(left_sides)(queries, keys + 16 * warp_number() * TENSOR_STRIDE);
     float out[HEAD / 8][4];
-#pragma unroll
-    for (int step = 0; step < HEAD / 8; step++)
-        out[step][0] = out[step][1] = out[step][2] = out[step][3] = 0.0f;
+    clear(out);
     // Of rows `group` and `group + 8`: the highest score so far, in the logarithm of two, and this lane's part of the sum.
     float most[2] = {-INFINITY, -INFINITY}, sums[2] = {0.0f, 0.0f};
     for (int first_key = 0; first_key < length; first_key += TENSOR_ROWS) {
@@ -185,12 +179,8 @@ TENSOR_KERNEL(tensor_attention_backward_query)(const real *query, const real *ke
 {
     SHARED_ARRAY(real, keys, TENSOR_ROWS * TENSOR_STRIDE);
     SHARED_ARRAY(real, values, TENSOR_ROWS * TENSOR_STRIDE);
-    const int head = blockIdx.y, group = lane_number() / 4, pair = 2 * (lane_number() % 4);
-    const long long width = (long long)heads * head_size;
-    const int sequence = tiles[2 * blockIdx.x], first_row = tiles[2 * blockIdx.x + 1];
-    const long long start = offsets[sequence];
-    const int length = offsets[sequence + 1] - (int)start;
-    const long long head_start = start * width + (long long)head * head_size;
+    const int group = lane_number() / 4, pair = 2 * (lane_number() % 4);
+    const auto [head, first_row, length, width, start, head_start] = attention_block(offsets, tiles, heads, head_size);
     const int row = first_row + 16 * warp_number(), rows = min(16, length - row);
     TENSOR_FUNCTION(load_tile)(keys, query + head_start + first_row * width, width, length - first_row, head_size);
     TENSOR_FUNCTION(load_tile)(values, dcontext + head_start + first_row * width, width, length - first_row, head_size);
@@ -206,9 +196,7 @@ TENSOR_KERNEL(tensor_attention_backward_query)(const real *query, const real *ke
             delta[half] = deltas[number];
         }
     float out[HEAD / 8][4];
-#pragma unroll
-    for (int step = 0; step < HEAD / 8; step++)
-        out[step][0] = out[step][1] = out[step][2] = out[step][3] = 0.0f;
+    clear(out);
     for (int first_key = 0; first_key < length; first_key += TENSOR_ROWS) {
         const int count = min(TENSOR_ROWS, length - first_key);
         __syncthreads();
@@ -262,12 +250,8 @@ TENSOR_KERNEL(tensor_attention_backward_key)(const real *query, const real *key,
     SHARED_ARRAY(real, derivatives, TENSOR_ROWS * TENSOR_STRIDE);
     SHARED_ARRAY(float, log_sums_of_tile, TENSOR_ROWS);
     SHARED_ARRAY(float, deltas_of_tile, TENSOR_ROWS);
-    const int head = blockIdx.y, group = lane_number() / 4, pair = 2 * (lane_number() % 4);
-    const long long width = (long long)heads * head_size;
-    const int sequence = tiles[2 * blockIdx.x], first_row = tiles[2 * blockIdx.x + 1];
-    const long long start = offsets[sequence];
-    const int length = offsets[sequence + 1] - (int)start;
-    const long long head_start = start * width + (long long)head * head_size;
+    const int group = lane_number() / 4, pair = 2 * (lane_number() % 4);
+    const auto [head, first_row, length, width, start, head_start] = attention_block(offsets, tiles, heads, head_size);
     const int row = first_row + 16 * warp_number(), rows = min(16, length - row);
     TENSOR_FUNCTION(load_tile)(queries, key + head_start + first_row * width, width, length - first_row, head_size);
     TENSOR_FUNCTION(load_tile)(derivatives, value + head_start + first_row * width, width, length - first_row,
@@ -277,10 +261,8 @@ TENSOR_KERNEL(tensor_attention_backward_key)(const real *query, const real *key,
     TENSOR_FUNCTION(left_sides)(keys, queries + 16 * warp_number() * TENSOR_STRIDE);
     TENSOR_FUNCTION(left_sides)(values, derivatives + 16 * warp_number() * TENSOR_STRIDE);
     float key_out[HEAD / 8][4], value_out[HEAD / 8][4];
-#pragma unroll
-    for (int step = 0; step < HEAD / 8; step++)
-        for (int place = 0; place < 4; place++)
-            key_out[step][place] = value_out[step][place] = 0.0f;
+    clear(key_out);
+    clear(value_out);
     for (int first_query = 0; first_query < length; first_query += TENSOR_ROWS) {
         const int count = min(TENSOR_ROWS, length - first_query);
         __syncthreads();
