@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use once_cell::sync::OnceCell;
 
-use super::status::{BERT_OK, bert_status, status_of};
+use super::status::{BERT_ERR_DEVICE, BERT_OK, bert_status, status_of};
 use crate::error::{Error, Result};
 use crate::ops::float_state::FloatState;
-use crate::{log, threads};
+use crate::{cuda, log, threads};
 
 thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
@@ -33,6 +33,9 @@ pub(super) fn call(work: impl FnOnce() -> Result<()>) -> bert_status {
     let _floats = OwnFloats::set();
     let status = caught(work);
     drop(inside);
+    if status == BERT_ERR_DEVICE {
+        cuda::wait_for_exit();
+    }
     status
 }
 

@@ -3,10 +3,7 @@
 //! The driver goes away among the functions that `exit` calls, and a call that another thread is inside of at that moment
 //! brings the process down. So this library's own function, which `exit` calls before the driver's (in the reverse of the
 //! order in which they were registered), lets no more calls begin and waits for those that are under way. What is asked of
-//! the GPU after that is answered with a status; where it is another thread that ends the process only after a while,
-//! since the thread that asks would probably end next, and what the driver does then with its data of the thread meets its
-//! own end. Workers of the pool wait so too, and whoever waits for them: what runs at exit and asks a GPU for something is
-//! answered after some seconds.
+//! the GPU after that is answered with a status.
 //!
 //! In a forked child the driver answers nothing but errors, and nothing is asked of it.
 
@@ -48,15 +45,21 @@ impl Call {
         if CALLS.fetch_add(1, Ordering::AcqRel) & ENDED == 0 || outer.is_ok_and(|calls| calls > 0) {
             return Ok(call);
         }
-        drop(call);
-        if !ENDS.try_with(Cell::get).unwrap_or(true) {
-            std::thread::sleep(PAUSE);
-        }
         Err(Error::Device(
             "The process is ending, and the GPU's driver has ended with it: functions that run at exit can use models \
              on the device cpu only."
                 .into(),
         ))
+    }
+}
+
+/// For a thread that was refused since another one ends the process: it would probably end next, and what the driver does
+/// then with its data of the thread meets its own end. So it waits a while before it has its answer. To be called where
+/// nothing is held that others wait for, on the thread that asked, which may be the one that ends the process.
+pub fn wait_for_exit() {
+    let is_another = !ENDS.try_with(Cell::get).unwrap_or(true);
+    if is_another && CALLS.load(Ordering::Acquire) & ENDED != 0 {
+        std::thread::sleep(PAUSE);
     }
 }
 

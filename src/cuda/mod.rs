@@ -27,6 +27,7 @@ mod pass;
 mod staging;
 mod values;
 
+pub use calls::wait_for_exit;
 pub use gpu::{Gpu, gpu};
 pub use optimizer::{BegunStep, CudaTraining};
 pub use pass::{Answer, answers, check_config, logits_and_gradients};

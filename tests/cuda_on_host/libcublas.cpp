@@ -55,7 +55,7 @@ void get_ready()
 {
     owner = getpid();
     std::atexit(goes_away);
-    usleep(50000);
+    usleep(20000);
 }
 
 struct Inside {
