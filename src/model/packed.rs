@@ -1,7 +1,9 @@
 //! The forward and backward pass on the CPU over packed tokens, with the kernels of [`crate::ops`]: the same function as
 //! the plain definition's, of which the tests hold it to every number.
 //!
-//! States are [tokens, hidden_size], the sequences' tokens one after another: nothing is computed on padding.
+//! States are [tokens, hidden_size], the sequences' tokens one after another: nothing is computed on padding. Of the last
+//! block only what pooling reads is computed: behind its keys and values, unless that is the mean, each sequence's first
+//! state alone, [sequences, hidden_size]. All others' derivatives are zero.
 
 use super::config::{BertConfig, Pooling};
 use super::lora::{LoraConfig, Projection};
@@ -14,7 +16,7 @@ use crate::ops::attention::{self, ProbabilityDropout, Shape};
 use crate::ops::layer_norm::{self, Before, Norm};
 use crate::ops::parallel::together;
 use crate::ops::{
-    Accumulate, Buffers, Precision, activation, add_bias_gradient, apply_dropout_rows,
+    Accumulate, Buffers, Precision, RowDropout, activation, add_bias_gradient, apply_dropout_rows,
     copy_dropout_rows,
 };
 use crate::random::{Dropout, DropoutMask};
@@ -43,6 +45,8 @@ struct Normalised {
 /// What a block's backward pass needs; what only a frozen projection's gradient would need is empty.
 struct LayerTape {
     input: Vec<f32>,
+    /// The input's rows that go on, where those aren't all.
+    first: Vec<f32>,
     query: Vec<f32>,
     key: Vec<f32>,
     value: Vec<f32>,
@@ -119,12 +123,15 @@ impl Packed<'_> {
             .lora
             .map_or(0, |lora| lora.rank * lora.targets.len());
         let token = 14 * config.hidden_size + 2 * config.intermediate_size + adapters;
+        let tokens = self.batch.tokens() as u128;
         let squares: u128 = self.batch.ranges().map(|r| (r.len() as u128).pow(2)).sum();
-        let layer = self.batch.tokens() as u128 * token as u128
-            + squares * config.num_attention_heads as u128;
+        let layer = tokens * token as u128 + squares * config.num_attention_heads as u128;
+        let input = tokens * config.hidden_size as u128;
         let kept = if self.gradient_checkpointing {
-            let inputs = self.batch.tokens() as u128 * config.hidden_size as u128;
-            layer + inputs * kept_layers as u128
+            layer + input * kept_layers as u128
+        } else if self.reads_first_only() && kept_layers > 1 {
+            // Of the last one input, keys and values.
+            layer * (kept_layers as u128 - 1) + 3 * input
         } else {
             layer * kept_layers.max(1) as u128
         };
@@ -158,13 +165,38 @@ impl Packed<'_> {
         }
     }
 
+    /// Whether of the last states only each sequence's first is read.
+    fn reads_first_only(&self) -> bool {
+        self.config.pooling != Pooling::Mean
+    }
+
+    /// The tokens whose states go on behind block `number`'s keys and values; `None` where those are all.
+    pub(super) fn rows(&self, number: usize) -> Option<&[usize]> {
+        let is_last = number + 1 == self.config.num_hidden_layers;
+        (is_last && self.reads_first_only()).then(|| &self.batch.offsets[..self.batch.len()])
+    }
+
     pub(super) fn mask(&self, site: u32, probability: f64) -> Option<DropoutMask> {
         let dropout = self.dropout?;
         (probability > 0.0).then(|| dropout.mask(site, probability))
     }
 
-    fn hidden_mask(&self, site: u32) -> Option<DropoutMask> {
-        self.mask(site, self.config.hidden_dropout_prob)
+    /// The dropout of that site on block `number`'s states.
+    fn layer_dropout(&self, number: usize, site: u32) -> Option<RowDropout<'_>> {
+        Some(RowDropout {
+            mask: self.mask(site, self.config.hidden_dropout_prob)?,
+            rows: self.rows(number),
+        })
+    }
+
+    fn embeddings_dropout(&self) -> Option<RowDropout<'_>> {
+        let mask = self.mask(dropout_site::EMBEDDINGS, self.config.hidden_dropout_prob);
+        mask.map(RowDropout::from)
+    }
+
+    fn classifier_dropout(&self) -> Option<RowDropout<'_>> {
+        let mask = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout());
+        mask.map(RowDropout::from)
     }
 
     fn probability_mask(&self, number: usize) -> Option<ProbabilityDropout> {
@@ -175,11 +207,13 @@ impl Packed<'_> {
         Some(probability_dropout(self.config, mask))
     }
 
-    fn attention_shape(&self) -> Shape<'_> {
+    /// Block `number`'s attention.
+    fn attention_shape(&self, number: usize) -> Shape<'_> {
         Shape {
             batch: self.batch,
             heads: self.config.num_attention_heads,
             head_size: self.config.head_size(),
+            first_only: self.rows(number).is_some(),
         }
     }
 
@@ -268,8 +302,7 @@ impl Packed<'_> {
         let layers = self.config.num_hidden_layers;
         self.check_memory(training.map_or(0, |frozen| layers.saturating_sub(frozen.layers)))?;
         let (states, encoder) = self.encode(buffers, training)?;
-        let (logits, head) = self.head(buffers, &states)?;
-        buffers.give(states);
+        let (logits, head) = self.head(buffers, states)?;
         if training.is_some() {
             return Ok((logits, Some(Tape { encoder, head })));
         }
@@ -278,7 +311,7 @@ impl Packed<'_> {
         Ok((logits, None))
     }
 
-    /// The last states, and in training what the backward pass needs of the blocks that aren't frozen.
+    /// The last states as far as they are read, and in training what the backward pass needs of the blocks that aren't frozen.
     fn encode(
         &self,
         buffers: &mut Buffers,
@@ -339,13 +372,13 @@ impl Packed<'_> {
             }
         }
         let (mut states, normalised) = self.add_and_norm(buffers, index.norm, None, sums)?;
-        if let Some(mask) = self.hidden_mask(dropout_site::EMBEDDINGS) {
-            apply_dropout_rows(&mut states, hidden, &mask);
+        if let Some(dropout) = self.embeddings_dropout() {
+            apply_dropout_rows(&mut states, hidden, dropout);
         }
         Ok((states, normalised))
     }
 
-    /// One block: `BertLayer`.
+    /// One block: `BertLayer`. Its output has the rows that go on.
     fn layer(
         &self,
         buffers: &mut Buffers,
@@ -354,21 +387,29 @@ impl Packed<'_> {
         input: Vec<f32>,
     ) -> Result<(Vec<f32>, LayerTape)> {
         let hidden = self.hidden();
-        let shape = self.attention_shape();
+        let shape = self.attention_shape(number);
+        let mut first = Vec::new();
+        if let Some(rows) = self.rows(number) {
+            first = buffers.take(rows.len() * hidden)?;
+            for (out, row) in first.chunks_exact_mut(hidden).zip(rows) {
+                out.copy_from_slice(&input[row * hidden..(row + 1) * hidden]);
+            }
+        }
+        let going_on = if shape.first_only { &first } else { &input };
         let mut adapters = [const { Vec::new() }; 6];
         let mut adapt =
             |buffers: &mut Buffers, projection: Projection, x: &[f32], y: &mut [f32]| {
                 self.adapt(buffers, (number, projection), x, y)
                     .map(|reduced| adapters[projection as usize] = reduced)
             };
-        let mut query = self.linear(buffers, self.precision, layer.query, &input, hidden)?;
-        adapt(buffers, Projection::Query, &input, &mut query)?;
+        let mut query = self.linear(buffers, self.precision, layer.query, going_on, hidden)?;
+        adapt(buffers, Projection::Query, going_on, &mut query)?;
         let mut key = self.linear(buffers, self.precision, layer.key, &input, hidden)?;
         adapt(buffers, Projection::Key, &input, &mut key)?;
         let mut value = self.linear(buffers, self.precision, layer.value, &input, hidden)?;
         adapt(buffers, Projection::Value, &input, &mut value)?;
         let mut probabilities = buffers.take(shape.probabilities())?;
-        let mut context = buffers.take(input.len())?;
+        let mut context = buffers.take(query.len())?;
         attention::forward(
             shape,
             self.probability_mask(number),
@@ -380,8 +421,8 @@ impl Packed<'_> {
         adapt(buffers, Projection::AttentionOutput, &context, &mut output)?;
         let before = Before {
             bias: &self.values[layer.attention_output.bias],
-            residual: &input,
-            dropout: self.hidden_mask(dropout_site::attention_output(number)),
+            residual: going_on,
+            dropout: self.layer_dropout(number, dropout_site::attention_output(number)),
         };
         let (middle, attention_norm) =
             self.add_and_norm(buffers, layer.attention_norm, Some(before), output)?;
@@ -406,13 +447,14 @@ impl Packed<'_> {
         let before = Before {
             bias: &self.values[layer.output.bias],
             residual: &middle,
-            dropout: self.hidden_mask(dropout_site::feed_forward_output(number)),
+            dropout: self.layer_dropout(number, dropout_site::feed_forward_output(number)),
         };
         let (output, output_norm) =
             self.add_and_norm(buffers, layer.output_norm, Some(before), output)?;
         let (mut input, mut context, mut middle) = (input, context, middle);
         for (buffer, readers) in [
             (&mut input, &Projection::ALL[..3]),
+            (&mut first, &[Projection::Query][..]),
             (&mut context, &[Projection::AttentionOutput][..]),
             (&mut middle, &[Projection::Intermediate][..]),
         ] {
@@ -423,6 +465,7 @@ impl Packed<'_> {
         }
         let tape = LayerTape {
             input,
+            first,
             query,
             key,
             value,
@@ -438,47 +481,38 @@ impl Packed<'_> {
     }
 
     /// (what the pooler reads, or nothing; what pooling gives), [sequences, hidden_size] each.
-    fn pool(
-        &self,
-        buffers: &mut Buffers,
-        states: &[f32],
-        pooling: Pooling,
-    ) -> Result<(Vec<f32>, Vec<f32>)> {
+    fn pool(&self, buffers: &mut Buffers, states: Vec<f32>) -> Result<(Vec<f32>, Vec<f32>)> {
         let hidden = self.hidden();
-        let mut pooled = buffers.take(self.batch.len() * hidden)?;
-        for (out, range) in pooled.chunks_exact_mut(hidden).zip(self.batch.ranges()) {
-            let rows = &states[range.start * hidden..range.end * hidden];
-            if pooling == Pooling::Mean {
-                let share = 1.0 / range.len() as f32;
-                out.fill(0.0);
-                for row in rows.chunks_exact(hidden) {
-                    for (out, value) in out.iter_mut().zip(row) {
-                        *out += value * share;
-                    }
+        if self.reads_first_only() {
+            let Some(index) = self.table.pooler else {
+                return Ok((Vec::new(), states));
+            };
+            let mut dense = self.linear(buffers, Precision::Float32, index, &states, hidden)?;
+            for value in &mut dense {
+                *value = value.tanh();
+            }
+            return Ok((states, dense));
+        }
+        let mut means = buffers.take(self.batch.len() * hidden)?;
+        for (out, range) in means.chunks_exact_mut(hidden).zip(self.batch.ranges()) {
+            let share = 1.0 / range.len() as f32;
+            out.fill(0.0);
+            for row in states[range.start * hidden..range.end * hidden].chunks_exact(hidden) {
+                for (out, value) in out.iter_mut().zip(row) {
+                    *out += value * share;
                 }
-            } else {
-                out.copy_from_slice(&rows[..hidden]);
             }
         }
-        match self.table.pooler {
-            Some(index) if pooling == Pooling::Pooler => {
-                let mut dense = self.linear(buffers, Precision::Float32, index, &pooled, hidden)?;
-                for value in &mut dense {
-                    *value = value.tanh();
-                }
-                Ok((pooled, dense))
-            }
-            _ => Ok((Vec::new(), pooled)),
-        }
+        buffers.give(states);
+        Ok((Vec::new(), means))
     }
 
     /// Pooling, dropout and classifier.
-    fn head(&self, buffers: &mut Buffers, states: &[f32]) -> Result<(Vec<f32>, HeadTape)> {
+    fn head(&self, buffers: &mut Buffers, states: Vec<f32>) -> Result<(Vec<f32>, HeadTape)> {
         let hidden = self.hidden();
-        let (first, pooled) = self.pool(buffers, states, self.config.pooling)?;
+        let (first, pooled) = self.pool(buffers, states)?;
         let mut dropped = buffers.take(pooled.len())?;
-        let mask = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout());
-        copy_dropout_rows(&mut dropped, &pooled, hidden, mask.as_ref());
+        copy_dropout_rows(&mut dropped, &pooled, hidden, self.classifier_dropout());
         let logits = self.linear(
             buffers,
             Precision::Float32,
@@ -598,7 +632,7 @@ impl Packed<'_> {
         Ok(())
     }
 
-    /// From the logits' derivative to the last states'.
+    /// From the logits' derivative to that by the last states which are read.
     fn head_backward(
         &self,
         buffers: &mut Buffers,
@@ -625,8 +659,8 @@ impl Packed<'_> {
             hidden,
             &mut dpooled,
         );
-        if let Some(mask) = self.mask(dropout_site::CLASSIFIER, self.config.classifier_dropout()) {
-            apply_dropout_rows(&mut dpooled, hidden, &mask);
+        if let Some(dropout) = self.classifier_dropout() {
+            apply_dropout_rows(&mut dpooled, hidden, dropout);
         }
         if let Some(index) = self.table.pooler {
             for (derivative, value) in dpooled.iter_mut().zip(&tape.pooled) {
@@ -651,23 +685,20 @@ impl Packed<'_> {
             );
             buffers.give(std::mem::replace(&mut dpooled, dfirst));
         }
+        tape.give(buffers);
+        if self.reads_first_only() {
+            return Ok(dpooled);
+        }
         let mut dstates = buffers.take(self.batch.tokens() * hidden)?;
-        dstates.fill(0.0);
         for (derivative, range) in dpooled.chunks_exact(hidden).zip(self.batch.ranges()) {
-            let rows = &mut dstates[range.start * hidden..range.end * hidden];
-            if self.config.pooling == Pooling::Mean {
-                let share = 1.0 / range.len() as f32;
-                for row in rows.chunks_exact_mut(hidden) {
-                    for (out, value) in row.iter_mut().zip(derivative) {
-                        *out = value * share;
-                    }
+            let share = 1.0 / range.len() as f32;
+            for row in dstates[range.start * hidden..range.end * hidden].chunks_exact_mut(hidden) {
+                for (out, value) in row.iter_mut().zip(derivative) {
+                    *out = value * share;
                 }
-            } else {
-                rows[..hidden].copy_from_slice(derivative);
             }
         }
         buffers.give(dpooled);
-        tape.give(buffers);
         Ok(dstates)
     }
 
@@ -690,7 +721,7 @@ impl Packed<'_> {
             gradients,
         );
         let site = dropout_site::feed_forward_output(number);
-        let doutput = self.through_dropout(buffers, &dstates, site)?;
+        let doutput = self.through_dropout(buffers, &dstates, number, site)?;
         let mut dinner = buffers.take(tape.inner.len())?;
         self.input_derivative(
             self.precision,
@@ -762,7 +793,7 @@ impl Packed<'_> {
             gradients,
         );
         let site = dropout_site::attention_output(number);
-        let doutput = self.through_dropout(buffers, &dstates, site)?;
+        let doutput = self.through_dropout(buffers, &dstates, number, site)?;
         self.add_linear_gradients(
             self.precision,
             layer.attention_output,
@@ -791,10 +822,10 @@ impl Packed<'_> {
         )?;
         buffers.give(doutput);
         let mut dquery = buffers.take(dcontext.len())?;
-        let mut dkey = buffers.take(dcontext.len())?;
-        let mut dvalue = buffers.take(dcontext.len())?;
+        let mut dkey = buffers.take(tape.key.len())?;
+        let mut dvalue = buffers.take(tape.value.len())?;
         attention::backward(
-            self.attention_shape(),
+            self.attention_shape(number),
             self.probability_mask(number),
             (&tape.query, &tape.key, &tape.value),
             &tape.probabilities,
@@ -802,20 +833,26 @@ impl Packed<'_> {
             (&mut dquery, &mut dkey, &mut dvalue),
         );
         buffers.give(dcontext);
+        // Keys and values come from all of the input; what goes on behind them may be some rows alone.
+        let rows = self.rows(number);
+        let mut dfirst = Vec::new();
+        if rows.is_some() {
+            let mut dinput = buffers.take(tape.key.len())?;
+            dinput.fill(0.0);
+            dfirst = std::mem::replace(&mut dstates, dinput);
+        }
         for (projection, derivative) in [
             (Projection::Query, dquery),
             (Projection::Key, dkey),
             (Projection::Value, dvalue),
         ] {
             let index = layer.projection(projection);
-            self.add_linear_gradients(
-                self.precision,
-                index,
-                &derivative,
-                &tape.input,
-                hidden,
-                gradients,
-            );
+            let (x, dx) = if projection == Projection::Query && rows.is_some() {
+                (&tape.first, &mut dfirst)
+            } else {
+                (&tape.input, &mut dstates)
+            };
+            self.add_linear_gradients(self.precision, index, &derivative, x, hidden, gradients);
             if goes_on {
                 self.input_derivative(
                     self.precision,
@@ -823,19 +860,25 @@ impl Packed<'_> {
                     &derivative,
                     Accumulate::Add,
                     hidden,
-                    &mut dstates,
+                    dx,
                 );
             }
             self.adapter_backward(
                 buffers,
                 (number, projection),
                 &tape.adapters,
-                (&derivative, &tape.input),
-                goes_on.then_some(&mut dstates),
+                (&derivative, x),
+                goes_on.then_some(dx),
                 gradients,
             )?;
             buffers.give(derivative);
         }
+        for (row, derivative) in rows.unwrap_or(&[]).iter().zip(dfirst.chunks_exact(hidden)) {
+            for (out, value) in dstates[row * hidden..].iter_mut().zip(derivative) {
+                *out += value;
+            }
+        }
+        buffers.give(dfirst);
         tape.give(buffers);
         Ok(dstates)
     }
@@ -864,10 +907,17 @@ impl Packed<'_> {
         Ok(())
     }
 
-    /// A copy of `dy` behind the dropout of that number.
-    fn through_dropout(&self, buffers: &mut Buffers, dy: &[f32], site: u32) -> Result<Vec<f32>> {
+    /// A copy of `dy` behind block `number`'s dropout of that site.
+    fn through_dropout(
+        &self,
+        buffers: &mut Buffers,
+        dy: &[f32],
+        number: usize,
+        site: u32,
+    ) -> Result<Vec<f32>> {
         let mut dx = buffers.take(dy.len())?;
-        copy_dropout_rows(&mut dx, dy, self.hidden(), self.hidden_mask(site).as_ref());
+        let dropout = self.layer_dropout(number, site);
+        copy_dropout_rows(&mut dx, dy, self.hidden(), dropout);
         Ok(dx)
     }
 
@@ -879,8 +929,8 @@ impl Packed<'_> {
         gradients: &mut Gradients,
     ) {
         let (hidden, index) = (self.hidden(), self.table.embeddings);
-        if let Some(mask) = self.hidden_mask(dropout_site::EMBEDDINGS) {
-            apply_dropout_rows(dstates, hidden, &mask);
+        if let Some(dropout) = self.embeddings_dropout() {
+            apply_dropout_rows(dstates, hidden, dropout);
         }
         self.norm_backward(index.norm, normalised, dstates, gradients);
         let padding = match self.table.specs[index.word].kind {
@@ -938,6 +988,7 @@ impl LayerTape {
     fn give(self, buffers: &mut Buffers) {
         for buffer in [
             self.input,
+            self.first,
             self.query,
             self.key,
             self.value,

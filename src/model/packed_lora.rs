@@ -5,8 +5,9 @@ use super::lora::{LoraConfig, Projection, dropout_site};
 use super::packed::Packed;
 use super::parameters::AdapterIndex;
 use crate::error::Result;
-use crate::ops::{Accumulate, Buffers, Precision, apply_dropout_rows, copy_dropout_rows};
-use crate::random::DropoutMask;
+use crate::ops::{
+    Accumulate, Buffers, Precision, RowDropout, apply_dropout_rows, copy_dropout_rows,
+};
 
 /// One projection's adapter in one pass.
 pub(super) struct Adapter<'a> {
@@ -19,7 +20,7 @@ pub(super) struct Adapter<'a> {
     outputs: usize,
     rank: usize,
     scale: f32,
-    mask: Option<DropoutMask>,
+    dropout: Option<RowDropout<'a>>,
 }
 
 impl Packed<'_> {
@@ -27,6 +28,12 @@ impl Packed<'_> {
     pub(super) fn adapter(&self, number: usize, projection: Projection) -> Option<Adapter<'_>> {
         let (index, lora): (AdapterIndex, &LoraConfig) = self.table.adapter(number, projection)?;
         let (inputs, outputs) = projection.sizes(self.config);
+        let of_all = matches!(projection, Projection::Key | Projection::Value);
+        let mask = self.mask(dropout_site(number, projection), lora.dropout);
+        let dropout = mask.map(|mask| RowDropout {
+            mask,
+            rows: if of_all { None } else { self.rows(number) },
+        });
         Some(Adapter {
             index,
             down: &self.values[index.down],
@@ -35,7 +42,7 @@ impl Packed<'_> {
             outputs,
             rank: lora.rank,
             scale: lora.scale() as f32,
-            mask: self.mask(dropout_site(number, projection), lora.dropout),
+            dropout,
         })
     }
 }
@@ -137,13 +144,13 @@ impl Adapter<'_> {
                 self.rank,
             );
         };
-        let Some(mask) = &self.mask else {
+        let Some(dropout) = self.dropout else {
             product(dx, Accumulate::Add);
             return Ok(());
         };
         let mut part = buffers.take(dx.len())?;
         product(&mut part, Accumulate::Replace);
-        apply_dropout_rows(&mut part, self.inputs, mask);
+        apply_dropout_rows(&mut part, self.inputs, dropout);
         for (out, value) in dx.iter_mut().zip(&part) {
             *out += value;
         }
@@ -153,11 +160,11 @@ impl Adapter<'_> {
 
     /// What A reads where dropout acts; `None` where that is x itself.
     fn dropped(&self, buffers: &mut Buffers, x: &[f32]) -> Result<Option<Vec<f32>>> {
-        let Some(mask) = &self.mask else {
+        if self.dropout.is_none() {
             return Ok(None);
-        };
+        }
         let mut dropped = buffers.take(x.len())?;
-        copy_dropout_rows(&mut dropped, x, self.inputs, Some(mask));
+        copy_dropout_rows(&mut dropped, x, self.inputs, self.dropout);
         Ok(Some(dropped))
     }
 }

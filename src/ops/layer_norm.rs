@@ -3,8 +3,7 @@
 use super::isa;
 use super::math::{dot, sum, sum_of_squares};
 use super::parallel::{chunks, chunks_mut, for_each, map};
-use super::rows::{BLOCK_ROWS, add_up, rows_per_task};
-use crate::random::DropoutMask;
+use super::rows::{BLOCK_ROWS, RowDropout, add_up, rows_per_task};
 
 /// A norm's constants.
 #[derive(Clone, Copy)]
@@ -25,7 +24,7 @@ pub struct Before<'a> {
     /// The block's input, as large as x.
     pub residual: &'a [f32],
     /// The dropout, in training.
-    pub dropout: Option<DropoutMask>,
+    pub dropout: Option<RowDropout<'a>>,
 }
 
 /// Normalises each row of `x`: `y` gets the norm's output. `x` becomes (x - mean) / deviation and `inverse_deviations`
@@ -55,11 +54,11 @@ pub fn forward(
             {
                 let row = task * step + index;
                 if let Some(Before {
-                    dropout: Some(mask),
+                    dropout: Some(dropout),
                     ..
                 }) = before
                 {
-                    mask.fill_row(row, &mut factors);
+                    dropout.fill(row, &mut factors);
                 }
                 isa::arch().dispatch(|| {
                     if let Some(before) = before {

@@ -24,4 +24,4 @@ pub mod team;
 
 pub use buffers::Buffers;
 pub use gemm::{Accumulate, Precision};
-pub use rows::{add_bias_gradient, apply_dropout_rows, copy_dropout_rows};
+pub use rows::{RowDropout, add_bias_gradient, apply_dropout_rows, copy_dropout_rows};

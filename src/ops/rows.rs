@@ -41,13 +41,36 @@ pub(super) fn add_up(gradient: &mut [f32], blocks: &[Vec<f32>]) {
     }
 }
 
-/// Multiplies rows of `width` with the factors of `mask`, in place.
-pub fn apply_dropout_rows(x: &mut [f32], width: usize, mask: &DropoutMask) {
+/// Dropout over rows.
+#[derive(Clone, Copy)]
+pub struct RowDropout<'a> {
+    /// Its factors.
+    pub mask: DropoutMask,
+    /// The mask's row for each row; `None` where it is the row itself.
+    pub rows: Option<&'a [usize]>,
+}
+
+impl RowDropout<'_> {
+    /// The factors of row `row`.
+    pub fn fill(&self, row: usize, out: &mut [f32]) {
+        let row = self.rows.map_or(row, |rows| rows[row]);
+        self.mask.fill_row(row, out);
+    }
+}
+
+impl From<DropoutMask> for RowDropout<'_> {
+    fn from(mask: DropoutMask) -> Self {
+        RowDropout { mask, rows: None }
+    }
+}
+
+/// Multiplies rows of `width` with the factors of `dropout`, in place.
+pub fn apply_dropout_rows(x: &mut [f32], width: usize, dropout: RowDropout<'_>) {
     let step = rows_per_task(width);
     for_each(chunks_mut(x, step * width), |task, rows| {
         let mut factors = vec![0f32; width];
         for (index, row) in rows.chunks_mut(width).enumerate() {
-            mask.fill_row(task * step + index, &mut factors);
+            dropout.fill(task * step + index, &mut factors);
             for (value, factor) in row.iter_mut().zip(&factors) {
                 *value *= factor;
             }
@@ -55,18 +78,23 @@ pub fn apply_dropout_rows(x: &mut [f32], width: usize, mask: &DropoutMask) {
     });
 }
 
-/// `out` gets the rows of `x`, multiplied with the factors of `mask` where there is one.
-pub fn copy_dropout_rows(out: &mut [f32], x: &[f32], width: usize, mask: Option<&DropoutMask>) {
+/// `out` gets the rows of `x`, multiplied with the factors of `dropout` where there is one.
+pub fn copy_dropout_rows(
+    out: &mut [f32],
+    x: &[f32],
+    width: usize,
+    dropout: Option<RowDropout<'_>>,
+) {
     let step = rows_per_task(width);
     for_each(
         (chunks_mut(out, step * width), chunks(x, step * width)),
         |task, (out, x)| {
-            let Some(mask) = mask else {
+            let Some(dropout) = dropout else {
                 out.copy_from_slice(x);
                 return;
             };
             for (index, (out, x)) in out.chunks_mut(width).zip(x.chunks(width)).enumerate() {
-                mask.fill_row(task * step + index, out);
+                dropout.fill(task * step + index, out);
                 for (out, value) in out.iter_mut().zip(x) {
                     *out *= value;
                 }
@@ -110,7 +138,7 @@ mod tests {
         let mask = Dropout::new(1, 2).mask(3, 0.4);
         let (rows, width) = (3000, 7);
         let mut x = vec![1f32; rows * width];
-        apply_dropout_rows(&mut x, width, &mask);
+        apply_dropout_rows(&mut x, width, mask.into());
         let mut factors = vec![0f32; width];
         for (row, values) in x.chunks(width).enumerate() {
             mask.fill_row(row, &mut factors);
@@ -118,10 +146,22 @@ mod tests {
         }
         let x: Vec<f32> = (0..rows * width).map(|i| i as f32).collect();
         let (mut in_place, mut copied) = (x.clone(), vec![f32::NAN; x.len()]);
-        apply_dropout_rows(&mut in_place, width, &mask);
-        copy_dropout_rows(&mut copied, &x, width, Some(&mask));
+        apply_dropout_rows(&mut in_place, width, mask.into());
+        copy_dropout_rows(&mut copied, &x, width, Some(mask.into()));
         assert_eq!(copied, in_place);
         copy_dropout_rows(&mut copied, &x, width, None);
         assert_eq!(copied, x);
+
+        let some = [7, 0, 2999];
+        let dropout = RowDropout {
+            mask,
+            rows: Some(&some),
+        };
+        let mut few = vec![1f32; some.len() * width];
+        apply_dropout_rows(&mut few, width, dropout);
+        for (row, values) in some.iter().zip(few.chunks(width)) {
+            mask.fill_row(*row, &mut factors);
+            assert_eq!(values, factors);
+        }
     }
 }
