@@ -297,11 +297,16 @@ impl Product<'_> {
     ) -> LeftSide<'s, K::Unit> {
         let (m, _, k) = self.sizes;
         let deep = K::Unit::DEPTH;
-        if let (false, Some(values)) = (K::ROUNDS, K::Unit::unchanged(self.left.values)) {
-            return match self.left.lines {
-                Lines::Inner => LeftSide::Rows(values, self.left.stride),
-                Lines::Outer => LeftSide::Columns(values, self.left.stride),
-            };
+        let unchanged = match K::ROUNDS {
+            true => None,
+            false => K::Unit::unchanged(self.left.values),
+        };
+        match (self.left.lines, unchanged) {
+            (Lines::Inner, Some(values)) => return LeftSide::Rows(values, self.left.stride),
+            (Lines::Outer, Some(values)) if !K::PACKS_COLUMNS => {
+                return LeftSide::Columns(values, self.left.stride);
+            }
+            _ => {}
         }
         match self.left.lines {
             Lines::Inner => {

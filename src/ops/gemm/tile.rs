@@ -85,6 +85,10 @@ pub(in crate::ops) trait Kernel: Copy + Send + Sync + 'static {
     /// Whether the operands are rounded to bfloat16.
     const ROUNDS: bool;
 
+    /// Whether a left side whose lines are columns is packed although its numbers stay as they are: a tile of few rows
+    /// reads little of each line of the cache, and lines lie on a page each.
+    const PACKS_COLUMNS: bool = false;
+
     /// Whether there is [`Kernel::square`].
     const HAS_SQUARES: bool = false;
 
@@ -247,6 +251,98 @@ mod x86 {
                 by_rows!(rows, avx2::<PANEL, AHEAD>(depth, left, right, place, start), 1 2 3 4 5 6)
             }
         }
+
+        const PACKS_COLUMNS: bool = true;
+
+        const HAS_SQUARES: bool = !ROUNDS;
+
+        unsafe fn square(values: *const f32, stride: usize, out: *mut f32, width: usize) {
+            for line in [0, 8] {
+                for unit in [0, 8] {
+                    // SAFETY: this function's contract: a quarter of the square.
+                    unsafe {
+                        turn_eight(
+                            values.add(line * stride + unit),
+                            stride,
+                            out.add(unit * width + line),
+                            width,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Turns a square of 8 lines of 8 numbers: number n of line l is written to place l of row n.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn turn_eight(values: *const f32, stride: usize, out: *mut f32, width: usize) {
+        let mut lines = [_mm256_setzero_ps(); 8];
+        for (line, numbers) in lines.iter_mut().enumerate() {
+            // SAFETY: its caller's: the lines are readable.
+            *numbers = unsafe { _mm256_loadu_ps(values.add(line * stride)) };
+        }
+        let mut twos = lines;
+        for i in 0..4 {
+            twos[2 * i] = _mm256_unpacklo_ps(lines[2 * i], lines[2 * i + 1]);
+            twos[2 * i + 1] = _mm256_unpackhi_ps(lines[2 * i], lines[2 * i + 1]);
+        }
+        // Row 4 i + j: of each half its number j, of the lines 4 i to 4 i + 3.
+        let mut fours = twos;
+        for i in 0..2 {
+            let [a, b, c, d] = [
+                twos[4 * i],
+                twos[4 * i + 1],
+                twos[4 * i + 2],
+                twos[4 * i + 3],
+            ];
+            fours[4 * i] = _mm256_shuffle_ps::<0x44>(a, c);
+            fours[4 * i + 1] = _mm256_shuffle_ps::<0xEE>(a, c);
+            fours[4 * i + 2] = _mm256_shuffle_ps::<0x44>(b, d);
+            fours[4 * i + 3] = _mm256_shuffle_ps::<0xEE>(b, d);
+        }
+        for j in 0..4 {
+            let rows = [
+                (j, _mm256_permute2f128_ps::<0x20>(fours[j], fours[4 + j])),
+                (
+                    4 + j,
+                    _mm256_permute2f128_ps::<0x31>(fours[j], fours[4 + j]),
+                ),
+            ];
+            for (row, numbers) in rows {
+                // SAFETY: as above, the rows are writable.
+                unsafe { _mm256_storeu_ps(out.add(row * width), numbers) }
+            }
+        }
+    }
+
+    /// Places of the inner dimension that one turn of the loop takes.
+    const UNROLLED: usize = 4;
+
+    /// Adds the products of one place: `k` places behind the pointers, each of which serves [`SHARED`] rows.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn add_place<const ROWS: usize, const PANEL: bool>(
+        sums: &mut [[__m256; 2]; ROWS],
+        pointers: [*const f32; 2],
+        stride: usize,
+        k: usize,
+        b: *const f32,
+    ) {
+        // SAFETY: its caller's: the place is inside both operands.
+        unsafe {
+            let low = _mm256_loadu_ps(b);
+            let high = _mm256_loadu_ps(b.add(8));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let a = _mm256_set1_ps(*if PANEL {
+                    pointers[0].add(row)
+                } else {
+                    pointers[row / SHARED].add(row % SHARED * stride + k)
+                });
+                sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
+                sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
+            }
+        }
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -258,35 +354,69 @@ mod x86 {
         start: Start,
     ) {
         let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
-        // SAFETY: by the contract of `Kernel::tile`; a tile with fewer columns goes by way of `whole`, which has all.
+        // SAFETY: by the contract of `Kernel::tile`; pointers that no row uses are never read.
         unsafe {
+            ask_for_result::<ROWS>(place, 16);
             let mut ahead = place.ahead.start;
             let mut b = right;
-            let mut a = left.start;
-            for _ in 0..depth {
-                if AHEAD {
-                    ask(ahead);
-                    ahead = ahead.wrapping_add(place.ahead.step);
+            let mut pointers: [*const f32; 2] = std::array::from_fn(|index| {
+                left.start.wrapping_add(if PANEL {
+                    0
+                } else {
+                    SHARED * index * left.stride
+                })
+            });
+            let mut places = depth;
+            while places >= UNROLLED {
+                for k in 0..UNROLLED {
+                    // A panel has one line for each place, and this asks for two.
+                    if AHEAD && k % 2 == 0 {
+                        ask(ahead);
+                        ahead = ahead.wrapping_add(2 * place.ahead.step);
+                    }
+                    add_place::<ROWS, PANEL>(&mut sums, pointers, left.stride, k, b.add(16 * k));
+                    if PANEL {
+                        pointers[0] = pointers[0].wrapping_add(left.stride);
+                    }
                 }
-                let low = _mm256_loadu_ps(b);
-                let high = _mm256_loadu_ps(b.add(8));
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let a = _mm256_set1_ps(*if PANEL {
-                        a.add(row)
-                    } else {
-                        a.add(row * left.stride)
-                    });
-                    sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
-                    sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
+                if !PANEL {
+                    for pointer in &mut pointers {
+                        *pointer = pointer.wrapping_add(UNROLLED);
+                    }
                 }
-                b = b.add(16);
-                a = a.wrapping_add(if PANEL { left.stride } else { 1 });
+                b = b.add(16 * UNROLLED);
+                places -= UNROLLED;
             }
-            for (row, sums) in sums.iter().enumerate() {
-                let out = place.start.add(row * place.stride);
-                if place.columns == 16 {
-                    for (half, &sum) in sums.iter().enumerate() {
-                        let out = out.add(8 * half);
+            for k in 0..places {
+                add_place::<ROWS, PANEL>(
+                    &mut sums,
+                    pointers,
+                    left.stride,
+                    if PANEL { 0 } else { k },
+                    b.add(16 * k),
+                );
+                if PANEL {
+                    pointers[0] = pointers[0].wrapping_add(left.stride);
+                }
+            }
+            finish_avx2(sums, place, start);
+        }
+    }
+
+    /// Adds `start` to the sums and writes the columns that there are.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn finish_avx2<const ROWS: usize>(
+        sums: [[__m256; 2]; ROWS],
+        place: Place,
+        start: Start,
+    ) {
+        // SAFETY: by the contract of `Kernel::tile`; a tile with fewer columns goes by way of `whole`, which has all.
+        unsafe {
+            if place.columns == 16 {
+                for (row, sums) in sums.into_iter().enumerate() {
+                    for (half, sum) in sums.into_iter().enumerate() {
+                        let out = place.start.add(row * place.stride + 8 * half);
                         let sum = match start {
                             Start::Zero => sum,
                             Start::Result => _mm256_add_ps(sum, _mm256_loadu_ps(out)),
@@ -296,13 +426,15 @@ mod x86 {
                         };
                         _mm256_storeu_ps(out, sum);
                     }
-                    continue;
                 }
+                return;
+            }
+            for (row, sums) in sums.iter().enumerate() {
                 let mut whole = [0f32; 16];
                 _mm256_storeu_ps(whole.as_mut_ptr(), sums[0]);
                 _mm256_storeu_ps(whole.as_mut_ptr().add(8), sums[1]);
                 for (column, sum) in whole.iter().enumerate().take(place.columns) {
-                    let out = out.add(column);
+                    let out = place.start.add(row * place.stride + column);
                     *out = sum
                         + match start {
                             Start::Zero => 0.0,
@@ -531,10 +663,10 @@ mod x86 {
 
     /// Asks for the lines that the result will be written to, so that they are there at the end.
     #[inline(always)]
-    fn ask_for_result<const ROWS: usize>(place: Place) {
+    fn ask_for_result<const ROWS: usize>(place: Place, columns: usize) {
         for row in 0..ROWS {
             let start = place.start.wrapping_add(row * place.stride).cast::<u8>();
-            for offset in [0, 64, 124] {
+            for offset in (0..4 * columns).step_by(64).chain([4 * columns - 4]) {
                 prefetch::line(start.wrapping_add(offset));
             }
         }
@@ -543,7 +675,11 @@ mod x86 {
     /// Adds `start` to the sums and writes the columns that there are.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn finish<const ROWS: usize>(sums: [[__m512; 2]; ROWS], place: Place, start: Start) {
+    unsafe fn finish_avx512<const ROWS: usize>(
+        sums: [[__m512; 2]; ROWS],
+        place: Place,
+        start: Start,
+    ) {
         let mask = |from: usize| -> __mmask16 {
             let left = place.columns.saturating_sub(from).min(16);
             ((1u32 << left) - 1) as __mmask16
@@ -584,7 +720,7 @@ mod x86 {
                 let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
                 // SAFETY: by the contract of `Kernel::tile`; pointers that no row uses are never read.
                 unsafe {
-                    ask_for_result::<ROWS>(place);
+                    ask_for_result::<ROWS>(place, 32);
                     let mut ahead = place.ahead.start;
                     let mut b = right;
                     let mut pointers: [*const $unit; 4] = std::array::from_fn(|index| {
@@ -616,7 +752,7 @@ mod x86 {
                             *pointer = pointer.wrapping_add(if PANEL { left.stride } else { 1 });
                         }
                     }
-                    finish(sums, place, start);
+                    finish_avx512(sums, place, start);
                 }
             }
         };
