@@ -368,12 +368,17 @@ mod x86 {
             });
             let mut places = depth;
             while places >= UNROLLED {
-                for k in 0..UNROLLED {
-                    // A panel has one line for each place, and this asks for two.
-                    if AHEAD && k % 2 == 0 {
-                        ask(ahead);
-                        ahead = ahead.wrapping_add(2 * place.ahead.step);
+                if AHEAD {
+                    // A turn's part of a panel is four lines; where tiles share them, one is enough.
+                    prefetch::line(ahead);
+                    if UNROLLED * place.ahead.step > 64 {
+                        for line in 1..UNROLLED {
+                            prefetch::line(ahead.wrapping_add(64 * line));
+                        }
                     }
+                    ahead = ahead.wrapping_add(UNROLLED * place.ahead.step);
+                }
+                for k in 0..UNROLLED {
                     add_place::<ROWS, PANEL>(&mut sums, pointers, left.stride, k, b.add(16 * k));
                     if PANEL {
                         pointers[0] = pointers[0].wrapping_add(left.stride);
