@@ -2,7 +2,7 @@
 //! [`packed_lora`](crate::model) on the CPU.
 
 use super::gpu::Memory;
-use super::pass::{Pass, Sums};
+use super::pass::{Pass, Rows, Sums};
 use crate::error::Result;
 use crate::model::lora::dropout_site;
 use crate::model::parameters::AdapterIndex;
@@ -18,6 +18,8 @@ pub(super) struct Adapter<'a> {
     rank: usize,
     scale: f32,
     mask: Option<DropoutMask>,
+    /// Of its input and output.
+    rows: Rows,
 }
 
 impl<'a> Adapter<'a> {
@@ -34,12 +36,16 @@ impl<'a> Adapter<'a> {
             rank: lora.rank,
             scale: lora.scale() as f32,
             mask: pass.mask(dropout_site(number, projection), lora.dropout),
+            rows: match projection {
+                Projection::Query | Projection::Key | Projection::Value => pass.all(),
+                _ => pass.rows(number),
+            },
         })
     }
 
-    /// Adds scale · B A dropout(x) to `y`, and gives scale · A dropout(x), [tokens, rank].
+    /// Adds scale · B A dropout(x) to `y`, and gives scale · A dropout(x), [rows, rank].
     pub fn forward(&self, x: &Memory, y: &Memory) -> Result<Memory> {
-        let reduced = self.pass.states(self.rank)?;
+        let reduced = self.pass.states(self.rows, self.rank)?;
         let dropped = self.dropped(x)?;
         self.pass.product(
             (
@@ -75,13 +81,13 @@ impl<'a> Adapter<'a> {
         }
     }
 
-    /// Adds B's gradient, and gives the derivative by A dropout(x), [tokens, rank].
+    /// Adds B's gradient, and gives the derivative by A dropout(x), [rows, rank].
     pub fn backward_up(&self, dy: &Memory, reduced: &Memory, sums: &Sums) -> Result<Memory> {
         if let Some(sum) = sums[self.index.up] {
             self.pass
                 .add_gradient(sum, (dy, reduced), (self.rank, self.outputs))?;
         }
-        let dreduced = self.pass.states(self.rank)?;
+        let dreduced = self.pass.states(self.rows, self.rank)?;
         self.pass.product_back(
             (dy, self.pass.matrix(self.index.up), &dreduced),
             (self.rank, self.outputs),
@@ -109,9 +115,15 @@ impl<'a> Adapter<'a> {
         if self.mask.is_none() {
             return pass.product_back((dreduced, down, dx), sizes, (1.0, 1.0));
         }
-        let part = pass.states(self.inputs)?;
+        let part = pass.states(self.rows, self.inputs)?;
         pass.product_back((dreduced, down, &part), sizes, (1.0, 0.0))?;
-        pass.dropout_rows(pass.kind, (&part, dx), self.mask, true, self.size())
+        pass.dropout_rows(
+            pass.kind,
+            (&part, dx),
+            self.mask,
+            true,
+            (self.rows, self.inputs),
+        )
     }
 
     /// What A reads where dropout acts; `None` where that is x itself.
@@ -119,13 +131,15 @@ impl<'a> Adapter<'a> {
         if self.mask.is_none() {
             return Ok(None);
         }
-        let dropped = self.pass.states(self.inputs)?;
+        let dropped = self.pass.states(self.rows, self.inputs)?;
         let pass = self.pass;
-        pass.dropout_rows(pass.kind, (x, &dropped), self.mask, false, self.size())?;
+        pass.dropout_rows(
+            pass.kind,
+            (x, &dropped),
+            self.mask,
+            false,
+            (self.rows, self.inputs),
+        )?;
         Ok(Some(dropped))
-    }
-
-    fn size(&self) -> (usize, usize) {
-        (self.pass.tokens, self.inputs)
     }
 }

@@ -1,5 +1,6 @@
 //! The forward and backward pass on a GPU over packed tokens: step for step that of the CPU
-//! ([`packed`](crate::model)), of which the tests hold it to every number, dropout included.
+//! ([`packed`](crate::model)), of which the tests hold it to every number, dropout included. Of the last block it computes
+//! what pooling reads from its attention on; attention itself is of all queries here.
 //!
 //! States are [tokens, hidden_size], float32 or, in mixed precision, bfloat16 (predictions: or float16) with sums and
 //! parameters in float32. The head's products are float32 always.
@@ -34,6 +35,9 @@ const WARP: usize = 32;
 
 /// Warps of a block of the attention kernels, as in `kernels/kernels.cu`.
 const ATTENTION_WARPS: usize = 4;
+
+/// Blocks that the rows of one sequence are spread by.
+const SPREAD_BLOCKS: usize = 16;
 
 /// Parts that a sum over all rows is made in, at most.
 const MAX_PARTS: usize = 64;
@@ -73,11 +77,15 @@ pub fn answers(
         InferencePrecision::BFloat16 => Kind::BFloat16,
         InferencePrecision::Float16 => Kind::Float16,
     };
-    let pass = Pass::new(model, values, batch, None, kind, false)?;
+    let pooling = match answer {
+        Answer::Logits => model.config.pooling,
+        Answer::Pooled(pooling) => pooling,
+    };
+    let pass = Pass::new(model, values, batch, None, (kind, pooling), false)?;
     let (states, _) = pass.encode(None, false)?;
     let (memory, width) = match answer {
         Answer::Logits => (pass.head(&states)?.0, model.config.num_labels),
-        Answer::Pooled(pooling) => (pass.pool(&states, pooling)?.1, model.config.hidden_size),
+        Answer::Pooled(_) => (pass.pool(&states)?.1, model.config.hidden_size),
     };
     let mut numbers = memory::filled(0f32, batch.len() * width)?;
     memory.read(&mut numbers)?;
@@ -105,7 +113,8 @@ pub(super) fn train(
         Precision::Float32 => Kind::Float32,
         Precision::BFloat16 => Kind::BFloat16,
     };
-    let pass = Pass::new(model, values, batch, dropout, kind, true)?;
+    let pooling = model.config.pooling;
+    let pass = Pass::new(model, values, batch, dropout, (kind, pooling), true)?;
     let (states, encoder) = pass.encode(Some(frozen), gradient_checkpointing)?;
     let (logits, head) = pass.head(&states)?;
     drop(states);
@@ -141,6 +150,14 @@ pub fn logits_and_gradients(
 /// Where each parameter's gradient is on the GPU, float32, in the table's order; `None` where it is frozen.
 pub(super) type Sums = [Option<Address>];
 
+/// Which tokens' states there are.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    count: usize,
+    /// Each row's token, on the GPU; `None` where the rows are all tokens.
+    tokens: Option<Address>,
+}
+
 /// What one pass works on.
 pub(super) struct Pass<'a> {
     pub gpu: &'static Gpu,
@@ -148,8 +165,10 @@ pub(super) struct Pass<'a> {
     values: &'a CudaValues,
     /// The matrices in the states' kind, where that isn't float32.
     rounded: Option<&'a Matrices>,
-    pub tokens: usize,
+    tokens: usize,
     sequences: usize,
+    /// How the last states are pooled.
+    pooling: Pooling,
     batch: CudaBatch,
     dropout: Option<Dropout>,
     pub kind: Kind,
@@ -210,6 +229,8 @@ struct LayerTape {
     value: Memory,
     log_sums: Memory,
     context: Memory,
+    /// The context's rows that go on, where those aren't all.
+    first_context: Option<Memory>,
     attention_norm: Normalised,
     middle: Memory,
     /// The feed-forward block's inside, before its activation.
@@ -245,7 +266,7 @@ impl<'a> Pass<'a> {
         values: &'a CudaValues,
         batch: &Batch,
         dropout: Option<Dropout>,
-        kind: Kind,
+        (kind, pooling): (Kind, Pooling),
         is_training: bool,
     ) -> Result<Pass<'a>> {
         let gpu = values.gpu();
@@ -269,6 +290,7 @@ impl<'a> Pass<'a> {
             rounded,
             tokens: batch.tokens(),
             sequences: batch.len(),
+            pooling,
             batch: CudaBatch::new(gpu, batch, is_training, padding)?,
             dropout,
             kind,
@@ -306,9 +328,92 @@ impl<'a> Pass<'a> {
         self.mask(site, self.config().hidden_dropout_prob)
     }
 
-    /// States [tokens, width] of arbitrary content.
-    pub fn states(&self, width: usize) -> Result<Memory> {
-        self.gpu.memory(self.tokens * width * self.kind.bytes())
+    /// Every token.
+    pub fn all(&self) -> Rows {
+        Rows {
+            count: self.tokens,
+            tokens: None,
+        }
+    }
+
+    /// The tokens whose states go on behind block `number`'s attention.
+    pub fn rows(&self, number: usize) -> Rows {
+        let is_last = number + 1 == self.config().num_hidden_layers;
+        if is_last && self.reads_first_only() {
+            Rows {
+                count: self.sequences,
+                tokens: Some(self.batch.offsets.address),
+            }
+        } else {
+            self.all()
+        }
+    }
+
+    /// The tokens whose last states are read.
+    fn last_rows(&self) -> Rows {
+        self.rows(self.config().num_hidden_layers - 1)
+    }
+
+    /// Whether of the last states only each sequence's first is read.
+    fn reads_first_only(&self) -> bool {
+        self.pooling != Pooling::Mean
+    }
+
+    /// States [rows, width] of arbitrary content.
+    pub fn states(&self, rows: Rows, width: usize) -> Result<Memory> {
+        self.gpu.memory(rows.count * width * self.kind.bytes())
+    }
+
+    /// Rows of states of that width.
+    fn count(&self, states: &Memory, width: usize) -> usize {
+        states.bytes() / (width * self.kind.bytes())
+    }
+
+    /// These rows of the states of all tokens; `None` where they are all.
+    fn taken(&self, states: &Memory, rows: Rows) -> Result<Option<Memory>> {
+        let Some(tokens) = rows.tokens else {
+            return Ok(None);
+        };
+        let hidden = self.hidden();
+        let out = self.states(rows, hidden)?;
+        self.kernel(
+            "take_rows",
+            (blocks_of_groups(rows.count, hidden), 1),
+            THREADS,
+            0,
+            &mut [
+                states.into(),
+                tokens.into(),
+                (&out).into(),
+                rows.count.into(),
+                hidden.into(),
+            ],
+        )?;
+        Ok(Some(out))
+    }
+
+    /// The derivative by all tokens' states from that by these rows', zero for the others.
+    fn spread(&self, derivative: Memory, rows: Rows) -> Result<Memory> {
+        if rows.tokens.is_none() {
+            return Ok(derivative);
+        }
+        let out = self.states(self.all(), self.hidden())?;
+        self.kernel(
+            "spread_rows",
+            (self.sequences, SPREAD_BLOCKS),
+            self.hidden()
+                .div_ceil(FACTORS)
+                .next_multiple_of(WARP)
+                .min(THREADS),
+            0,
+            &mut [
+                (&derivative).into(),
+                self.batch.offsets.address.into(),
+                (&out).into(),
+                self.hidden().into(),
+            ],
+        )?;
+        Ok(out)
     }
 
     pub fn model(&self) -> &'a Model {
@@ -344,10 +449,11 @@ impl<'a> Pass<'a> {
         index: NormIndex,
         before: Option<(usize, &Memory, Option<DropoutMask>)>,
         x: Memory,
+        rows: Rows,
     ) -> Result<(Memory, Normalised)> {
-        let y = self.states(self.hidden())?;
-        let inverse_deviations = self.gpu.memory(4 * self.tokens)?;
-        let (blocks, threads, shared) = self.warps(self.tokens, true);
+        let y = self.states(rows, self.hidden())?;
+        let inverse_deviations = self.gpu.memory(4 * rows.count)?;
+        let (blocks, threads, shared) = self.warps(rows.count, true);
         let (bias, residual, mask) = match before {
             Some((bias, residual, mask)) => (Some(self.value(bias)), Some(residual), mask),
             None => (None, None, None),
@@ -362,12 +468,13 @@ impl<'a> Pass<'a> {
                 bias.into(),
                 residual.into(),
                 mask.into(),
+                rows.tokens.unwrap_or(0).into(),
                 self.value(index.weight).into(),
                 self.value(index.bias).into(),
                 (self.config().layer_norm_eps as f32).into(),
                 (&y).into(),
                 (&inverse_deviations).into(),
-                self.tokens.into(),
+                rows.count.into(),
                 self.hidden().into(),
             ],
         )?;
@@ -386,7 +493,8 @@ impl<'a> Pass<'a> {
         dy: &Memory,
         sums: &Sums,
     ) -> Result<()> {
-        let (rows, width) = (self.tokens, self.hidden());
+        let width = self.hidden();
+        let rows = self.count(dy, width);
         if let (Some(weight), Some(bias)) = (sums[index.weight], sums[index.bias]) {
             let (parts, rows_of_part) = parts(rows);
             let scratch = self.gpu.memory(2 * 4 * parts * width)?;
@@ -485,19 +593,20 @@ impl<'a> Pass<'a> {
         (x, out): (&Memory, &Memory),
         mask: Option<DropoutMask>,
         adds: bool,
-        (rows, width): (usize, usize),
+        (rows, width): (Rows, usize),
     ) -> Result<()> {
         self.gpu.launch(
             ("dropout_rows", kind.suffix()),
-            (blocks_of_groups(rows, width), 1),
+            (blocks_of_groups(rows.count, width), 1),
             THREADS,
             0,
             &mut [
                 x.into(),
                 out.into(),
                 mask.into(),
+                rows.tokens.unwrap_or(0).into(),
                 adds.into(),
-                rows.into(),
+                rows.count.into(),
                 width.into(),
             ],
         )
@@ -617,7 +726,7 @@ impl<'a> Pass<'a> {
 
     // ---- Products ----
 
-    /// y = factor · x Wᵀ + kept · y, of `rows` rows of states.
+    /// y = factor · x Wᵀ + kept · y.
     pub fn product(
         &self,
         (x, weight, y): (&Memory, &Memory, &Memory),
@@ -625,7 +734,7 @@ impl<'a> Pass<'a> {
         (alpha, beta): (f32, f32),
     ) -> Result<()> {
         let product = Product {
-            rows: self.tokens,
+            rows: self.count(y, outputs),
             columns: outputs,
             inner: inputs,
             a_is_transposed: false,
@@ -646,7 +755,7 @@ impl<'a> Pass<'a> {
         (alpha, beta): (f32, f32),
     ) -> Result<()> {
         let product = Product {
-            rows: self.tokens,
+            rows: self.count(dx, inputs),
             columns: inputs,
             inner: outputs,
             a_is_transposed: false,
@@ -669,7 +778,7 @@ impl<'a> Pass<'a> {
         let product = Product {
             rows: outputs,
             columns: inputs,
-            inner: self.tokens,
+            inner: self.count(x, inputs),
             a_is_transposed: true,
             b_is_transposed: false,
             alpha: 1.0,
@@ -683,7 +792,7 @@ impl<'a> Pass<'a> {
     /// x Wᵀ of a projection, without its bias.
     fn projected(&self, index: LinearIndex, x: &Memory, inputs: usize) -> Result<Memory> {
         let outputs = self.outputs(index);
-        let y = self.states(outputs)?;
+        let y = self.gpu.memory(x.bytes() / inputs * outputs)?;
         self.product(
             (x, self.matrix(index.weight), &y),
             (inputs, outputs),
@@ -709,13 +818,13 @@ impl<'a> Pass<'a> {
             return Ok(());
         };
         let outputs = self.outputs(index);
-        self.add_row_sums(self.kind, bias, dy, self.tokens, outputs)?;
+        self.add_row_sums(self.kind, bias, dy, self.count(dy, outputs), outputs)?;
         self.add_gradient(weight, (dy, x), (inputs, outputs))
     }
 
     // ---- Forward ----
 
-    /// The last states, and in training what the backward pass needs of the blocks that aren't frozen.
+    /// The last states as far as they are read, and in training what the backward pass needs of the blocks that aren't frozen.
     fn encode(
         &self,
         training: Option<Frozen>,
@@ -740,7 +849,7 @@ impl<'a> Pass<'a> {
         }
         let mut final_norm = None;
         if let Some(index) = self.model.table.final_norm {
-            let (output, normalised) = self.add_and_norm(index, None, states)?;
+            let (output, normalised) = self.add_and_norm(index, None, states, self.last_rows())?;
             states = output;
             final_norm = Some(normalised);
         }
@@ -755,7 +864,8 @@ impl<'a> Pass<'a> {
     /// `BertEmbeddings`.
     fn embed(&self) -> Result<(Memory, Normalised)> {
         let (hidden, index) = (self.hidden(), self.model.table.embeddings);
-        let (rows, states) = (self.states(hidden)?, self.states(hidden)?);
+        let all = self.all();
+        let (rows, states) = (self.states(all, hidden)?, self.states(all, hidden)?);
         let inverse_deviations = self.gpu.memory(4 * self.tokens)?;
         let (blocks, threads, shared) = self.warps(self.tokens, true);
         self.kernel(
@@ -788,7 +898,7 @@ impl<'a> Pass<'a> {
         Ok((states, normalised))
     }
 
-    /// One block: `BertLayer`.
+    /// One block: `BertLayer`. Its output has the rows that go on.
     fn layer(
         &self,
         number: usize,
@@ -814,26 +924,30 @@ impl<'a> Pass<'a> {
         let key = with_bias(Projection::Key)?;
         let value = with_bias(Projection::Value)?;
         let (context, log_sums) = self.attention(number, &query, &key, &value)?;
-        let output = self.projected(layer.attention_output, &context, hidden)?;
-        adapt(Projection::AttentionOutput, &context, &output)?;
+        let rows = self.rows(number);
+        let first_input = self.taken(&input, rows)?;
+        let first_context = self.taken(&context, rows)?;
+        let going_on = first_context.as_ref().unwrap_or(&context);
+        let output = self.projected(layer.attention_output, going_on, hidden)?;
+        adapt(Projection::AttentionOutput, going_on, &output)?;
         let before = (
             layer.attention_output.bias,
-            &input,
+            first_input.as_ref().unwrap_or(&input),
             self.hidden_mask(dropout_site::attention_output(number)),
         );
         let (middle, attention_norm) =
-            self.add_and_norm(layer.attention_norm, Some(before), output)?;
+            self.add_and_norm(layer.attention_norm, Some(before), output, rows)?;
 
         let inner = self.projected(layer.intermediate, &middle, hidden)?;
         adapt(Projection::Intermediate, &middle, &inner)?;
-        let activated = self.states(inner_size)?;
+        let activated = self.states(rows, inner_size)?;
         self.activate(
             self.kind,
             self.config().hidden_act.into(),
             &inner,
             layer.intermediate.bias,
             &activated,
-            self.tokens,
+            rows.count,
         )?;
         let output = self.projected(layer.output, &activated, inner_size)?;
         adapt(Projection::Output, &activated, &output)?;
@@ -843,7 +957,8 @@ impl<'a> Pass<'a> {
             &middle,
             self.hidden_mask(dropout_site::feed_forward_output(number)),
         );
-        let (output, output_norm) = self.add_and_norm(layer.output_norm, Some(before), output)?;
+        let (output, output_norm) =
+            self.add_and_norm(layer.output_norm, Some(before), output, rows)?;
         let tape = LayerTape {
             input,
             query,
@@ -851,6 +966,7 @@ impl<'a> Pass<'a> {
             value,
             log_sums,
             context,
+            first_context,
             attention_norm,
             middle,
             inner,
@@ -869,7 +985,7 @@ impl<'a> Pass<'a> {
         value: &Memory,
     ) -> Result<(Memory, Memory)> {
         let (heads, head_size) = (self.config().num_attention_heads, self.config().head_size());
-        let context = self.states(self.hidden())?;
+        let context = self.states(self.all(), self.hidden())?;
         let log_sums = self.gpu.memory(4 * self.tokens * heads)?;
         let (mask, stride) = self.probability_mask(number);
         self.launch_attention(
@@ -892,12 +1008,25 @@ impl<'a> Pass<'a> {
         Ok((context, log_sums))
     }
 
+    /// A row for each sequence.
+    fn pooled_rows(&self) -> Rows {
+        Rows {
+            count: self.sequences,
+            tokens: None,
+        }
+    }
+
+    /// Where each sequence begins among the last states, or nothing where there is one of each.
+    fn offsets_of_last(&self) -> Address {
+        if self.reads_first_only() {
+            0
+        } else {
+            self.batch.offsets.address
+        }
+    }
+
     /// (what the pooler reads and its output before tanh, if it is asked for; what pooling gives), float32.
-    fn pool(
-        &self,
-        states: &Memory,
-        pooling: Pooling,
-    ) -> Result<(Option<(Memory, Memory)>, Memory)> {
+    fn pool(&self, states: &Memory) -> Result<(Option<(Memory, Memory)>, Memory)> {
         let hidden = self.hidden();
         let pooled = self.gpu.memory(4 * self.sequences * hidden)?;
         self.kernel(
@@ -907,14 +1036,13 @@ impl<'a> Pass<'a> {
             0,
             &mut [
                 states.into(),
-                self.batch.offsets.address.into(),
+                self.offsets_of_last().into(),
                 (&pooled).into(),
-                (pooling == Pooling::Mean).into(),
                 hidden.into(),
             ],
         )?;
         match self.model.table.pooler {
-            Some(index) if pooling == Pooling::Pooler => {
+            Some(index) if self.pooling == Pooling::Pooler => {
                 let dense = self.head_product(index, &pooled)?;
                 let activated = self.gpu.memory(dense.bytes())?;
                 self.activate(
@@ -953,14 +1081,14 @@ impl<'a> Pass<'a> {
 
     /// Pooling, dropout and classifier.
     fn head(&self, states: &Memory) -> Result<(Memory, HeadTape)> {
-        let (pooler, pooled) = self.pool(states, self.config().pooling)?;
+        let (pooler, pooled) = self.pool(states)?;
         let mask = self.mask(dropout_site::CLASSIFIER, self.config().classifier_dropout());
         self.dropout_rows(
             Kind::Float32,
             (&pooled, &pooled),
             mask,
             false,
-            (self.sequences, self.hidden()),
+            (self.pooled_rows(), self.hidden()),
         )?;
         let index = self.model.table.classifier;
         let logits = self.head_product(index, &pooled)?;
@@ -1005,7 +1133,7 @@ impl<'a> Pass<'a> {
         self.part_sums.borrow_mut().launch(self.gpu)
     }
 
-    /// From the logits' derivative to the last states'.
+    /// From the logits' derivative to that by the last states which are read.
     fn head_backward(&self, tape: HeadTape, dlogits: &Memory, sums: &Sums) -> Result<Memory> {
         let hidden = self.hidden();
         let mut dpooled =
@@ -1016,7 +1144,7 @@ impl<'a> Pass<'a> {
             (&dpooled, &dpooled),
             mask,
             false,
-            (self.sequences, hidden),
+            (self.pooled_rows(), hidden),
         )?;
         if let (Some(index), Some((first, dense))) = (self.model.table.pooler, tape.pooler) {
             let again = self.gpu.memory(dense.bytes())?;
@@ -1028,7 +1156,7 @@ impl<'a> Pass<'a> {
             )?;
             dpooled = self.head_linear_backward(index, &dpooled, &first, sums)?;
         }
-        let dstates = self.states(hidden)?;
+        let dstates = self.states(self.last_rows(), hidden)?;
         self.kernel(
             "pool_backward",
             (self.sequences, 1),
@@ -1036,9 +1164,8 @@ impl<'a> Pass<'a> {
             0,
             &mut [
                 (&dpooled).into(),
-                self.batch.offsets.address.into(),
+                self.offsets_of_last().into(),
                 (&dstates).into(),
-                (self.config().pooling == Pooling::Mean).into(),
                 hidden.into(),
             ],
         )?;
@@ -1082,11 +1209,11 @@ impl<'a> Pass<'a> {
         Ok(dx)
     }
 
-    /// A copy of `dy` behind the dropout of that number.
-    fn through_dropout(&self, dy: &Memory, site: u32) -> Result<Memory> {
-        let dx = self.states(self.hidden())?;
+    /// A copy of `dy` behind the dropout of that site.
+    fn through_dropout(&self, dy: &Memory, rows: Rows, site: u32) -> Result<Memory> {
+        let dx = self.states(rows, self.hidden())?;
         let mask = self.hidden_mask(site);
-        let size = (self.tokens, self.hidden());
+        let size = (rows, self.hidden());
         self.dropout_rows(self.kind, (dy, &dx), mask, false, size)?;
         Ok(dx)
     }
@@ -1105,8 +1232,10 @@ impl<'a> Pass<'a> {
         let reduced = |projection: Projection| tape.adapters[projection as usize].as_ref();
         // `dstates` is the derivative by the sum before the norm: it goes on to the residual as it is.
         self.norm_backward(layer.output_norm, &tape.output_norm, &dstates, sums)?;
-        let doutput = self.through_dropout(&dstates, dropout_site::feed_forward_output(number))?;
-        let dinner = self.states(inner_size)?;
+        let rows = self.rows(number);
+        let site = dropout_site::feed_forward_output(number);
+        let doutput = self.through_dropout(&dstates, rows, site)?;
+        let dinner = self.states(rows, inner_size)?;
         let weight = self.matrix(layer.output.weight);
         self.product_back(
             (&doutput, weight, &dinner),
@@ -1121,12 +1250,12 @@ impl<'a> Pass<'a> {
             adapter.add_input_derivative(&dreduced, &dinner)?;
             below = Some((adapter, dreduced));
         }
-        let activated = self.states(inner_size)?;
+        let activated = self.states(rows, inner_size)?;
         self.activation_backward(
             self.kind,
             self.config().hidden_act.into(),
             (&tape.inner, &activated, &dinner),
-            (self.tokens, inner_size),
+            (rows.count, inner_size),
         )?;
         self.add_linear_gradients(layer.output, &doutput, &activated, inner_size, sums)?;
         if let Some((adapter, dreduced)) = below {
@@ -1149,24 +1278,26 @@ impl<'a> Pass<'a> {
         drop(dinner);
 
         self.norm_backward(layer.attention_norm, &tape.attention_norm, &dstates, sums)?;
-        let doutput = self.through_dropout(&dstates, dropout_site::attention_output(number))?;
-        self.add_linear_gradients(
-            layer.attention_output,
-            &doutput,
-            &tape.context,
-            hidden,
-            sums,
-        )?;
-        let dcontext = self.states(hidden)?;
+        let site = dropout_site::attention_output(number);
+        let doutput = self.through_dropout(&dstates, rows, site)?;
+        let context = tape.first_context.as_ref().unwrap_or(&tape.context);
+        self.add_linear_gradients(layer.attention_output, &doutput, context, hidden, sums)?;
+        let dcontext = self.states(rows, hidden)?;
         let weight = self.matrix(layer.attention_output.weight);
         self.product_back((&doutput, weight, &dcontext), (hidden, hidden), (1.0, 0.0))?;
         if let (Some(adapter), Some(reduced)) = (
             adapter(Projection::AttentionOutput),
             reduced(Projection::AttentionOutput),
         ) {
-            adapter.backward(reduced, (&doutput, &tape.context), Some(&dcontext), sums)?;
+            adapter.backward(reduced, (&doutput, context), Some(&dcontext), sums)?;
         }
         drop(doutput);
+        // Attention and the residual beside it are of all tokens.
+        let dcontext = self.spread(dcontext, rows)?;
+        let dstates = match goes_on {
+            true => self.spread(dstates, rows)?,
+            false => dstates,
+        };
         let derivatives = self.attention_backward(number, &tape, &dcontext)?;
         drop(dcontext);
         let projections = [Projection::Query, Projection::Key, Projection::Value];
@@ -1214,11 +1345,8 @@ impl<'a> Pass<'a> {
                 head_size.into(),
             ],
         )?;
-        let (dquery, dkey, dvalue) = (
-            self.states(hidden)?,
-            self.states(hidden)?,
-            self.states(hidden)?,
-        );
+        let states = || self.states(self.all(), hidden);
+        let (dquery, dkey, dvalue) = (states()?, states()?, states()?);
         let (mask, stride) = self.probability_mask(number);
         let launch = |work: Attention, results: &[&Memory]| {
             let mut arguments: Vec<Argument> = vec![
@@ -1247,7 +1375,7 @@ impl<'a> Pass<'a> {
     fn embed_backward(&self, normalised: &Normalised, dstates: &Memory, sums: &Sums) -> Result<()> {
         let (hidden, index) = (self.hidden(), self.model.table.embeddings);
         if let Some(mask) = self.hidden_mask(dropout_site::EMBEDDINGS) {
-            let size = (self.tokens, hidden);
+            let size = (self.all(), hidden);
             self.dropout_rows(self.kind, (dstates, dstates), Some(mask), false, size)?;
         }
         self.norm_backward(index.norm, normalised, dstates, sums)?;

@@ -54,8 +54,10 @@ __device__ inline void JOIN(normalise, SUFFIX)(float *row, const float *weight, 
 }
 
 // The norm of dropout(x + before) + residual, where there are these; a warp a row. `x` becomes the normalised rows.
-STATES_KERNEL(norm_forward)(real *x, const float *before, const real *residual, Mask mask, const float *weight,
-                            const float *bias, float epsilon, real *y, float *inverses, int rows, int width)
+// `tokens` are the rows' rows of the mask, where they aren't the same.
+STATES_KERNEL(norm_forward)(real *x, const float *before, const real *residual, Mask mask, const int *tokens,
+                            const float *weight, const float *bias, float epsilon, real *y, float *inverses, int rows,
+                            int width)
 {
     DYNAMIC_SHARED(shared);
     long long number = (long long)blockIdx.x * warps_of_block() + warp_number();
@@ -71,7 +73,7 @@ STATES_KERNEL(norm_forward)(real *x, const float *before, const real *residual, 
             add_eight(sums, others);
         }
         if (acts(mask)) {
-            factors_of(mask, first_group(number, width) + group, others);
+            factors_of(mask, first_group(tokens != nullptr ? tokens[number] : number, width) + group, others);
             multiply_eight(sums, others);
         }
         if (residual != nullptr) {
@@ -200,8 +202,8 @@ STATES_KERNEL(sum_rows)(const real *dy, float *parts, int rows, int width, int r
 }
 STATES_DECLARED(sum_rows)
 
-// out = x · factors, or out += x · factors; a thread FACTORS columns. `out` may be `x`.
-STATES_KERNEL(dropout_rows)(const real *x, real *out, Mask mask, int adds, int rows, int width)
+// out = x · factors, or out += x · factors; a thread FACTORS columns. `out` may be `x`; `tokens` as above.
+STATES_KERNEL(dropout_rows)(const real *x, real *out, Mask mask, const int *tokens, int adds, int rows, int width)
 {
     const auto [row, group] = group_of_thread(width);
     if (row >= rows)
@@ -210,7 +212,7 @@ STATES_KERNEL(dropout_rows)(const real *x, real *out, Mask mask, int adds, int r
     float values[EIGHT], others[EIGHT];
     load_group(x + row * width, group, width, is_even, values);
     if (acts(mask)) {
-        factors_of(mask, first_group(row, width) + group, others);
+        factors_of(mask, first_group(tokens != nullptr ? tokens[row] : row, width) + group, others);
         multiply_eight(values, others);
     }
     if (adds) {
@@ -291,36 +293,64 @@ STATES_DECLARED(add_bias)
 
 // ---- Pooling and embeddings ------------------------------------------------------------------------------------------
 
-// Each sequence's first state, or the mean of its states; a block a sequence.
-STATES_KERNEL(pool_forward)(const real *states, const int *offsets, float *pooled, int takes_mean, int width)
+// out = the rows of these tokens; a thread eight numbers of a row.
+STATES_KERNEL(take_rows)(const real *states, const int *tokens, real *out, int rows, int width)
 {
-    long long first = offsets[blockIdx.x], length = offsets[blockIdx.x + 1] - first;
-    float share = 1.0f / length;
+    const auto [row, group] = group_of_thread(width);
+    if (row >= rows)
+        return;
+    const bool is_even = width % EIGHT == 0;
+    float values[EIGHT];
+    load_group(states + (long long)tokens[row] * width, group, width, is_even, values);
+    store_group(out + row * width, group, width, is_even, values);
+}
+STATES_DECLARED(take_rows)
+
+// The mean of each sequence's states, which begin at `offsets`; without them there is one state of each. A block a sequence.
+STATES_KERNEL(pool_forward)(const real *states, const int *offsets, float *pooled, int width)
+{
+    const long long first = offsets != nullptr ? offsets[blockIdx.x] : blockIdx.x;
+    const long long length = offsets != nullptr ? offsets[blockIdx.x + 1] - first : 1;
+    const float share = 1.0f / length;
     for (int column = threadIdx.x; column < width; column += blockDim.x) {
-        float value = to_float(states[first * width + column]);
-        if (takes_mean) {
-            value *= share;
-            for (long long row = 1; row < length; row++)
-                value += to_float(states[(first + row) * width + column]) * share;
-        }
-        pooled[(long long)blockIdx.x * width + column] = value;
+        float mean = to_float(states[first * width + column]) * share;
+        for (long long row = 1; row < length; row++)
+            mean += to_float(states[(first + row) * width + column]) * share;
+        pooled[(long long)blockIdx.x * width + column] = mean;
     }
 }
 STATES_DECLARED(pool_forward)
 
 #ifndef FORWARD_ONLY
-// The derivative by every state.
-STATES_KERNEL(pool_backward)(const float *dpooled, const int *offsets, real *dstates, int takes_mean, int width)
+// The derivative by every state there is; `offsets` as in pool_forward.
+STATES_KERNEL(pool_backward)(const float *dpooled, const int *offsets, real *dstates, int width)
 {
-    long long first = offsets[blockIdx.x], length = offsets[blockIdx.x + 1] - first;
-    float share = takes_mean ? 1.0f / length : 1.0f;
+    const long long first = offsets != nullptr ? offsets[blockIdx.x] : blockIdx.x;
+    const long long length = offsets != nullptr ? offsets[blockIdx.x + 1] - first : 1;
+    const float share = 1.0f / length;
     for (int column = threadIdx.x; column < width; column += blockDim.x) {
-        float value = dpooled[(long long)blockIdx.x * width + column] * share;
+        const float value = dpooled[(long long)blockIdx.x * width + column] * share;
         for (long long row = 0; row < length; row++)
-            store(&dstates[(first + row) * width + column], takes_mean || row == 0 ? value : 0.0f);
+            store(&dstates[(first + row) * width + column], value);
     }
 }
 STATES_DECLARED(pool_backward)
+
+// The derivative by all states from that by each sequence's first: zero for the others. A sequence's rows go to blocks of
+// the second dimension in turn.
+STATES_KERNEL(spread_rows)(const real *first_rows, const int *offsets, real *out, int width)
+{
+    const bool is_even = width % EIGHT == 0;
+    const long long first = offsets[blockIdx.x], length = offsets[blockIdx.x + 1] - first;
+    for (long long row = blockIdx.y; row < length; row += gridDim.y)
+        for (int group = threadIdx.x; EIGHT * group < width; group += blockDim.x) {
+            float values[EIGHT] = {};
+            if (row == 0)
+                load_group(first_rows + (long long)blockIdx.x * width, group, width, is_even, values);
+            store_group(out + (first + row) * width, group, width, is_even, values);
+        }
+}
+STATES_DECLARED(spread_rows)
 
 // Sums of the derivatives of tokens[starts[i]] … tokens[starts[i + 1] - 1], in that order: part i of an embedding table's
 // gradient, all of one row; a block a part.
