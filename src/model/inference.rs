@@ -15,12 +15,12 @@ use super::prepared::{Prepared, PreparedLayer, PreparedNorm};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::ops::Buffers;
 use crate::ops::aligned::Aligned;
 use crate::ops::attend::{Attention, Part, attention};
 use crate::ops::linear::{Act, Int8Rows, Linear};
 use crate::ops::norm::add_and_norm;
 use crate::ops::team::Team;
+use crate::ops::{Buffer, Buffers};
 use crate::threads;
 
 /// Tokens of a group, about: enough to read the weights for, and few enough for the second-level cache.
@@ -197,7 +197,7 @@ impl Pass<'_> {
         range.start - self.first()..range.end - self.first()
     }
 
-    fn answers(&mut self, answer: Answer) -> Result<Vec<f32>> {
+    fn answers(&mut self, answer: Answer) -> Result<Buffer> {
         let prepared = self.prepared;
         match answer {
             Answer::Pooled(pooling) => self.pooled(pooling),
@@ -211,7 +211,7 @@ impl Pass<'_> {
     }
 
     /// One vector a sequence, [sequences, hidden_size].
-    fn pooled(&mut self, pooling: Pooling) -> Result<Vec<f32>> {
+    fn pooled(&mut self, pooling: Pooling) -> Result<Buffer> {
         let prepared = self.prepared;
         let states = self.encode(pooling == Pooling::Mean)?;
         match (&prepared.pooler, pooling) {
@@ -230,7 +230,7 @@ impl Pass<'_> {
     }
 
     /// The mean of each sequence's states.
-    fn mean(&mut self, states: &[f32]) -> Result<Vec<f32>> {
+    fn mean(&mut self, states: &[f32]) -> Result<Buffer> {
         let hidden = self.hidden();
         let mut means = self.workspace.buffers.take(self.sequences.len() * hidden)?;
         for (number, out) in means.chunks_exact_mut(hidden).enumerate() {
@@ -247,7 +247,7 @@ impl Pass<'_> {
     }
 
     /// x Wᵀ + b of these sections.
-    fn linear(&mut self, layer: &Linear, x: &[f32], sections: Range<usize>) -> Result<Vec<f32>> {
+    fn linear(&mut self, layer: &Linear, x: &[f32], sections: Range<usize>) -> Result<Buffer> {
         self.activated(layer, x, sections, None)
     }
 
@@ -258,7 +258,7 @@ impl Pass<'_> {
         x: &[f32],
         sections: Range<usize>,
         act: Option<Act>,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer> {
         let Workspace {
             buffers, quantized, ..
         } = &mut *self.workspace;
@@ -270,7 +270,7 @@ impl Pass<'_> {
     }
 
     /// The last states: of all tokens, or of each sequence's first.
-    fn encode(&mut self, of_all: bool) -> Result<Vec<f32>> {
+    fn encode(&mut self, of_all: bool) -> Result<Buffer> {
         let prepared = self.prepared;
         let mut states = self.embed()?;
         let last = prepared.layers.len() - 1;
@@ -288,7 +288,7 @@ impl Pass<'_> {
     }
 
     /// `BertEmbeddings`.
-    fn embed(&mut self) -> Result<Vec<f32>> {
+    fn embed(&mut self) -> Result<Buffer> {
         let hidden = self.hidden();
         let mut states = self.workspace.buffers.take(self.tokens() * hidden)?;
         states.fill(0.0);
@@ -309,7 +309,7 @@ impl Pass<'_> {
     }
 
     /// One block: `BertLayer`.
-    fn layer(&mut self, layer: &PreparedLayer, input: Vec<f32>) -> Result<Vec<f32>> {
+    fn layer(&mut self, layer: &PreparedLayer, input: Buffer) -> Result<Buffer> {
         let hidden = self.hidden();
         let qkv = self.linear(&layer.qkv, &input, 0..3)?;
         let part = |number: usize| Part {
@@ -322,7 +322,7 @@ impl Pass<'_> {
     }
 
     /// The same where only each sequence's first state is read afterwards.
-    fn last_layer(&mut self, layer: &PreparedLayer, input: Vec<f32>) -> Result<Vec<f32>> {
+    fn last_layer(&mut self, layer: &PreparedLayer, input: Buffer) -> Result<Buffer> {
         let hidden = self.hidden();
         let key_value = self.linear(&layer.qkv, &input, 1..3)?;
         let sequences = self.sequences.len();
@@ -351,9 +351,9 @@ impl Pass<'_> {
     fn after_attention(
         &mut self,
         layer: &PreparedLayer,
-        context: Vec<f32>,
-        input: Vec<f32>,
-    ) -> Result<Vec<f32>> {
+        context: Buffer,
+        input: Buffer,
+    ) -> Result<Buffer> {
         let middle = self.block(
             &layer.attention_output,
             &context,
@@ -377,7 +377,7 @@ impl Pass<'_> {
         x: &[f32],
         residual: &[f32],
         norm: &PreparedNorm,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer> {
         let mut output = self.linear(layer, x, 0..1)?;
         add_and_norm(self.team, norm.norm(), Some(residual), &mut output);
         Ok(output)
@@ -389,7 +389,7 @@ impl Pass<'_> {
         (query, first_only): (Part<'_>, bool),
         key: Part<'_>,
         value: Part<'_>,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer> {
         let rows = if first_only {
             self.sequences.len()
         } else {

@@ -16,8 +16,8 @@ use crate::ops::attention::{self, ProbabilityDropout, Shape};
 use crate::ops::layer_norm::{self, Before, Norm};
 use crate::ops::parallel::together;
 use crate::ops::{
-    Accumulate, Buffers, Precision, RowDropout, activation, add_bias_gradient, apply_dropout_rows,
-    copy_dropout_rows,
+    Accumulate, Buffer, Buffers, Precision, RowDropout, activation, add_bias_gradient,
+    apply_dropout_rows, copy_dropout_rows,
 };
 use crate::random::{Dropout, DropoutMask};
 
@@ -38,27 +38,27 @@ pub(super) struct Packed<'a> {
 
 /// What a norm's backward pass needs: (x - mean) / deviation, and 1 / deviation.
 struct Normalised {
-    rows: Vec<f32>,
-    inverse_deviations: Vec<f32>,
+    rows: Buffer,
+    inverse_deviations: Buffer,
 }
 
 /// What a block's backward pass needs; what only a frozen projection's gradient would need is empty.
 struct LayerTape {
-    input: Vec<f32>,
+    input: Buffer,
     /// The input's rows that go on, where those aren't all.
-    first: Vec<f32>,
-    query: Vec<f32>,
-    key: Vec<f32>,
-    value: Vec<f32>,
-    probabilities: Vec<f32>,
-    context: Vec<f32>,
+    first: Buffer,
+    query: Buffer,
+    key: Buffer,
+    value: Buffer,
+    probabilities: Buffer,
+    context: Buffer,
     attention_norm: Normalised,
-    middle: Vec<f32>,
+    middle: Buffer,
     /// The feed-forward block's inside, before its activation.
-    inner: Vec<f32>,
+    inner: Buffer,
     output_norm: Normalised,
     /// What each projection's adapter computed on its way; empty where it has none.
-    adapters: [Vec<f32>; 6],
+    adapters: [Buffer; 6],
 }
 
 /// What is kept of a block.
@@ -66,7 +66,7 @@ enum LayerRecord {
     /// All that its backward pass needs.
     Whole(Box<LayerTape>),
     /// Its input, from which that is computed again.
-    Input(Vec<f32>),
+    Input(Buffer),
 }
 
 /// What the whole backward pass needs.
@@ -75,7 +75,7 @@ struct Tape {
     head: HeadTape,
 }
 
-/// What the encoder's backward pass needs; without layers where it was not to be kept.
+/// What the encoder's backward pass needs.
 struct EncoderTape {
     embeddings_norm: Normalised,
     layers: Vec<LayerRecord>,
@@ -85,11 +85,11 @@ struct EncoderTape {
 /// What the head's backward pass needs.
 struct HeadTape {
     /// What the pooler reads: the [CLS] states. Empty where there is no pooler.
-    first: Vec<f32>,
+    first: Buffer,
     /// What pooling gives, before dropout.
-    pooled: Vec<f32>,
+    pooled: Buffer,
     /// What the classifier reads.
-    dropped: Vec<f32>,
+    dropped: Buffer,
 }
 
 impl Packed<'_> {
@@ -107,12 +107,12 @@ impl Packed<'_> {
         loss: impl FnOnce(&[f32]) -> Vec<f32>,
         gradients: &mut Gradients,
     ) -> Result<Vec<f32>> {
-        let (logits, tape) = self.forward(buffers, Some(frozen))?;
+        let (logits, tape) = self.forward(buffers, frozen)?;
         let derivative = loss(&logits);
-        if let Some(tape) = tape {
-            self.backward(buffers, frozen, tape, &derivative, gradients)?;
-        }
-        Ok(logits)
+        self.backward(buffers, frozen, tape, &derivative, gradients)?;
+        let answer = logits.to_vec();
+        buffers.give(logits);
+        Ok(answer)
     }
 
     /// Refuses what this machine can't hold before any of it is asked for.
@@ -225,7 +225,7 @@ impl Packed<'_> {
         index: LinearIndex,
         x: &[f32],
         inputs: usize,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer> {
         let bias = &self.values[index.bias];
         let mut y = buffers.take(x.len() / inputs * bias.len())?;
         let weight = &self.values[index.weight];
@@ -247,10 +247,10 @@ impl Packed<'_> {
         (number, projection): (usize, Projection),
         x: &[f32],
         y: &mut [f32],
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer> {
         match self.adapter(number, projection) {
             Some(adapter) => adapter.forward(buffers, x, y),
-            None => Ok(Vec::new()),
+            None => Ok(Buffer::default()),
         }
     }
 
@@ -261,7 +261,7 @@ impl Packed<'_> {
         index: LinearIndex,
         x: &[f32],
         inputs: usize,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer> {
         let outputs = self.values[index.bias].len();
         let mut y = buffers.take(x.len() / inputs * outputs)?;
         let weight = &self.values[index.weight];
@@ -276,8 +276,8 @@ impl Packed<'_> {
         buffers: &mut Buffers,
         index: NormIndex,
         before: Option<Before<'_>>,
-        mut x: Vec<f32>,
-    ) -> Result<(Vec<f32>, Normalised)> {
+        mut x: Buffer,
+    ) -> Result<(Buffer, Normalised)> {
         let mut y = buffers.take(x.len())?;
         let mut inverse_deviations = buffers.take(x.len() / self.hidden())?;
         layer_norm::forward(
@@ -294,30 +294,18 @@ impl Packed<'_> {
         Ok((y, normalised))
     }
 
-    fn forward(
-        &self,
-        buffers: &mut Buffers,
-        training: Option<Frozen>,
-    ) -> Result<(Vec<f32>, Option<Tape>)> {
+    /// The logits, and what the backward pass needs.
+    fn forward(&self, buffers: &mut Buffers, frozen: Frozen) -> Result<(Buffer, Tape)> {
         let layers = self.config.num_hidden_layers;
-        self.check_memory(training.map_or(0, |frozen| layers.saturating_sub(frozen.layers)))?;
-        let (states, encoder) = self.encode(buffers, training)?;
+        self.check_memory(layers.saturating_sub(frozen.layers))?;
+        let (states, encoder) = self.encode(buffers, frozen)?;
         let (logits, head) = self.head(buffers, states)?;
-        if training.is_some() {
-            return Ok((logits, Some(Tape { encoder, head })));
-        }
-        encoder.give(buffers);
-        head.give(buffers);
-        Ok((logits, None))
+        Ok((logits, Tape { encoder, head }))
     }
 
-    /// The last states as far as they are read, and in training what the backward pass needs of the blocks that aren't frozen.
-    fn encode(
-        &self,
-        buffers: &mut Buffers,
-        training: Option<Frozen>,
-    ) -> Result<(Vec<f32>, EncoderTape)> {
-        let first_kept = training.map_or(usize::MAX, |frozen| frozen.layers);
+    /// The last states as far as they are read, and what the backward pass needs of the blocks that aren't frozen.
+    fn encode(&self, buffers: &mut Buffers, frozen: Frozen) -> Result<(Buffer, EncoderTape)> {
+        let first_kept = frozen.layers;
         let (mut states, embeddings_norm) = self.embed(buffers)?;
         let mut layers = Vec::new();
         for (number, layer) in self.table.layers.iter().enumerate() {
@@ -353,7 +341,7 @@ impl Packed<'_> {
     }
 
     /// `BertEmbeddings`.
-    fn embed(&self, buffers: &mut Buffers) -> Result<(Vec<f32>, Normalised)> {
+    fn embed(&self, buffers: &mut Buffers) -> Result<(Buffer, Normalised)> {
         let (hidden, index) = (self.hidden(), self.table.embeddings);
         let row = |table: usize, row: usize| &self.values[table][row * hidden..(row + 1) * hidden];
         let mut sums = buffers.take(self.batch.tokens() * hidden)?;
@@ -384,11 +372,11 @@ impl Packed<'_> {
         buffers: &mut Buffers,
         number: usize,
         layer: &LayerIndex,
-        input: Vec<f32>,
-    ) -> Result<(Vec<f32>, LayerTape)> {
+        input: Buffer,
+    ) -> Result<(Buffer, LayerTape)> {
         let hidden = self.hidden();
         let shape = self.attention_shape(number);
-        let mut first = Vec::new();
+        let mut first = Buffer::default();
         if let Some(rows) = self.rows(number) {
             first = buffers.take(rows.len() * hidden)?;
             for (out, row) in first.chunks_exact_mut(hidden).zip(rows) {
@@ -396,7 +384,7 @@ impl Packed<'_> {
             }
         }
         let going_on = if shape.first_only { &first } else { &input };
-        let mut adapters = [const { Vec::new() }; 6];
+        let mut adapters: [Buffer; 6] = Default::default();
         let mut adapt =
             |buffers: &mut Buffers, projection: Projection, x: &[f32], y: &mut [f32]| {
                 self.adapt(buffers, (number, projection), x, y)
@@ -452,8 +440,13 @@ impl Packed<'_> {
         let (output, output_norm) =
             self.add_and_norm(buffers, layer.output_norm, Some(before), output)?;
         let (mut input, mut context, mut middle) = (input, context, middle);
+        let input_readers = if shape.first_only {
+            &Projection::ALL[1..3]
+        } else {
+            &Projection::ALL[..3]
+        };
         for (buffer, readers) in [
-            (&mut input, &Projection::ALL[..3]),
+            (&mut input, input_readers),
             (&mut first, &[Projection::Query][..]),
             (&mut context, &[Projection::AttentionOutput][..]),
             (&mut middle, &[Projection::Intermediate][..]),
@@ -481,14 +474,14 @@ impl Packed<'_> {
     }
 
     /// (what the pooler reads, or nothing; what pooling gives), [sequences, hidden_size] each.
-    fn pool(&self, buffers: &mut Buffers, states: Vec<f32>) -> Result<(Vec<f32>, Vec<f32>)> {
+    fn pool(&self, buffers: &mut Buffers, states: Buffer) -> Result<(Buffer, Buffer)> {
         let hidden = self.hidden();
         if self.reads_first_only() {
             let Some(index) = self.table.pooler else {
-                return Ok((Vec::new(), states));
+                return Ok((Buffer::default(), states));
             };
             let mut dense = self.linear(buffers, Precision::Float32, index, &states, hidden)?;
-            for value in &mut dense {
+            for value in dense.iter_mut() {
                 *value = value.tanh();
             }
             return Ok((states, dense));
@@ -504,11 +497,11 @@ impl Packed<'_> {
             }
         }
         buffers.give(states);
-        Ok((Vec::new(), means))
+        Ok((Buffer::default(), means))
     }
 
     /// Pooling, dropout and classifier.
-    fn head(&self, buffers: &mut Buffers, states: Vec<f32>) -> Result<(Vec<f32>, HeadTape)> {
+    fn head(&self, buffers: &mut Buffers, states: Buffer) -> Result<(Buffer, HeadTape)> {
         let hidden = self.hidden();
         let (first, pooled) = self.pool(buffers, states)?;
         let mut dropped = buffers.take(pooled.len())?;
@@ -639,7 +632,7 @@ impl Packed<'_> {
         tape: HeadTape,
         dlogits: &[f32],
         gradients: &mut Gradients,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer> {
         let hidden = self.hidden();
         let classifier = self.table.classifier;
         self.add_linear_gradients(
@@ -663,7 +656,7 @@ impl Packed<'_> {
             apply_dropout_rows(&mut dpooled, hidden, dropout);
         }
         if let Some(index) = self.table.pooler {
-            for (derivative, value) in dpooled.iter_mut().zip(&tape.pooled) {
+            for (derivative, value) in dpooled.iter_mut().zip(tape.pooled.iter()) {
                 *derivative *= 1.0 - value * value;
             }
             self.add_linear_gradients(
@@ -708,10 +701,10 @@ impl Packed<'_> {
         buffers: &mut Buffers,
         (number, layer): (usize, &LayerIndex),
         tape: LayerTape,
-        mut dstates: Vec<f32>,
+        mut dstates: Buffer,
         goes_on: bool,
         gradients: &mut Gradients,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer> {
         let (hidden, inner_size) = (self.hidden(), self.config.intermediate_size);
         // `dstates` is the derivative by the sum before the norm: it goes on to the residual as it is.
         self.norm_backward(
@@ -732,7 +725,7 @@ impl Packed<'_> {
             &mut dinner,
         );
         let adapter = self.adapter(number, Projection::Output);
-        let mut dreduced = Vec::new();
+        let mut dreduced = Buffer::default();
         if let Some(adapter) = &adapter {
             let reduced = &tape.adapters[Projection::Output as usize];
             dreduced = adapter.backward_up(buffers, &doutput, reduced, gradients)?;
@@ -835,10 +828,12 @@ impl Packed<'_> {
         buffers.give(dcontext);
         // Keys and values come from all of the input; what goes on behind them may be some rows alone.
         let rows = self.rows(number);
-        let mut dfirst = Vec::new();
+        let mut dfirst = Buffer::default();
         if rows.is_some() {
             let mut dinput = buffers.take(tape.key.len())?;
-            dinput.fill(0.0);
+            if goes_on {
+                dinput.fill(0.0);
+            }
             dfirst = std::mem::replace(&mut dstates, dinput);
         }
         for (projection, derivative) in [
@@ -873,7 +868,8 @@ impl Packed<'_> {
             )?;
             buffers.give(derivative);
         }
-        for (row, derivative) in rows.unwrap_or(&[]).iter().zip(dfirst.chunks_exact(hidden)) {
+        let rows = rows.filter(|_| goes_on).unwrap_or(&[]);
+        for (row, derivative) in rows.iter().zip(dfirst.chunks_exact(hidden)) {
             for (out, value) in dstates[row * hidden..].iter_mut().zip(derivative) {
                 *out += value;
             }
@@ -889,9 +885,9 @@ impl Packed<'_> {
         &self,
         buffers: &mut Buffers,
         (number, projection): (usize, Projection),
-        reduced: &[Vec<f32>; 6],
+        reduced: &[Buffer; 6],
         (dy, x): (&[f32], &[f32]),
-        dx: Option<&mut Vec<f32>>,
+        dx: Option<&mut Buffer>,
         gradients: &mut Gradients,
     ) -> Result<()> {
         let Some(adapter) = self.adapter(number, projection) else {
@@ -914,7 +910,7 @@ impl Packed<'_> {
         dy: &[f32],
         number: usize,
         site: u32,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer> {
         let mut dx = buffers.take(dy.len())?;
         let dropout = self.layer_dropout(number, site);
         copy_dropout_rows(&mut dx, dy, self.hidden(), dropout);
@@ -966,21 +962,6 @@ impl Normalised {
     fn give(self, buffers: &mut Buffers) {
         buffers.give(self.rows);
         buffers.give(self.inverse_deviations);
-    }
-}
-
-impl EncoderTape {
-    fn give(self, buffers: &mut Buffers) {
-        self.embeddings_norm.give(buffers);
-        for layer in self.layers {
-            match layer {
-                LayerRecord::Whole(tape) => tape.give(buffers),
-                LayerRecord::Input(input) => buffers.give(input),
-            }
-        }
-        if let Some(normalised) = self.final_norm {
-            normalised.give(buffers);
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::packed::Packed;
 use super::parameters::AdapterIndex;
 use crate::error::Result;
 use crate::ops::{
-    Accumulate, Buffers, Precision, RowDropout, apply_dropout_rows, copy_dropout_rows,
+    Accumulate, Buffer, Buffers, Precision, RowDropout, apply_dropout_rows, copy_dropout_rows,
 };
 
 /// One projection's adapter in one pass.
@@ -48,9 +48,9 @@ impl Packed<'_> {
 }
 
 impl Adapter<'_> {
-    /// Adds scale · B A dropout(x) to `y`, and gives scale · A dropout(x), [tokens, rank], which the backward pass
+    /// Adds scale · B A dropout(x) to `y`, and gives scale · A dropout(x), [rows, rank], which the backward pass
     /// needs.
-    pub fn forward(&self, buffers: &mut Buffers, x: &[f32], y: &mut [f32]) -> Result<Vec<f32>> {
+    pub fn forward(&self, buffers: &mut Buffers, x: &[f32], y: &mut [f32]) -> Result<Buffer> {
         let mut reduced = buffers.take(x.len() / self.inputs * self.rank)?;
         let dropped = self.dropped(buffers, x)?;
         Precision::Float32.matmul_nt(
@@ -62,7 +62,7 @@ impl Adapter<'_> {
             self.rank,
         );
         give(buffers, dropped);
-        for value in &mut reduced {
+        for value in reduced.iter_mut() {
             *value *= self.scale;
         }
         Precision::Float32.matmul_nt(
@@ -76,7 +76,7 @@ impl Adapter<'_> {
         Ok(reduced)
     }
 
-    /// Adds B's gradient, and gives the derivative by A dropout(x), [tokens, rank]. `reduced` is what
+    /// Adds B's gradient, and gives the derivative by A dropout(x), [rows, rank]. `reduced` is what
     /// [`forward`](Adapter::forward) gave.
     pub fn backward_up(
         &self,
@@ -84,7 +84,7 @@ impl Adapter<'_> {
         dy: &[f32],
         reduced: &[f32],
         gradients: &mut Gradients,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer> {
         Precision::Float32.matmul_tn_add(
             &mut gradients[self.index.up],
             dy,
@@ -101,7 +101,7 @@ impl Adapter<'_> {
             self.rank,
             self.outputs,
         );
-        for value in &mut dreduced {
+        for value in dreduced.iter_mut() {
             *value *= self.scale;
         }
         Ok(dreduced)
@@ -151,7 +151,7 @@ impl Adapter<'_> {
         let mut part = buffers.take(dx.len())?;
         product(&mut part, Accumulate::Replace);
         apply_dropout_rows(&mut part, self.inputs, dropout);
-        for (out, value) in dx.iter_mut().zip(&part) {
+        for (out, value) in dx.iter_mut().zip(part.iter()) {
             *out += value;
         }
         buffers.give(part);
@@ -159,7 +159,7 @@ impl Adapter<'_> {
     }
 
     /// What A reads where dropout acts; `None` where that is x itself.
-    fn dropped(&self, buffers: &mut Buffers, x: &[f32]) -> Result<Option<Vec<f32>>> {
+    fn dropped(&self, buffers: &mut Buffers, x: &[f32]) -> Result<Option<Buffer>> {
         if self.dropout.is_none() {
             return Ok(None);
         }
@@ -169,7 +169,7 @@ impl Adapter<'_> {
     }
 }
 
-fn give(buffers: &mut Buffers, dropped: Option<Vec<f32>>) {
+fn give(buffers: &mut Buffers, dropped: Option<Buffer>) {
     if let Some(dropped) = dropped {
         buffers.give(dropped);
     }

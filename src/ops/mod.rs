@@ -22,6 +22,6 @@ pub mod parallel;
 mod rows;
 pub mod team;
 
-pub use buffers::Buffers;
+pub use buffers::{Buffer, Buffers};
 pub use gemm::{Accumulate, Precision};
 pub use rows::{RowDropout, add_bias_gradient, apply_dropout_rows, copy_dropout_rows};

@@ -43,8 +43,8 @@ pub(in crate::ops) struct Place {
     pub ahead: Ahead,
 }
 
-/// Memory that is read next: a tile with `AHEAD` asks for some of it at each place of the inner dimension, so that it comes
-/// while the sums are made. It may point anywhere.
+/// Memory that is read next: a tile with `AHEAD` asks for some of it as the inner dimension goes by, so that it comes while the
+/// sums are made. It may point anywhere.
 #[derive(Clone, Copy)]
 #[cfg_attr(
     not(target_arch = "x86_64"),
@@ -228,13 +228,16 @@ mod x86 {
     use super::super::prefetch;
     use super::{Kernel, Left, Place, Start};
 
+    /// Rows of a tile, which with their columns fill the registers; also of a panel of the left side, as it is packed always.
+    const AVX2_ROWS: usize = 6;
+
     /// float32 with AVX2 and FMA.
     #[derive(Clone, Copy)]
     pub(in crate::ops) struct Avx2<const ROUNDS: bool>;
 
     impl<const ROUNDS: bool> Kernel for Avx2<ROUNDS> {
         type Unit = f32;
-        const ROWS: usize = 6;
+        const ROWS: usize = AVX2_ROWS;
         const COLUMNS: usize = 16;
         const ROUNDS: bool = ROUNDS;
 
@@ -335,7 +338,7 @@ mod x86 {
             let high = _mm256_loadu_ps(b.add(8));
             for (row, sums) in sums.iter_mut().enumerate() {
                 let a = _mm256_set1_ps(*if PANEL {
-                    pointers[0].add(row)
+                    pointers[0].add(k * AVX2_ROWS + row)
                 } else {
                     pointers[row / SHARED].add(row % SHARED * stride + k)
                 });
@@ -366,6 +369,9 @@ mod x86 {
                     SHARED * index * left.stride
                 })
             });
+            // What a panel's places are apart is known here, so that the processor finds them without a register.
+            debug_assert!(!PANEL || left.stride == AVX2_ROWS);
+            let step = if PANEL { AVX2_ROWS } else { 1 };
             let mut places = depth;
             while places >= UNROLLED {
                 if AHEAD {
@@ -380,29 +386,15 @@ mod x86 {
                 }
                 for k in 0..UNROLLED {
                     add_place::<ROWS, PANEL>(&mut sums, pointers, left.stride, k, b.add(16 * k));
-                    if PANEL {
-                        pointers[0] = pointers[0].wrapping_add(left.stride);
-                    }
                 }
-                if !PANEL {
-                    for pointer in &mut pointers {
-                        *pointer = pointer.wrapping_add(UNROLLED);
-                    }
+                for pointer in &mut pointers {
+                    *pointer = pointer.wrapping_add(UNROLLED * step);
                 }
                 b = b.add(16 * UNROLLED);
                 places -= UNROLLED;
             }
             for k in 0..places {
-                add_place::<ROWS, PANEL>(
-                    &mut sums,
-                    pointers,
-                    left.stride,
-                    if PANEL { 0 } else { k },
-                    b.add(16 * k),
-                );
-                if PANEL {
-                    pointers[0] = pointers[0].wrapping_add(left.stride);
-                }
+                add_place::<ROWS, PANEL>(&mut sums, pointers, left.stride, k, b.add(16 * k));
             }
             finish_avx2(sums, place, start);
         }
