@@ -40,17 +40,20 @@ pub enum Accumulate<'a> {
     Bias(&'a [f32]),
 }
 
-/// Units of the inner dimension that are multiplied at once: those of a tile's rows fit the first-level cache.
+/// Units of the inner dimension that are multiplied at once: a panel of them fits the first-level cache, or nearly.
 pub(super) const INNER: usize = 384;
 
-/// Columns of the right side that go together: their panels, [`INNER`] units deep, fit the second-level cache.
-const COLUMNS: usize = pack::WIDEST;
+/// Rows of the left side that all panels go by, at most: they fit the second-level cache.
+const BAND: usize = 64;
+
+/// Tiles that a panel is multiplied with one after another, at least, where there are so many rows.
+const TILES: usize = 4;
 
 /// Multiplications below which a product stays on its thread: about as many as handing it out costs.
 const ALONE: usize = 1 << 17;
 
 /// Tasks for each thread, about: whoever is held up leaves the rest to others.
-const TASKS: usize = 6;
+const TASKS: usize = 8;
 
 impl Precision {
     /// A linear layer: result[rows, outputs] (+)= x[rows, inputs] · weight[outputs, inputs]ᵀ.
@@ -186,8 +189,8 @@ enum LeftSide<'a, U> {
     Rows(&'a [U], usize),
     /// Columns, so many units from one place of the inner dimension to the next.
     Columns(&'a [U], usize),
-    /// Panels of a kernel's rows: block after block of the inner dimension, and in each panel after panel.
-    Panels(&'a [U]),
+    /// Columns that each task makes panels of before it uses them.
+    Unpacked(Matrix<'a>),
 }
 
 impl Product<'_> {
@@ -227,17 +230,15 @@ impl Product<'_> {
         let deep = K::Unit::DEPTH;
         let (mut left_scratch, mut right_scratch) = (Scratch::default(), Scratch::default());
         let left = self.left_side::<K>(&mut left_scratch, threads);
-        let panels = n.div_ceil(K::COLUMNS);
-        // As equal shares of the columns as panels allow; rows are shared out too, until there are tasks enough.
-        let count = n.div_ceil(COLUMNS);
-        let columns = panels.div_ceil(count) * K::COLUMNS;
-        let blocks = n.div_ceil(columns);
-        let tiles = m.div_ceil(K::ROWS);
-        let bands = match threads {
-            1 => 1,
-            _ => (threads * TASKS).div_ceil(blocks).min(tiles),
-        };
+        let (tiles, panels) = (m.div_ceil(K::ROWS), n.div_ceil(K::COLUMNS));
+        // Rows are shared out as far as a panel's way to the cache pays, then columns, until there are tasks enough.
+        let wanted = if threads == 1 { 1 } else { threads * TASKS };
+        let bands = wanted.min(tiles.div_ceil(TILES)).max(m.div_ceil(BAND));
         let rows = tiles.div_ceil(bands) * K::ROWS;
+        let bands = m.div_ceil(rows);
+        let blocks = (wanted / bands).clamp(1, panels);
+        let columns = panels.div_ceil(blocks) * K::COLUMNS;
+        let blocks = n.div_ceil(columns);
         let shared = Shared(result);
         for inner in (0..k).step_by(INNER * deep) {
             let depth = (k - inner).min(INNER * deep);
@@ -247,7 +248,6 @@ impl Product<'_> {
             let run = |number: usize| {
                 let (block, band) = (number / bands, number % bands);
                 let task = Task {
-                    m,
                     left,
                     right,
                     inner: inner..inner + depth,
@@ -289,28 +289,21 @@ impl Product<'_> {
         });
     }
 
-    /// The left side: as it is where it needs no packing, else in `scratch`.
+    /// The left side: as it is where it needs no packing. Rows that do are packed here, in `scratch`, columns by each task.
     fn left_side<'s, K: Kernel>(
         &'s self,
         scratch: &'s mut Scratch,
         threads: usize,
     ) -> LeftSide<'s, K::Unit> {
         let (m, _, k) = self.sizes;
-        let deep = K::Unit::DEPTH;
-        let unchanged = match K::ROUNDS {
-            true => None,
-            false => K::Unit::unchanged(self.left.values),
-        };
+        let Matrix { values, stride, .. } = self.left;
+        let unchanged = K::Unit::unchanged(values).filter(|_| !K::ROUNDS);
         match (self.left.lines, unchanged) {
-            (Lines::Inner, Some(values)) => return LeftSide::Rows(values, self.left.stride),
-            (Lines::Outer, Some(values)) if !K::PACKS_COLUMNS => {
-                return LeftSide::Columns(values, self.left.stride);
-            }
-            _ => {}
-        }
-        match self.left.lines {
-            Lines::Inner => {
-                let units = k.div_ceil(deep);
+            (Lines::Inner, Some(values)) => LeftSide::Rows(values, stride),
+            (Lines::Outer, Some(values)) if !K::PACKS_COLUMNS => LeftSide::Columns(values, stride),
+            (Lines::Outer, _) => LeftSide::Unpacked(self.left),
+            (Lines::Inner, None) => {
+                let units = k.div_ceil(K::Unit::DEPTH);
                 let out = scratch.take::<K::Unit>(m * units);
                 let fill = |index: usize, out: &mut [K::Unit]| {
                     isa::arch().dispatch(
@@ -318,39 +311,13 @@ impl Product<'_> {
                         || {
                             for (row, out) in out.chunks_exact_mut(units).enumerate() {
                                 let row = index * K::ROWS + row;
-                                let values = &self.left.values[row * self.left.stride..][..k];
-                                pack::row::<K>(values, out);
+                                pack::row::<K>(&values[row * stride..][..k], out);
                             }
                         },
                     );
                 };
                 each_chunk(threads, out, K::ROWS * units, fill);
                 LeftSide::Rows(out, units)
-            }
-            Lines::Outer => {
-                let tiles = m.div_ceil(K::ROWS);
-                let out = scratch.take::<K::Unit>(tiles * K::ROWS * k.div_ceil(deep));
-                for (number, out) in out.chunks_mut(tiles * K::ROWS * INNER).enumerate() {
-                    let inner = number * INNER * deep;
-                    let depth = (k - inner).min(INNER * deep);
-                    // Some panels at a time: what lies in one line of the cache is read once.
-                    const PANELS: usize = 8;
-                    let fill = |group: usize, out: &mut [K::Unit]| {
-                        let outer = group * PANELS * K::ROWS;
-                        let block = Block {
-                            outer,
-                            width: (PANELS * K::ROWS).min(m - outer),
-                            inner,
-                            depth,
-                        };
-                        isa::arch().dispatch(
-                            #[inline(always)]
-                            || pack::panels::<K>(self.left, block, K::ROWS, out),
-                        );
-                    };
-                    each_chunk(threads, out, PANELS * K::ROWS * depth.div_ceil(deep), fill);
-                }
-                LeftSide::Panels(out)
             }
         }
     }
@@ -374,8 +341,6 @@ fn each_chunk<T: Send>(
 
 /// A part of a product: these rows and columns of its result, for these places of the inner dimension.
 struct Task<'a, U> {
-    /// The product's rows.
-    m: usize,
     left: LeftSide<'a, U>,
     /// All panels of the right side for these places.
     right: &'a [U],
@@ -398,27 +363,42 @@ impl<U: Unit> Task<'_, U> {
         let units = self.inner.len().div_ceil(deep);
         let inner = self.inner.start;
         let panel = K::COLUMNS * units;
-        let panels = self.columns.len().div_ceil(K::COLUMNS);
         let right = &self.right[self.columns.start / K::COLUMNS * panel..];
-        // Rows are shared out evenly among as few tiles as they need.
         let tiles = self.rows.len().div_ceil(K::ROWS);
-        for tile in 0..tiles {
-            // Panels of the left side are cut already.
-            let row = |tile: usize| match self.left {
-                LeftSide::Rows(..) | LeftSide::Columns(..) => {
-                    self.rows.start + self.rows.len() * tile / tiles
-                }
-                LeftSide::Panels(_) => (self.rows.start + tile * K::ROWS).min(self.rows.end),
-            };
-            let (row, rows) = (row(tile), row(tile + 1) - row(tile));
-            for (number, right) in right.chunks_exact(panel).take(panels).enumerate() {
-                let column = self.columns.start + number * K::COLUMNS;
-                let start = match accumulate {
-                    _ if inner > 0 => Start::Result,
-                    Accumulate::Replace => Start::Zero,
-                    Accumulate::Add => Start::Result,
-                    Accumulate::Bias(bias) => Start::Bias(bias[column..].as_ptr()),
+        let mut scratch = Scratch::default();
+        let left_panels: &[U] = match self.left {
+            LeftSide::Unpacked(matrix) => {
+                let out = scratch.take::<U>(tiles * K::ROWS * units);
+                let block = Block {
+                    outer: self.rows.start,
+                    width: self.rows.len(),
+                    inner,
+                    depth: self.inner.len(),
                 };
+                isa::arch().dispatch(
+                    #[inline(always)]
+                    || pack::panels::<K>(matrix, block, K::ROWS, out),
+                );
+                out
+            }
+            _ => &[],
+        };
+        // Rows are shared out evenly among as few tiles as they need; panels of the left side are cut already.
+        let first = |tile: usize| match self.left {
+            LeftSide::Unpacked(_) => (tile * K::ROWS).min(self.rows.len()),
+            _ => self.rows.len() * tile / tiles,
+        };
+        for (number, column) in self.columns.clone().step_by(K::COLUMNS).enumerate() {
+            let start = match accumulate {
+                _ if inner > 0 => Start::Result,
+                Accumulate::Replace => Start::Zero,
+                Accumulate::Add => Start::Result,
+                Accumulate::Bias(bias) => Start::Bias(bias[column..].as_ptr()),
+            };
+            let right = right[number * panel..][..panel].as_ptr();
+            for tile in 0..tiles {
+                let row = self.rows.start + first(tile);
+                let rows = first(tile + 1) - first(tile);
                 let place = Place {
                     // SAFETY: inside the result.
                     start: unsafe { result.add(row * result_stride + column) },
@@ -426,7 +406,6 @@ impl<U: Unit> Task<'_, U> {
                     columns: K::COLUMNS.min(self.columns.end - column),
                     ahead: Ahead::NONE,
                 };
-                let right = right.as_ptr();
                 match self.left {
                     LeftSide::Rows(values, stride) => {
                         let left = Left {
@@ -437,13 +416,12 @@ impl<U: Unit> Task<'_, U> {
                         // is one of this machine's; the result's part is this task's own.
                         unsafe { K::tile::<false, false>(rows, units, left, right, place, start) }
                     }
-                    LeftSide::Panels(values) => {
-                        let block = self.m.next_multiple_of(K::ROWS) * (inner / deep);
+                    LeftSide::Unpacked(_) => {
                         let left = Left {
-                            start: values[block + row * units..].as_ptr(),
+                            start: left_panels[tile * K::ROWS * units..].as_ptr(),
                             stride: K::ROWS,
                         };
-                        // SAFETY: as above; bands begin at a tile's first row.
+                        // SAFETY: as above.
                         unsafe { K::tile::<true, false>(rows, units, left, right, place, start) }
                     }
                     LeftSide::Columns(values, stride) => {

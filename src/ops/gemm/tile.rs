@@ -359,7 +359,7 @@ mod x86 {
         let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
         // SAFETY: by the contract of `Kernel::tile`; pointers that no row uses are never read.
         unsafe {
-            ask_for_result::<ROWS>(place, 16);
+            ask_for_result::<ROWS, 16>(place);
             let mut ahead = place.ahead.start;
             let mut b = right;
             let mut pointers: [*const f32; 2] = std::array::from_fn(|index| {
@@ -408,38 +408,37 @@ mod x86 {
         place: Place,
         start: Start,
     ) {
-        // SAFETY: by the contract of `Kernel::tile`; a tile with fewer columns goes by way of `whole`, which has all.
-        unsafe {
-            if place.columns == 16 {
-                for (row, sums) in sums.into_iter().enumerate() {
-                    for (half, sum) in sums.into_iter().enumerate() {
-                        let out = place.start.add(row * place.stride + 8 * half);
-                        let sum = match start {
-                            Start::Zero => sum,
-                            Start::Result => _mm256_add_ps(sum, _mm256_loadu_ps(out)),
-                            Start::Bias(bias) => {
-                                _mm256_add_ps(sum, _mm256_loadu_ps(bias.add(8 * half)))
-                            }
-                        };
-                        _mm256_storeu_ps(out, sum);
+        let (mut added, stride) = addend(place, start);
+        let mut out = place.start;
+        // Behind the last row `added` and `out` point anywhere.
+        if place.columns == 16 {
+            for sums in sums {
+                for (half, sum) in sums.into_iter().enumerate() {
+                    // SAFETY: by the contract of `Kernel::tile`.
+                    unsafe {
+                        let sum = _mm256_add_ps(sum, _mm256_loadu_ps(added.add(8 * half)));
+                        _mm256_storeu_ps(out.add(8 * half), sum);
                     }
                 }
-                return;
+                added = added.wrapping_add(stride);
+                out = out.wrapping_add(place.stride);
             }
-            for (row, sums) in sums.iter().enumerate() {
-                let mut whole = [0f32; 16];
-                _mm256_storeu_ps(whole.as_mut_ptr(), sums[0]);
-                _mm256_storeu_ps(whole.as_mut_ptr().add(8), sums[1]);
-                for (column, sum) in whole.iter().enumerate().take(place.columns) {
-                    let out = place.start.add(row * place.stride + column);
-                    *out = sum
-                        + match start {
-                            Start::Zero => 0.0,
-                            Start::Result => *out,
-                            Start::Bias(bias) => *bias.add(column),
-                        };
+            return;
+        }
+        let places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let masks = [0, 8]
+            .map(|from| _mm256_cmpgt_epi32(_mm256_set1_epi32(place.columns as i32 - from), places));
+        for sums in sums {
+            for (half, sum) in sums.into_iter().enumerate() {
+                let (added, out) = (added.wrapping_add(8 * half), out.wrapping_add(8 * half));
+                // SAFETY: as above; what is masked isn't touched.
+                unsafe {
+                    let sum = _mm256_add_ps(sum, _mm256_maskload_ps(added, masks[half]));
+                    _mm256_maskstore_ps(out, masks[half], sum);
                 }
             }
+            added = added.wrapping_add(stride);
+            out = out.wrapping_add(place.stride);
         }
     }
 
@@ -660,12 +659,25 @@ mod x86 {
 
     /// Asks for the lines that the result will be written to, so that they are there at the end.
     #[inline(always)]
-    fn ask_for_result<const ROWS: usize>(place: Place, columns: usize) {
-        for row in 0..ROWS {
-            let start = place.start.wrapping_add(row * place.stride).cast::<u8>();
-            for offset in (0..4 * columns).step_by(64).chain([4 * columns - 4]) {
-                prefetch::line(start.wrapping_add(offset));
+    fn ask_for_result<const ROWS: usize, const COLUMNS: usize>(place: Place) {
+        let mut start = place.start.cast_const();
+        for _ in 0..ROWS {
+            for line in 0..COLUMNS / 16 {
+                prefetch::line(start.wrapping_add(16 * line));
             }
+            prefetch::line(start.wrapping_add(COLUMNS - 1));
+            start = start.wrapping_add(place.stride);
+        }
+    }
+
+    /// What is added to the sums: where it begins, and numbers from one row's to the next's.
+    #[inline(always)]
+    fn addend(place: Place, start: Start) -> (*const f32, usize) {
+        static ZEROS: [f32; 32] = [0.0; 32];
+        match start {
+            Start::Zero => (ZEROS.as_ptr(), 0),
+            Start::Result => (place.start, place.stride),
+            Start::Bias(bias) => (bias, 0),
         }
     }
 
@@ -682,24 +694,19 @@ mod x86 {
             ((1u32 << left) - 1) as __mmask16
         };
         let masks = [mask(0), mask(16)];
-        // SAFETY: by the contract of `Kernel::tile`; what is masked isn't touched.
-        unsafe {
-            for (row, sums) in sums.into_iter().enumerate() {
-                for (half, sum) in sums.into_iter().enumerate() {
-                    let out = place.start.add(row * place.stride).wrapping_add(16 * half);
-                    let sum = match start {
-                        Start::Zero => sum,
-                        Start::Result => {
-                            _mm512_add_ps(sum, _mm512_maskz_loadu_ps(masks[half], out))
-                        }
-                        Start::Bias(bias) => _mm512_add_ps(
-                            sum,
-                            _mm512_maskz_loadu_ps(masks[half], bias.wrapping_add(16 * half)),
-                        ),
-                    };
-                    _mm512_mask_storeu_ps(out, masks[half], sum);
+        let (mut added, stride) = addend(place, start);
+        let mut out = place.start;
+        for sums in sums {
+            for (half, sum) in sums.into_iter().enumerate() {
+                // SAFETY: by the contract of `Kernel::tile`; what is masked isn't touched.
+                unsafe {
+                    let added = added.wrapping_add(16 * half);
+                    let sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(masks[half], added));
+                    _mm512_mask_storeu_ps(out.wrapping_add(16 * half), masks[half], sum);
                 }
             }
+            added = added.wrapping_add(stride);
+            out = out.wrapping_add(place.stride);
         }
     }
 
@@ -717,7 +724,7 @@ mod x86 {
                 let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
                 // SAFETY: by the contract of `Kernel::tile`; pointers that no row uses are never read.
                 unsafe {
-                    ask_for_result::<ROWS>(place, 32);
+                    ask_for_result::<ROWS, 32>(place);
                     let mut ahead = place.ahead.start;
                     let mut b = right;
                     let mut pointers: [*const $unit; 4] = std::array::from_fn(|index| {
