@@ -251,6 +251,36 @@ fn both_ways_agree(
         ..pass
     });
     assert!(checkpointed == (packed_logits.clone(), packed.clone()));
+    // Weights' gradients take the place of whatever was there, or are added to it; all others are added.
+    for (before, replaces_weight_gradients) in [(f32::NAN, true), (1.0, false)] {
+        let pass = TrainingPass {
+            replaces_weight_gradients,
+            ..pass
+        };
+        let mut gradients = model.zero_gradients(frozen).unwrap();
+        let is_weight = |index: usize| model.table.specs[index].kind == ParameterKind::Weight;
+        for (index, gradient) in gradients.iter_mut().enumerate() {
+            gradient.fill(if is_weight(index) { before } else { 0.0 });
+        }
+        model
+            .logits_and_gradients(
+                parameters,
+                pass,
+                loss,
+                &mut gradients,
+                &mut Buffers::default(),
+            )
+            .unwrap();
+        for (index, (again, once)) in gradients.iter().zip(&packed).enumerate() {
+            if replaces_weight_gradients || !is_weight(index) {
+                assert!(again == once, "{}", model.table.specs[index].name);
+            } else {
+                for (again, once) in again.iter().zip(once) {
+                    assert!((again - once - 1.0).abs() < 1e-5 * once.abs().max(1.0));
+                }
+            }
+        }
+    }
     // bfloat16 keeps 8 bits of a number, and such small models make much of what is lost: 12 % at most were seen.
     let (_, rounded) = compute(TrainingPass {
         precision: Precision::BFloat16,

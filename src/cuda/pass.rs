@@ -107,6 +107,8 @@ pub(super) fn train(
         frozen,
         precision,
         gradient_checkpointing,
+        // Sums are added to, whoever clears them.
+        replaces_weight_gradients: _,
     } = training;
     // The backward kernels are compiled for these two.
     let kind = match precision {

@@ -50,6 +50,9 @@ pub struct TrainingPass<'a> {
     pub precision: Precision,
     /// Whether the backward pass computes each block's inside again from its input.
     pub gradient_checkpointing: bool,
+    /// Whether the gradients of linear layers' weights ([`ParameterKind::Weight`]) take the place of what is there, so that
+    /// it needs no clearing. All others are added to it.
+    pub replaces_weight_gradients: bool,
 }
 
 impl<'a> TrainingPass<'a> {
@@ -61,6 +64,7 @@ impl<'a> TrainingPass<'a> {
             frozen: Frozen::default(),
             precision: Precision::Float32,
             gradient_checkpointing: false,
+            replaces_weight_gradients: false,
         }
     }
 }
@@ -207,9 +211,9 @@ impl Model {
         Ok(pass.logits()?.flatten_all()?.to_vec1()?)
     }
 
-    /// One training pass: the logits, and the gradients added to `gradients`. `loss` gets
-    /// the logits and gives the derivative of the loss by each of them. `buffers` are the caller's, so that the memory
-    /// of training goes with the trainer.
+    /// One training pass: the logits, and the gradients added to `gradients` or put there. `loss` gets the logits and
+    /// gives the derivative of the loss by each of them. `buffers` are the caller's, so that the memory of training goes
+    /// with the trainer.
     pub fn logits_and_gradients(
         &self,
         parameters: &Parameters,
@@ -224,14 +228,23 @@ impl Model {
             frozen,
             precision,
             gradient_checkpointing,
+            replaces_weight_gradients,
         } = pass;
         match parameters {
             Parameters::Host(values) => self
                 .packed(values, batch, dropout, precision)
                 .with_gradient_checkpointing(gradient_checkpointing)
+                .with_replaced_weight_gradients(replaces_weight_gradients)
                 .logits_and_gradients(buffers, frozen, loss, gradients),
             Parameters::Int8(_) => Err(refuse_int8("training")),
             Parameters::Cuda(values) => {
+                if replaces_weight_gradients {
+                    for (gradient, spec) in gradients.iter_mut().zip(&self.table.specs) {
+                        if spec.kind == ParameterKind::Weight {
+                            gradient.fill(0.0);
+                        }
+                    }
+                }
                 cuda::logits_and_gradients(self, values, pass, loss, gradients)
             }
         }
@@ -337,6 +350,7 @@ impl Model {
             dropout,
             precision,
             gradient_checkpointing: false,
+            replaces_weight_gradients: false,
         }
     }
 

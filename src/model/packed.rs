@@ -34,6 +34,8 @@ pub(super) struct Packed<'a> {
     pub precision: Precision,
     /// Whether of each block only its input is kept for the backward pass, which computes its inside again.
     pub gradient_checkpointing: bool,
+    /// Whether the gradients of linear layers' weights take the place of what is there, instead of being added to it.
+    pub replaces_weight_gradients: bool,
 }
 
 /// What a norm's backward pass needs: (x - mean) / deviation, and 1 / deviation.
@@ -113,6 +115,12 @@ impl Packed<'_> {
         let answer = logits.to_vec();
         buffers.give(logits);
         Ok(answer)
+    }
+
+    /// The same pass, whose gradients of linear layers' weights take the place of what is there.
+    pub fn with_replaced_weight_gradients(mut self, replaces: bool) -> Self {
+        self.replaces_weight_gradients = replaces;
+        self
     }
 
     /// Refuses what this machine can't hold before any of it is asked for.
@@ -536,7 +544,18 @@ impl Packed<'_> {
         }
         let outputs = self.values[index.bias].len();
         add_bias_gradient(&mut gradients[index.bias], dy);
-        precision.matmul_tn_add(&mut gradients[index.weight], dy, x, inputs, outputs);
+        let accumulate = match self.replaces_weight_gradients {
+            true => Accumulate::Replace,
+            false => Accumulate::Add,
+        };
+        precision.matmul_tn(
+            &mut gradients[index.weight],
+            accumulate,
+            dy,
+            x,
+            inputs,
+            outputs,
+        );
     }
 
     /// The derivative by a linear layer's input.

@@ -85,8 +85,9 @@ impl Adapter<'_> {
         reduced: &[f32],
         gradients: &mut Gradients,
     ) -> Result<Buffer> {
-        Precision::Float32.matmul_tn_add(
+        Precision::Float32.matmul_tn(
             &mut gradients[self.index.up],
+            Accumulate::Add,
             dy,
             reduced,
             self.rank,
@@ -116,8 +117,9 @@ impl Adapter<'_> {
         gradients: &mut Gradients,
     ) -> Result<()> {
         let dropped = self.dropped(buffers, x)?;
-        Precision::Float32.matmul_tn_add(
+        Precision::Float32.matmul_tn(
             &mut gradients[self.index.down],
+            Accumulate::Add,
             dreduced,
             dropped.as_deref().unwrap_or(x),
             self.inputs,

@@ -83,6 +83,7 @@ impl Step<'_> {
             frozen: options.frozen,
             precision: options.precision,
             gradient_checkpointing: options.gradient_checkpointing,
+            replaces_weight_gradients: false,
         }
     }
 }
@@ -294,7 +295,7 @@ impl Trainer {
             ..
         } = state;
         let (outcome, updated) = threads::run(|| -> Result<_> {
-            touched.clear(gradients);
+            touched.clear(gradients, &model.table);
             let sequences = &self.data.sequences;
             let ranges = step
                 .window
@@ -305,9 +306,13 @@ impl Trainer {
             let (mut loss, mut correct) = (0.0, 0);
             for (number, examples) in step.window.iter().enumerate() {
                 let batch = sequences.select(examples);
+                let pass = TrainingPass {
+                    replaces_weight_gradients: number == 0,
+                    ..step.pass(options, number, &batch)
+                };
                 model.logits_and_gradients(
                     &parameters,
-                    step.pass(options, number, &batch),
+                    pass,
                     |logits| {
                         let batch_loss = step.objective.of(examples, logits, 1.0 / step.weight);
                         loss += batch_loss.sum;

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::memory;
-use crate::model::{Gradients, ParameterTable};
+use crate::model::{Gradients, ParameterKind, ParameterTable};
 use crate::ops::parallel::{chunks_mut, each_of, for_each};
 
 /// Numbers that one task clears, about.
@@ -51,10 +51,15 @@ impl TouchedRows {
         self.rows.sort_unstable();
     }
 
-    /// Sets all gradients to zero: of the word embeddings these rows, since the others are.
-    pub fn clear(&self, gradients: &mut Gradients) {
+    /// Sets to zero all gradients that a step's first pass adds to: of the word embeddings these rows, since the others
+    /// are, and not those of linear layers' weights, whose place it takes
+    /// ([`TrainingPass::replaces_weight_gradients`](crate::model::TrainingPass::replaces_weight_gradients)).
+    pub fn clear(&self, gradients: &mut Gradients, table: &ParameterTable) {
         let mut others = Vec::with_capacity(gradients.len());
-        for (index, gradient) in gradients.iter_mut().enumerate() {
+        for (index, (gradient, spec)) in gradients.iter_mut().zip(&table.specs).enumerate() {
+            if spec.kind == ParameterKind::Weight {
+                continue;
+            }
             if index != self.index {
                 others.push(chunks_mut(gradient, BLOCK));
             } else if !gradient.is_empty() {
@@ -88,11 +93,18 @@ mod tests {
         touched.set([3, 1, 3, 1].into_iter());
         assert_eq!(touched.rows, [1, 3]);
         let mut gradients: Gradients = table.specs.iter().map(|s| vec![1f32; s.len()]).collect();
-        touched.clear(&mut gradients);
+        touched.clear(&mut gradients, &table);
         let word = table.embeddings.word;
         assert_eq!(gradients[word], [1., 1., 0., 0., 1., 1., 0., 0., 1., 1.]);
-        gradients.remove(word);
-        assert!(gradients.iter().flatten().all(|&g| g == 0.0));
+        for (index, (gradient, spec)) in gradients.iter().zip(&table.specs).enumerate() {
+            // What a pass replaces keeps what it has.
+            let kept = if spec.kind == ParameterKind::Weight {
+                1.0
+            } else {
+                0.0
+            };
+            assert!(index == word || gradient.iter().all(|&g| g == kept));
+        }
         touched.set([4].into_iter());
         assert_eq!(touched.is_touched, [false, false, false, false, true]);
     }

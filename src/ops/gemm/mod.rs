@@ -96,10 +96,11 @@ impl Precision {
         product.compute(self, result, accumulate);
     }
 
-    /// A linear layer's derivative by its weight: gradient[outputs, inputs] += dy[rows, outputs]ᵀ · x[rows, inputs].
-    pub fn matmul_tn_add(
+    /// A linear layer's derivative by its weight: gradient[outputs, inputs] (+)= dy[rows, outputs]ᵀ · x[rows, inputs].
+    pub fn matmul_tn(
         self,
         gradient: &mut [f32],
+        accumulate: Accumulate<'_>,
         dy: &[f32],
         x: &[f32],
         inputs: usize,
@@ -112,7 +113,7 @@ impl Precision {
             left: lines(dy, outputs, Lines::Outer),
             right: lines(x, inputs, Lines::Outer),
         };
-        product.compute(self, gradient, Accumulate::Add);
+        product.compute(self, gradient, accumulate);
     }
 }
 
