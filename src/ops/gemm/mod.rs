@@ -271,8 +271,9 @@ impl Product<'_> {
         let n = self.sizes.1;
         let panel = K::COLUMNS * inner.len().div_ceil(K::Unit::DEPTH);
         let panels = n.div_ceil(K::COLUMNS);
+        // Some groups for each thread, of which none holds up the others for long.
         let group = panels
-            .div_ceil(threads)
+            .div_ceil(threads * 4)
             .min(pack::WIDEST / K::COLUMNS)
             .max(1);
         each_chunk(threads, out, group * panel, |number, out| {
@@ -535,10 +536,59 @@ mod tests {
         }
     }
 
+    /// The format of AVX512-BF16 without its instructions, so that every machine tests units of two numbers.
+    #[derive(Clone, Copy)]
+    struct Pairs;
+
+    impl Kernel for Pairs {
+        type Unit = u32;
+        const ROWS: usize = 5;
+        const COLUMNS: usize = 8;
+        const ROUNDS: bool = true;
+
+        unsafe fn tile<const PANEL: bool, const AHEAD: bool>(
+            rows: usize,
+            depth: usize,
+            left: Left<u32>,
+            right: *const u32,
+            place: Place,
+            start: Start,
+        ) {
+            let numbers = |pair: u32| [pair << 16, pair & 0xffff_0000].map(f32::from_bits);
+            for row in 0..rows {
+                for column in 0..place.columns {
+                    let mut sum = 0.0;
+                    for k in 0..depth {
+                        let at = if PANEL {
+                            k * left.stride + row
+                        } else {
+                            row * left.stride + k
+                        };
+                        // SAFETY: by the contract of `Kernel::tile`.
+                        let pairs = unsafe { [*left.start.add(at), *right.add(k * 8 + column)] };
+                        let [a, b] = pairs.map(numbers);
+                        sum += a[0] * b[0] + a[1] * b[1];
+                    }
+                    // SAFETY: as above.
+                    unsafe {
+                        let out = place.start.add(row * place.stride + column);
+                        *out = sum
+                            + match start {
+                                Start::Zero => 0.0,
+                                Start::Result => *out,
+                                Start::Bias(bias) => *bias.add(column),
+                            };
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn products_follow_the_definition_on_every_kernel() {
         check::<tile::Baseline<false>>();
         check::<tile::Baseline<true>>();
+        check::<Pairs>();
         #[cfg(target_arch = "x86_64")]
         {
             if isa::widest() >= isa::Level::Avx2 {
