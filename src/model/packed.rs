@@ -101,7 +101,7 @@ impl Packed<'_> {
         self
     }
 
-    /// The logits, and the gradients added to `gradients`; `loss` gets the logits and gives the derivative by each.
+    /// The logits, and the gradients added to `gradients` or put there; `loss` gets the logits and gives the derivative by each.
     pub fn logits_and_gradients(
         &self,
         buffers: &mut Buffers,

@@ -69,21 +69,21 @@ pub(super) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// The pass of batch `number` of the window.
+    /// The pass of batch `number` of the window. The first one's gradients take the place of the step's before.
     pub fn pass<'b>(
         &self,
         options: &TrainOptions,
         number: usize,
         batch: &'b Batch,
     ) -> TrainingPass<'b> {
-        let number = self.first_batch_number.wrapping_add(number as u32);
+        let batch_number = self.first_batch_number.wrapping_add(number as u32);
         TrainingPass {
             batch,
-            dropout: Some(Dropout::new(options.seed, number)),
+            dropout: Some(Dropout::new(options.seed, batch_number)),
             frozen: options.frozen,
             precision: options.precision,
             gradient_checkpointing: options.gradient_checkpointing,
-            replaces_weight_gradients: false,
+            replaces_weight_gradients: number == 0,
         }
     }
 }
@@ -306,13 +306,9 @@ impl Trainer {
             let (mut loss, mut correct) = (0.0, 0);
             for (number, examples) in step.window.iter().enumerate() {
                 let batch = sequences.select(examples);
-                let pass = TrainingPass {
-                    replaces_weight_gradients: number == 0,
-                    ..step.pass(options, number, &batch)
-                };
                 model.logits_and_gradients(
                     &parameters,
-                    pass,
+                    step.pass(options, number, &batch),
                     |logits| {
                         let batch_loss = step.objective.of(examples, logits, 1.0 / step.weight);
                         loss += batch_loss.sum;

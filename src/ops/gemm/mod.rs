@@ -43,11 +43,14 @@ pub enum Accumulate<'a> {
 /// Units of the inner dimension that are multiplied at once: a panel of them fits the first-level cache, or nearly.
 pub(super) const INNER: usize = 384;
 
-/// Rows of the left side that all panels go by, at most: they fit the second-level cache.
+/// Rows of the left side that panels go by, at most about: they fit the second-level cache.
 const BAND: usize = 64;
 
 /// Tiles that a panel is multiplied with one after another, at least, where there are so many rows.
 const TILES: usize = 4;
+
+/// Panels that a band is multiplied with, at least, where there are so many and it was packed for them.
+const PANELS: usize = 8;
 
 /// Multiplications below which a product stays on its thread: about as many as handing it out costs.
 const ALONE: usize = 1 << 17;
@@ -208,6 +211,16 @@ impl Product<'_> {
         if result.is_empty() {
             return;
         }
+        if k == 0 {
+            for row in result.chunks_exact_mut(n) {
+                match accumulate {
+                    Accumulate::Replace => row.fill(0.0),
+                    Accumulate::Add => {}
+                    Accumulate::Bias(bias) => row.copy_from_slice(bias),
+                }
+            }
+            return;
+        }
         let threads = match m * n * k {
             small if small <= ALONE => 1,
             _ => threads::current_num_threads(),
@@ -232,12 +245,23 @@ impl Product<'_> {
         let (mut left_scratch, mut right_scratch) = (Scratch::default(), Scratch::default());
         let left = self.left_side::<K>(&mut left_scratch, threads);
         let (tiles, panels) = (m.div_ceil(K::ROWS), n.div_ceil(K::COLUMNS));
-        // Rows are shared out as far as a panel's way to the cache pays, then columns, until there are tasks enough.
+        // Rows are shared out as far as a panel's way to the cache pays, then columns, until there are tasks enough; what each
+        // task packs for itself, by rows above all.
         let wanted = if threads == 1 { 1 } else { threads * TASKS };
-        let bands = wanted.min(tiles.div_ceil(TILES)).max(m.div_ceil(BAND));
+        let (tiles_of_one, panels_of_one) = match left {
+            LeftSide::Unpacked(_) => (1, PANELS),
+            LeftSide::Rows(..) | LeftSide::Columns(..) => (TILES, 1),
+        };
+        let bands = wanted
+            .min(tiles.div_ceil(tiles_of_one))
+            .max(m.div_ceil(BAND));
         let rows = tiles.div_ceil(bands) * K::ROWS;
         let bands = m.div_ceil(rows);
-        let blocks = (wanted / bands).clamp(1, panels);
+        let blocks = match left {
+            LeftSide::Unpacked(_) => wanted / bands,
+            LeftSide::Rows(..) | LeftSide::Columns(..) => wanted.div_ceil(bands),
+        };
+        let blocks = blocks.clamp(1, panels.div_ceil(panels_of_one));
         let columns = panels.div_ceil(blocks) * K::COLUMNS;
         let blocks = n.div_ceil(columns);
         let shared = Shared(result);
@@ -271,9 +295,10 @@ impl Product<'_> {
         let n = self.sizes.1;
         let panel = K::COLUMNS * inner.len().div_ceil(K::Unit::DEPTH);
         let panels = n.div_ceil(K::COLUMNS);
-        // Some groups for each thread, of which none holds up the others for long.
+        // Some groups for each of several threads, of which none holds up the others for long.
+        let groups = if threads == 1 { 1 } else { 4 * threads };
         let group = panels
-            .div_ceil(threads * 4)
+            .div_ceil(groups)
             .min(pack::WIDEST / K::COLUMNS)
             .max(1);
         each_chunk(threads, out, group * panel, |number, out| {
@@ -456,7 +481,8 @@ mod tests {
     }
 
     /// Sizes around every edge: tiles, panels, blocks of columns, blocks of the inner dimension, odd ones of it.
-    const SIZES: [(usize, usize, usize); 11] = [
+    const SIZES: [(usize, usize, usize); 12] = [
+        (2, 3, 0),
         (1, 1, 1),
         (1, 3, 7),
         (5, 1, 8),
