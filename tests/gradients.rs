@@ -235,21 +235,22 @@ fn both_ways_agree(
         ..TrainingPass::plain(&batch)
     };
     let mut buffers = Buffers::default();
-    let mut compute = |pass: TrainingPass<'_>| {
-        let mut gradients = model.zero_gradients(frozen).unwrap();
+    let zeros = || model.zero_gradients(frozen).unwrap();
+    let mut compute = |pass: TrainingPass<'_>, mut gradients: Gradients| {
         let logits = model
             .logits_and_gradients(parameters, pass, loss, &mut gradients, &mut buffers)
             .unwrap();
         (logits, gradients)
     };
     // Twice, the second time on used memory: nothing is left over from the first.
-    compute(pass);
-    let (packed_logits, packed) = compute(pass);
+    compute(pass, zeros());
+    let (packed_logits, packed) = compute(pass, zeros());
     // What is computed again is the same, bit for bit.
-    let checkpointed = compute(TrainingPass {
+    let checkpointing = TrainingPass {
         gradient_checkpointing: true,
         ..pass
-    });
+    };
+    let checkpointed = compute(checkpointing, zeros());
     assert!(checkpointed == (packed_logits.clone(), packed.clone()));
     // Weights' gradients take the place of whatever was there, or are added to it; all others are added.
     for (before, replaces_weight_gradients) in [(f32::NAN, true), (1.0, false)] {
@@ -257,20 +258,12 @@ fn both_ways_agree(
             replaces_weight_gradients,
             ..pass
         };
-        let mut gradients = model.zero_gradients(frozen).unwrap();
+        let mut gradients = zeros();
         let is_weight = |index: usize| model.table.specs[index].kind == ParameterKind::Weight;
         for (index, gradient) in gradients.iter_mut().enumerate() {
             gradient.fill(if is_weight(index) { before } else { 0.0 });
         }
-        model
-            .logits_and_gradients(
-                parameters,
-                pass,
-                loss,
-                &mut gradients,
-                &mut Buffers::default(),
-            )
-            .unwrap();
+        let (_, gradients) = compute(pass, gradients);
         for (index, (again, once)) in gradients.iter().zip(&packed).enumerate() {
             if replaces_weight_gradients || !is_weight(index) {
                 assert!(again == once, "{}", model.table.specs[index].name);
@@ -282,10 +275,11 @@ fn both_ways_agree(
         }
     }
     // bfloat16 keeps 8 bits of a number, and such small models make much of what is lost: 12 % at most were seen.
-    let (_, rounded) = compute(TrainingPass {
+    let rounding = TrainingPass {
         precision: Precision::BFloat16,
         ..pass
-    });
+    };
+    let (_, rounded) = compute(rounding, zeros());
     let norm = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>().sqrt();
     for ((a, b), spec) in rounded.iter().zip(&packed).zip(&model.table.specs) {
         let difference: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();

@@ -231,11 +231,14 @@ impl Model {
             replaces_weight_gradients,
         } = pass;
         match parameters {
-            Parameters::Host(values) => self
-                .packed(values, batch, dropout, precision)
-                .with_gradient_checkpointing(gradient_checkpointing)
-                .with_replaced_weight_gradients(replaces_weight_gradients)
-                .logits_and_gradients(buffers, frozen, loss, gradients),
+            Parameters::Host(values) => {
+                let packed = packed::Packed {
+                    gradient_checkpointing,
+                    replaces_weight_gradients,
+                    ..self.packed(values, batch, dropout, precision)
+                };
+                packed.logits_and_gradients(buffers, frozen, loss, gradients)
+            }
             Parameters::Int8(_) => Err(refuse_int8("training")),
             Parameters::Cuda(values) => {
                 if replaces_weight_gradients {

@@ -95,12 +95,6 @@ struct HeadTape {
 }
 
 impl Packed<'_> {
-    /// The same pass, keeping for its backward pass what is asked for.
-    pub fn with_gradient_checkpointing(mut self, gradient_checkpointing: bool) -> Self {
-        self.gradient_checkpointing = gradient_checkpointing;
-        self
-    }
-
     /// The logits, and the gradients added to `gradients` or put there; `loss` gets the logits and gives the derivative by each.
     pub fn logits_and_gradients(
         &self,
@@ -115,12 +109,6 @@ impl Packed<'_> {
         let answer = logits.to_vec();
         buffers.give(logits);
         Ok(answer)
-    }
-
-    /// The same pass, whose gradients of linear layers' weights take the place of what is there.
-    pub fn with_replaced_weight_gradients(mut self, replaces: bool) -> Self {
-        self.replaces_weight_gradients = replaces;
-        self
     }
 
     /// Refuses what this machine can't hold before any of it is asked for.

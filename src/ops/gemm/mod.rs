@@ -248,18 +248,17 @@ impl Product<'_> {
         // Rows are shared out as far as a panel's way to the cache pays, then columns, until there are tasks enough; what each
         // task packs for itself, by rows above all.
         let wanted = if threads == 1 { 1 } else { threads * TASKS };
-        let (tiles_of_one, panels_of_one) = match left {
-            LeftSide::Unpacked(_) => (1, PANELS),
-            LeftSide::Rows(..) | LeftSide::Columns(..) => (TILES, 1),
-        };
+        let tasks_pack = matches!(left, LeftSide::Unpacked(_));
+        let (tiles_of_one, panels_of_one) = if tasks_pack { (1, PANELS) } else { (TILES, 1) };
         let bands = wanted
             .min(tiles.div_ceil(tiles_of_one))
             .max(m.div_ceil(BAND));
         let rows = tiles.div_ceil(bands) * K::ROWS;
         let bands = m.div_ceil(rows);
-        let blocks = match left {
-            LeftSide::Unpacked(_) => wanted / bands,
-            LeftSide::Rows(..) | LeftSide::Columns(..) => wanted.div_ceil(bands),
+        let blocks = if tasks_pack {
+            wanted / bands
+        } else {
+            wanted.div_ceil(bands)
         };
         let blocks = blocks.clamp(1, panels.div_ceil(panels_of_one));
         let columns = panels.div_ceil(blocks) * K::COLUMNS;
@@ -581,6 +580,7 @@ mod tests {
             start: Start,
         ) {
             let numbers = |pair: u32| [pair << 16, pair & 0xffff_0000].map(f32::from_bits);
+            let (added, stride) = start.addend(place);
             for row in 0..rows {
                 for column in 0..place.columns {
                     let mut sum = 0.0;
@@ -597,13 +597,8 @@ mod tests {
                     }
                     // SAFETY: as above.
                     unsafe {
-                        let out = place.start.add(row * place.stride + column);
-                        *out = sum
-                            + match start {
-                                Start::Zero => 0.0,
-                                Start::Result => *out,
-                                Start::Bias(bias) => *bias.add(column),
-                            };
+                        *place.start.add(row * place.stride + column) =
+                            sum + *added.add(row * stride + column);
                     }
                 }
             }

@@ -17,6 +17,21 @@ pub(in crate::ops) enum Start {
     Bias(*const f32),
 }
 
+impl Start {
+    /// What is added to a tile's sums at `place`: where it begins, and numbers from one row's to the next's. There are as many
+    /// as the place has columns.
+    #[inline(always)]
+    pub fn addend(self, place: Place) -> (*const f32, usize) {
+        /// For the widest tile.
+        static ZEROS: [f32; 32] = [0.0; 32];
+        match self {
+            Start::Zero => (ZEROS.as_ptr(), 0),
+            Start::Result => (place.start, place.stride),
+            Start::Bias(bias) => (bias, 0),
+        }
+    }
+}
+
 /// The left side of a tile.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Left<U> {
@@ -201,17 +216,13 @@ unsafe fn baseline<const ROWS: usize, const PANEL: bool>(
             }
         }
     }
+    let (added, stride) = start.addend(place);
     for (row, sums) in sums.iter().enumerate() {
         for (column, sum) in sums.iter().enumerate().take(place.columns) {
             // SAFETY: as above.
             unsafe {
-                let out = place.start.add(row * place.stride + column);
-                *out = sum
-                    + match start {
-                        Start::Zero => 0.0,
-                        Start::Result => *out,
-                        Start::Bias(bias) => *bias.add(column),
-                    };
+                *place.start.add(row * place.stride + column) =
+                    sum + *added.add(row * stride + column);
             }
         }
     }
@@ -408,7 +419,7 @@ mod x86 {
         place: Place,
         start: Start,
     ) {
-        let (mut added, stride) = addend(place, start);
+        let (mut added, stride) = start.addend(place);
         let mut out = place.start;
         // Behind the last row `added` and `out` point anywhere.
         if place.columns == 16 {
@@ -670,17 +681,6 @@ mod x86 {
         }
     }
 
-    /// What is added to the sums: where it begins, and numbers from one row's to the next's.
-    #[inline(always)]
-    fn addend(place: Place, start: Start) -> (*const f32, usize) {
-        static ZEROS: [f32; 32] = [0.0; 32];
-        match start {
-            Start::Zero => (ZEROS.as_ptr(), 0),
-            Start::Result => (place.start, place.stride),
-            Start::Bias(bias) => (bias, 0),
-        }
-    }
-
     /// Adds `start` to the sums and writes the columns that there are.
     #[inline]
     #[target_feature(enable = "avx512f")]
@@ -694,7 +694,7 @@ mod x86 {
             ((1u32 << left) - 1) as __mmask16
         };
         let masks = [mask(0), mask(16)];
-        let (mut added, stride) = addend(place, start);
+        let (mut added, stride) = start.addend(place);
         let mut out = place.start;
         for sums in sums {
             for (half, sum) in sums.into_iter().enumerate() {
