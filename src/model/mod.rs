@@ -9,6 +9,7 @@ mod heads;
 mod inference;
 pub mod lora;
 mod packed;
+mod packed_attention;
 mod packed_lora;
 pub mod parameters;
 pub mod plain;

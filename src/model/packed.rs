@@ -2,17 +2,18 @@
 //! the plain definition's, of which the tests hold it to every number.
 //!
 //! States are [tokens, hidden_size], the sequences' tokens one after another: nothing is computed on padding. Of the last
-//! block only what pooling reads is computed: behind its keys and values, unless that is the mean, each sequence's first
-//! state alone, [sequences, hidden_size]. All others' derivatives are zero.
+//! block only what pooling reads is computed: unless that is the mean, each sequence's first state alone, [sequences,
+//! hidden_size], from its query on, for which keys and values of the other tokens aren't needed
+//! ([`first_attention`](crate::ops::first_attention)). All others' derivatives are zero.
 
 use super::config::{BertConfig, Pooling};
 use super::lora::{LoraConfig, Projection};
+use super::packed_attention::AttentionTape;
 use super::parameters::{Frozen, LayerIndex, LinearIndex, NormIndex, ParameterTable, Part, Values};
-use super::plain::{dropout_site, probability_dropout};
+use super::plain::dropout_site;
 use super::{Gradients, ParameterKind};
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::ops::attention::{self, ProbabilityDropout, Shape};
 use crate::ops::layer_norm::{self, Before, Norm};
 use crate::ops::parallel::together;
 use crate::ops::{
@@ -49,10 +50,7 @@ struct LayerTape {
     input: Buffer,
     /// The input's rows that go on, where those aren't all.
     first: Buffer,
-    query: Buffer,
-    key: Buffer,
-    value: Buffer,
-    probabilities: Buffer,
+    attention: AttentionTape,
     context: Buffer,
     attention_norm: Normalised,
     middle: Buffer,
@@ -126,8 +124,10 @@ impl Packed<'_> {
         let kept = if self.gradient_checkpointing {
             layer + input * kept_layers as u128
         } else if self.reads_first_only() && kept_layers > 1 {
-            // Of the last one input, keys and values.
-            layer * (kept_layers as u128 - 1) + 3 * input
+            // Of the last one the input, and keys and values or what takes their place.
+            let heads = config.num_attention_heads * config.hidden_size;
+            let of_first = 4 * self.batch.len() as u128 * heads as u128;
+            layer * (kept_layers as u128 - 1) + input + of_first.max(2 * input)
         } else {
             layer * kept_layers.max(1) as u128
         };
@@ -149,7 +149,7 @@ impl Packed<'_> {
         Ok(())
     }
 
-    fn hidden(&self) -> usize {
+    pub(super) fn hidden(&self) -> usize {
         self.config.hidden_size
     }
 
@@ -166,7 +166,7 @@ impl Packed<'_> {
         self.config.pooling != Pooling::Mean
     }
 
-    /// The tokens whose states go on behind block `number`'s keys and values; `None` where those are all.
+    /// The tokens whose states go on from block `number`'s queries; `None` where those are all.
     pub(super) fn rows(&self, number: usize) -> Option<&[usize]> {
         let is_last = number + 1 == self.config.num_hidden_layers;
         (is_last && self.reads_first_only()).then(|| &self.batch.offsets[..self.batch.len()])
@@ -195,26 +195,8 @@ impl Packed<'_> {
         mask.map(RowDropout::from)
     }
 
-    fn probability_mask(&self, number: usize) -> Option<ProbabilityDropout> {
-        let mask = self.mask(
-            dropout_site::attention_probabilities(number),
-            self.config.attention_probs_dropout_prob,
-        )?;
-        Some(probability_dropout(self.config, mask))
-    }
-
-    /// Block `number`'s attention.
-    fn attention_shape(&self, number: usize) -> Shape<'_> {
-        Shape {
-            batch: self.batch,
-            heads: self.config.num_attention_heads,
-            head_size: self.config.head_size(),
-            first_only: self.rows(number).is_some(),
-        }
-    }
-
     /// x Wᵀ + b.
-    fn linear(
+    pub(super) fn linear(
         &self,
         buffers: &mut Buffers,
         precision: Precision,
@@ -237,7 +219,7 @@ impl Packed<'_> {
     }
 
     /// Adds what a projection's adapter, if it has one, makes of `x`; gives what its backward pass needs.
-    fn adapt(
+    pub(super) fn adapt(
         &self,
         buffers: &mut Buffers,
         (number, projection): (usize, Projection),
@@ -371,7 +353,6 @@ impl Packed<'_> {
         input: Buffer,
     ) -> Result<(Buffer, LayerTape)> {
         let hidden = self.hidden();
-        let shape = self.attention_shape(number);
         let mut first = Buffer::default();
         if let Some(rows) = self.rows(number) {
             first = buffers.take(rows.len() * hidden)?;
@@ -379,33 +360,20 @@ impl Packed<'_> {
                 out.copy_from_slice(&input[row * hidden..(row + 1) * hidden]);
             }
         }
-        let going_on = if shape.first_only { &first } else { &input };
+        let states = self.attention_input(number, &input, &first);
         let mut adapters: [Buffer; 6] = Default::default();
+        let (mut context, attention) =
+            self.attention(buffers, (number, layer), states, &mut adapters)?;
         let mut adapt =
             |buffers: &mut Buffers, projection: Projection, x: &[f32], y: &mut [f32]| {
                 self.adapt(buffers, (number, projection), x, y)
                     .map(|reduced| adapters[projection as usize] = reduced)
             };
-        let mut query = self.linear(buffers, self.precision, layer.query, going_on, hidden)?;
-        adapt(buffers, Projection::Query, going_on, &mut query)?;
-        let mut key = self.linear(buffers, self.precision, layer.key, &input, hidden)?;
-        adapt(buffers, Projection::Key, &input, &mut key)?;
-        let mut value = self.linear(buffers, self.precision, layer.value, &input, hidden)?;
-        adapt(buffers, Projection::Value, &input, &mut value)?;
-        let mut probabilities = buffers.take(shape.probabilities())?;
-        let mut context = buffers.take(query.len())?;
-        attention::forward(
-            shape,
-            self.probability_mask(number),
-            (&query, &key, &value),
-            &mut probabilities,
-            &mut context,
-        );
         let mut output = self.product(buffers, layer.attention_output, &context, hidden)?;
         adapt(buffers, Projection::AttentionOutput, &context, &mut output)?;
         let before = Before {
             bias: &self.values[layer.attention_output.bias],
-            residual: going_on,
+            residual: states.going_on,
             dropout: self.layer_dropout(number, dropout_site::attention_output(number)),
         };
         let (middle, attention_norm) =
@@ -435,30 +403,27 @@ impl Packed<'_> {
         };
         let (output, output_norm) =
             self.add_and_norm(buffers, layer.output_norm, Some(before), output)?;
-        let (mut input, mut context, mut middle) = (input, context, middle);
-        let input_readers = if shape.first_only {
-            &Projection::ALL[1..3]
-        } else {
-            &Projection::ALL[..3]
+        let (mut input, mut middle) = (input, middle);
+        let is_read = |readers: &[Projection]| {
+            let is_target = |lora: LoraConfig| readers.iter().any(|&p| lora.targets.contains(p));
+            self.table.lora.is_none_or(is_target)
         };
-        for (buffer, readers) in [
-            (&mut input, input_readers),
-            (&mut first, &[Projection::Query][..]),
-            (&mut context, &[Projection::AttentionOutput][..]),
-            (&mut middle, &[Projection::Intermediate][..]),
+        // Where some rows alone go on, adapters of keys and values read the input, or attention does which has no keys.
+        let reads_input = self.rows(number).is_some() || is_read(&Projection::ALL[..3]);
+        for (buffer, is_read) in [
+            (&mut input, reads_input),
+            (&mut first, is_read(&[Projection::Query])),
+            (&mut context, is_read(&[Projection::AttentionOutput])),
+            (&mut middle, is_read(&[Projection::Intermediate])),
         ] {
-            let is_read = |lora: LoraConfig| readers.iter().any(|&p| lora.targets.contains(p));
-            if !self.table.lora.is_none_or(is_read) {
+            if !is_read {
                 buffers.give(std::mem::take(buffer));
             }
         }
         let tape = LayerTape {
             input,
             first,
-            query,
-            key,
-            value,
-            probabilities,
+            attention,
             context,
             attention_norm,
             middle,
@@ -517,8 +482,16 @@ impl Packed<'_> {
         Ok((logits, tape))
     }
 
+    /// What becomes of a linear layer's weight's gradient.
+    pub(super) fn of_weights(&self) -> Accumulate<'static> {
+        match self.replaces_weight_gradients {
+            true => Accumulate::Replace,
+            false => Accumulate::Add,
+        }
+    }
+
     /// A linear layer's gradients from the derivative by its output, where it isn't frozen.
-    fn add_linear_gradients(
+    pub(super) fn add_linear_gradients(
         &self,
         precision: Precision,
         index: LinearIndex,
@@ -532,13 +505,9 @@ impl Packed<'_> {
         }
         let outputs = self.values[index.bias].len();
         add_bias_gradient(&mut gradients[index.bias], dy);
-        let accumulate = match self.replaces_weight_gradients {
-            true => Accumulate::Replace,
-            false => Accumulate::Add,
-        };
         precision.matmul_tn(
             &mut gradients[index.weight],
-            accumulate,
+            self.of_weights(),
             dy,
             x,
             inputs,
@@ -547,7 +516,7 @@ impl Packed<'_> {
     }
 
     /// The derivative by a linear layer's input.
-    fn input_derivative(
+    pub(super) fn input_derivative(
         &self,
         precision: Precision,
         index: LinearIndex,
@@ -821,74 +790,23 @@ impl Packed<'_> {
             gradients,
         )?;
         buffers.give(doutput);
-        let mut dquery = buffers.take(dcontext.len())?;
-        let mut dkey = buffers.take(tape.key.len())?;
-        let mut dvalue = buffers.take(tape.value.len())?;
-        attention::backward(
-            self.attention_shape(number),
-            self.probability_mask(number),
-            (&tape.query, &tape.key, &tape.value),
-            &tape.probabilities,
-            &dcontext,
-            (&mut dquery, &mut dkey, &mut dvalue),
-        );
+        let input = self.attention_input(number, &tape.input, &tape.first);
+        let dinput = self.attention_backward(
+            buffers,
+            (number, layer),
+            (&tape.attention, input, &tape.adapters),
+            (&dcontext, dstates),
+            goes_on,
+            gradients,
+        )?;
         buffers.give(dcontext);
-        // Keys and values come from all of the input; what goes on behind them may be some rows alone.
-        let rows = self.rows(number);
-        let mut dfirst = Buffer::default();
-        if rows.is_some() {
-            let mut dinput = buffers.take(tape.key.len())?;
-            if goes_on {
-                dinput.fill(0.0);
-            }
-            dfirst = std::mem::replace(&mut dstates, dinput);
-        }
-        for (projection, derivative) in [
-            (Projection::Query, dquery),
-            (Projection::Key, dkey),
-            (Projection::Value, dvalue),
-        ] {
-            let index = layer.projection(projection);
-            let (x, dx) = if projection == Projection::Query && rows.is_some() {
-                (&tape.first, &mut dfirst)
-            } else {
-                (&tape.input, &mut dstates)
-            };
-            self.add_linear_gradients(self.precision, index, &derivative, x, hidden, gradients);
-            if goes_on {
-                self.input_derivative(
-                    self.precision,
-                    index,
-                    &derivative,
-                    Accumulate::Add,
-                    hidden,
-                    dx,
-                );
-            }
-            self.adapter_backward(
-                buffers,
-                (number, projection),
-                &tape.adapters,
-                (&derivative, x),
-                goes_on.then_some(dx),
-                gradients,
-            )?;
-            buffers.give(derivative);
-        }
-        let rows = rows.filter(|_| goes_on).unwrap_or(&[]);
-        for (row, derivative) in rows.iter().zip(dfirst.chunks_exact(hidden)) {
-            for (out, value) in dstates[row * hidden..].iter_mut().zip(derivative) {
-                *out += value;
-            }
-        }
-        buffers.give(dfirst);
         tape.give(buffers);
-        Ok(dstates)
+        Ok(dinput)
     }
 
     /// A projection's adapter, if it has one: its gradients from the derivative by the projection's output and from its
     /// input, and its part of the derivative by that input, where that is wanted.
-    fn adapter_backward(
+    pub(super) fn adapter_backward(
         &self,
         buffers: &mut Buffers,
         (number, projection): (usize, Projection),
@@ -977,10 +895,6 @@ impl LayerTape {
         for buffer in [
             self.input,
             self.first,
-            self.query,
-            self.key,
-            self.value,
-            self.probabilities,
             self.context,
             self.middle,
             self.inner,
@@ -990,6 +904,7 @@ impl LayerTape {
         for buffer in self.adapters {
             buffers.give(buffer);
         }
+        self.attention.give(buffers);
         self.attention_norm.give(buffers);
         self.output_norm.give(buffers);
     }

@@ -5,8 +5,8 @@ use super::aligned::Aligned;
 use super::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
 use super::isa;
 use super::linear::with_kernel;
-use super::math::{exp, highest, sum};
 use super::parallel::Shared;
+use super::softmax::softmax;
 use super::team::Team;
 use crate::error::Result;
 
@@ -282,18 +282,6 @@ fn pack_values<K: Kernel>(
             out[..columns].copy_from_slice(&value[token * stride + first..][..columns]);
             out[columns..].fill(0.0);
         }
-    }
-}
-
-#[inline(always)]
-fn softmax(row: &mut [f32], scale: f32) {
-    let most = highest(row);
-    for value in row.iter_mut() {
-        *value = exp((*value - most) * scale);
-    }
-    let share = 1.0 / sum(row);
-    for value in row.iter_mut() {
-        *value *= share;
     }
 }
 

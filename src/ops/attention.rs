@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use super::gemm::{Lines, Matrix, small_product};
+use super::gemm::{Accumulate, Lines, Matrix, small_product};
 use super::isa;
-use super::math::{dot, exp, highest, sum};
 use super::parallel::{self, Shared};
+use super::softmax::{softmax, softmax_backward};
 use crate::data::Batch;
 use crate::random::DropoutMask;
 
@@ -228,8 +228,8 @@ pub fn forward(
                     (m, n, shape.head_size),
                     task.of_queries(&shape, query, Lines::Inner),
                     task.of_tokens(&shape, key, Lines::Inner),
-                    scores.as_mut_ptr(),
-                    n,
+                    (scores.as_mut_ptr(), n),
+                    Accumulate::Replace,
                 );
             }
             if let Some(dropout) = &dropout {
@@ -258,25 +258,12 @@ pub fn forward(
                     (m, shape.head_size, n),
                     scores_of(used, n, Lines::Inner),
                     task.of_tokens(&shape, value, Lines::Outer),
-                    task.of_queries_mut(&shape, context),
-                    shape.width(),
+                    (task.of_queries_mut(&shape, context), shape.width()),
+                    Accumulate::Replace,
                 );
             }
         }
     });
-}
-
-/// The softmax of the row times `scale`, in place.
-#[inline(always)]
-fn softmax(row: &mut [f32], scale: f32) {
-    let most = highest(row);
-    for value in row.iter_mut() {
-        *value = exp((*value - most) * scale);
-    }
-    let share = 1.0 / sum(row);
-    for value in row.iter_mut() {
-        *value *= share;
-    }
 }
 
 /// The derivatives by query, key and value, written to `dq`, `dk`, `dv`, from the derivative by the context and from
@@ -324,15 +311,15 @@ pub fn backward(
                     (n, shape.head_size, m),
                     scores_of(&dropped, n, Lines::Outer),
                     task.of_queries(&shape, dcontext, Lines::Outer),
-                    task.of_tokens_mut(&shape, dv),
-                    width,
+                    (task.of_tokens_mut(&shape, dv), width),
+                    Accumulate::Replace,
                 );
                 small_product(
                     (m, n, shape.head_size),
                     task.of_queries(&shape, dcontext, Lines::Inner),
                     task.of_tokens(&shape, value, Lines::Inner),
-                    scores.as_mut_ptr(),
-                    n,
+                    (scores.as_mut_ptr(), n),
+                    Accumulate::Replace,
                 );
             }
             let scale = shape.scale();
@@ -346,10 +333,7 @@ pub fn backward(
                         .chunks_exact_mut(n)
                         .zip(probabilities.chunks_exact(n))
                     {
-                        let mean = dot(row, probabilities);
-                        for (value, probability) in row.iter_mut().zip(probabilities) {
-                            *value = (*value - mean) * probability * scale;
-                        }
+                        softmax_backward(row, probabilities, scale);
                     }
                 },
             );
@@ -359,15 +343,15 @@ pub fn backward(
                     (m, shape.head_size, n),
                     scores_of(&scores, n, Lines::Inner),
                     task.of_tokens(&shape, key, Lines::Outer),
-                    task.of_queries_mut(&shape, dq),
-                    width,
+                    (task.of_queries_mut(&shape, dq), width),
+                    Accumulate::Replace,
                 );
                 small_product(
                     (n, shape.head_size, m),
                     scores_of(&scores, n, Lines::Outer),
                     task.of_queries(&shape, query, Lines::Outer),
-                    task.of_tokens_mut(&shape, dk),
-                    width,
+                    (task.of_tokens_mut(&shape, dk), width),
+                    Accumulate::Replace,
                 );
             }
         }

@@ -11,6 +11,7 @@ pub mod arena;
 pub mod attend;
 pub mod attention;
 mod buffers;
+pub mod first_attention;
 pub mod float_state;
 pub mod gemm;
 pub mod isa;
@@ -20,6 +21,7 @@ mod math;
 pub mod norm;
 pub mod parallel;
 mod rows;
+mod softmax;
 pub mod team;
 
 pub use buffers::{Buffer, Buffers};

@@ -154,8 +154,8 @@ macro_rules! with_kernel {
     }};
 }
 
-/// A small float32 product, `result`[m, n] = left[m, k] · right[k, n], on the thread that asks. The result's rows are
-/// `stride` apart.
+/// A small float32 product, `result`[m, n] (+)= left[m, k] · right[k, n], on the thread that asks. The result's rows are
+/// `stride` apart. None of the sizes is zero.
 ///
 /// # Safety
 /// The result's elements are inside memory that is writable, by this call alone.
@@ -163,8 +163,8 @@ pub(super) unsafe fn small_product(
     (m, n, k): (usize, usize, usize),
     left: Matrix<'_>,
     right: Matrix<'_>,
-    result: *mut f32,
-    stride: usize,
+    (result, stride): (*mut f32, usize),
+    accumulate: Accumulate<'_>,
 ) {
     let product = Product {
         sizes: (m, n, k),
@@ -173,7 +173,7 @@ pub(super) unsafe fn small_product(
     };
     // SAFETY: by this function's contract.
     with_kernel!(Precision::Float32, K => unsafe {
-        product.write::<K>(result, stride, Accumulate::Replace, 1);
+        product.write::<K>(result, stride, accumulate, 1);
     });
 }
 

@@ -1,0 +1,25 @@
+//! The softmax of a row of scores, and its derivative.
+
+use super::math::{dot, exp, highest, sum};
+
+/// The softmax of the row times `scale`, in place.
+#[inline(always)]
+pub fn softmax(row: &mut [f32], scale: f32) {
+    let most = highest(row);
+    for value in row.iter_mut() {
+        *value = exp((*value - most) * scale);
+    }
+    let share = 1.0 / sum(row);
+    for value in row.iter_mut() {
+        *value *= share;
+    }
+}
+
+/// From the derivative by the probabilities to that by the scores, in place.
+#[inline(always)]
+pub fn softmax_backward(derivatives: &mut [f32], probabilities: &[f32], scale: f32) {
+    let mean = dot(derivatives, probabilities);
+    for (value, probability) in derivatives.iter_mut().zip(probabilities) {
+        *value = (*value - mean) * probability * scale;
+    }
+}
