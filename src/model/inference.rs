@@ -11,12 +11,13 @@ use rayon::prelude::*;
 use super::Model;
 use super::config::{BertConfig, Pooling};
 use super::parameters::Parameters;
-use super::prepared::{Prepared, PreparedLayer, PreparedNorm};
+use super::prepared::{Prepared, PreparedFirstAttention, PreparedLayer, PreparedNorm};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::ops::aligned::Aligned;
 use crate::ops::attend::{Attention, Part, attention};
+use crate::ops::attend_first::{FirstTokens, attend_first};
 use crate::ops::linear::{Act, Int8Rows, Linear};
 use crate::ops::norm::add_and_norm;
 use crate::ops::team::Team;
@@ -324,27 +325,58 @@ impl Pass<'_> {
     /// The same where only each sequence's first state is read afterwards.
     fn last_layer(&mut self, layer: &PreparedLayer, input: Buffer) -> Result<Buffer> {
         let hidden = self.hidden();
-        let key_value = self.linear(&layer.qkv, &input, 1..3)?;
         let sequences = self.sequences.len();
         let mut first = self.workspace.buffers.take(sequences * hidden)?;
         for (number, row) in first.chunks_exact_mut(hidden).enumerate() {
             let start = self.range(number).start * hidden;
             row.copy_from_slice(&input[start..start + hidden]);
         }
-        self.workspace.buffers.give(input);
         let query = self.linear(&layer.qkv, &first, 0..1)?;
-        let part = |number: usize| Part {
-            states: &key_value[number * hidden..],
-            stride: 2 * hidden,
+        let context = match &self.prepared.first_attention {
+            Some(projections) => self.first_attention(projections, &query, &input)?,
+            None => {
+                let key_value = self.linear(&layer.qkv, &input, 1..3)?;
+                let part = |number: usize| Part {
+                    states: &key_value[number * hidden..],
+                    stride: 2 * hidden,
+                };
+                let first_rows = Part {
+                    states: &query,
+                    stride: hidden,
+                };
+                let context = self.attention((first_rows, true), part(0), part(1))?;
+                self.workspace.buffers.give(key_value);
+                context
+            }
         };
-        let first_rows = Part {
-            states: &query,
-            stride: hidden,
-        };
-        let context = self.attention((first_rows, true), part(0), part(1))?;
+        self.workspace.buffers.give(input);
         self.workspace.buffers.give(query);
-        self.workspace.buffers.give(key_value);
         self.after_attention(layer, context, first)
+    }
+
+    /// The context of the sequences' first tokens, [sequences, hidden_size], without keys and values.
+    fn first_attention(
+        &mut self,
+        projections: &PreparedFirstAttention,
+        query: &[f32],
+        states: &[f32],
+    ) -> Result<Buffer> {
+        let heads = self.config.num_attention_heads;
+        let query = self.linear(&projections.key, query, 0..heads)?;
+        let workspace = &mut *self.workspace;
+        let mut of_states = workspace.buffers.take(query.len())?;
+        let what = FirstTokens {
+            offsets: &self.batch.offsets[self.sequences.start..=self.sequences.end],
+            heads,
+            scale: 1.0 / (self.config.head_size() as f32).sqrt(),
+            query: &query,
+            states,
+        };
+        attend_first(self.team, what, &mut workspace.heads, &mut of_states)?;
+        workspace.buffers.give(query);
+        let context = self.linear(&projections.value, &of_states, 0..heads)?;
+        self.workspace.buffers.give(of_states);
+        Ok(context)
     }
 
     /// What a block does with its attention's context; `input` are the same rows of the block's input.

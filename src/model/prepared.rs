@@ -2,12 +2,13 @@
 //! kernels' loads, query, key and value as one layer.
 //!
 //! It is made by the first prediction with a set, belongs to that set and goes with it. Packed weights are as large as
-//! those that they are made of (42 MB of all-MiniLM-L6-v2's 91 MB in float32, 11 of 23 MB in int8); embeddings, biases and
-//! norms are shared with the set.
+//! those that they are made of (42 MB of all-MiniLM-L6-v2's 91 MB in float32, 11 of 23 MB in int8), but for the last
+//! block's keys and values in float32, which are there twice (1 MB more); embeddings, biases and norms are shared with the
+//! set.
 
 use std::sync::Arc;
 
-use super::config::BertConfig;
+use super::config::{BertConfig, Pooling};
 use super::parameters::{LayerIndex, LinearIndex, NormIndex, ParameterTable, Values};
 use super::quantized::QuantizedValues;
 use crate::error::{Error, Result};
@@ -24,6 +25,8 @@ pub struct Prepared {
     pub(super) token_type: Table,
     pub(super) embeddings_norm: PreparedNorm,
     pub(super) layers: Vec<PreparedLayer>,
+    /// The last block's where answers read each sequence's first state; `None` where its keys and values are as fast.
+    pub(super) first_attention: Option<PreparedFirstAttention>,
     pub(super) final_norm: Option<PreparedNorm>,
     pub(super) pooler: Option<Linear>,
     pub(super) classifier: Linear,
@@ -39,6 +42,16 @@ pub(super) struct PreparedLayer {
     pub intermediate: Linear,
     pub output: Linear,
     pub output_norm: PreparedNorm,
+}
+
+/// The projections of keys and values, head by head, as attention of first tokens applies them to its queries and
+/// contexts ([`first_attention`](crate::ops::first_attention)).
+#[derive(Debug)]
+pub(super) struct PreparedFirstAttention {
+    /// From a head's query to one in the states' own space; a section a head.
+    pub key: Linear,
+    /// From a head's sum of states to its context; a section a head.
+    pub value: Linear,
 }
 
 /// An embedding table.
@@ -170,6 +183,50 @@ impl Maker<'_> {
         Ok(Linear { weights, bias })
     }
 
+    /// `None` in int8, whose keys and values cost little, and where pooling reads all states.
+    fn first_attention(
+        &mut self,
+        table: &ParameterTable,
+    ) -> Result<Option<PreparedFirstAttention>> {
+        let (Source::Float32(values), Some(layer)) = (self.source, table.layers.last()) else {
+            return Ok(None);
+        };
+        if self.config.pooling == Pooling::Mean {
+            return Ok(None);
+        }
+        let (hidden, heads) = (self.config.hidden_size, self.config.num_attention_heads);
+        let head_size = self.config.head_size();
+        let weight: &[f32] = &values[layer.key.weight];
+        let mut turned = memory::room(hidden * hidden)?;
+        for head in weight.chunks_exact(head_size * hidden) {
+            for input in 0..hidden {
+                turned.extend(head[input..].iter().step_by(hidden));
+            }
+        }
+        let key: Vec<&[f32]> = turned.chunks_exact(head_size * hidden).collect();
+        let value: Vec<&[f32]> = values[layer.value.weight]
+            .chunks_exact(head_size * hidden)
+            .collect();
+        Ok(Some(PreparedFirstAttention {
+            key: Linear {
+                weights: Weights::Float32(Float32Weights::of_parts(
+                    &mut self.arena,
+                    &key,
+                    head_size,
+                )?),
+                bias: memory::filled(0.0, heads * hidden)?,
+            },
+            value: Linear {
+                weights: Weights::Float32(Float32Weights::of_parts(
+                    &mut self.arena,
+                    &value,
+                    hidden,
+                )?),
+                bias: memory::copied(self.float32(layer.value.bias)?)?,
+            },
+        }))
+    }
+
     fn layer(&mut self, layer: &LayerIndex) -> Result<PreparedLayer> {
         let (hidden, intermediate) = (self.config.hidden_size, self.config.intermediate_size);
         Ok(PreparedLayer {
@@ -190,8 +247,9 @@ fn packed_bytes(config: &BertConfig, table: &ParameterTable, source: Source<'_>)
     let layer = 4 * hidden * hidden + 2 * hidden * inner;
     let pooler = table.pooler.map_or(0, |_| hidden * hidden);
     let weights = table.layers.len() * layer + pooler + hidden * padded(config.num_labels);
+    let first_attention = 2 * hidden * config.num_attention_heads * padded(config.head_size());
     match source {
-        Source::Float32(_) => 4 * weights,
+        Source::Float32(_) => 4 * (weights + first_attention),
         Source::Int8(_) => weights,
     }
 }
@@ -213,6 +271,7 @@ impl Prepared {
         };
         let hidden = config.hidden_size;
         let layers = memory::collected(table.layers.iter().map(|layer| maker.layer(layer)))?;
+        let first_attention = maker.first_attention(table)?;
         let pooler = match table.pooler {
             Some(index) => Some(maker.linear([index], hidden)?),
             None => None,
@@ -224,6 +283,7 @@ impl Prepared {
             token_type: maker.table(table.embeddings.token_type),
             embeddings_norm: maker.norm(table.embeddings.norm)?,
             layers,
+            first_attention,
             final_norm: table
                 .final_norm
                 .map(|index| maker.norm(index))

@@ -148,8 +148,10 @@ struct Context {
     stride: usize,
 }
 
-/// The widest panel and the highest tile of all kernels.
-const COLUMNS: usize = 32;
+/// The widest panel of all kernels.
+pub(super) const COLUMNS: usize = 32;
+
+/// Their highest tile.
 const ROWS: usize = 12;
 
 /// Numbers of working memory for heads of this size over so many tokens.
@@ -250,7 +252,13 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
 
 /// Panels of keys as columns: for each place of the head one number of each key; behind the last key zero.
 #[inline(always)]
-fn pack_keys<K: Kernel>(key: &[f32], stride: usize, tokens: usize, size: usize, out: &mut [f32]) {
+pub(super) fn pack_keys<K: Kernel>(
+    key: &[f32],
+    stride: usize,
+    tokens: usize,
+    size: usize,
+    out: &mut [f32],
+) {
     for (panel, out) in out.chunks_exact_mut(K::COLUMNS * size).enumerate() {
         let first = panel * K::COLUMNS;
         let columns = K::COLUMNS.min(tokens - first);
@@ -268,7 +276,7 @@ fn pack_keys<K: Kernel>(key: &[f32], stride: usize, tokens: usize, size: usize, 
 
 /// Panels of values as they are: for each token its numbers; behind the head's last number zero.
 #[inline(always)]
-fn pack_values<K: Kernel>(
+pub(super) fn pack_values<K: Kernel>(
     value: &[f32],
     stride: usize,
     tokens: usize,

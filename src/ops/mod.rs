@@ -9,6 +9,7 @@ pub mod activation;
 pub mod aligned;
 pub mod arena;
 pub mod attend;
+pub mod attend_first;
 pub mod attention;
 mod buffers;
 pub mod first_attention;

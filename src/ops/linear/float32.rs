@@ -16,6 +16,7 @@ const SQUARE: usize = 16;
 #[derive(Debug)]
 pub struct Float32Weights {
     panels: Slab<f32>,
+    /// Numbers of a row that one layer reads.
     inputs: usize,
     layout: Layout,
 }
@@ -43,8 +44,26 @@ impl Float32Weights {
         with_kernel!(pack::<K>(arena, weights, inputs))
     }
 
+    /// The same of layers of which each reads its own part of a row, `inputs` numbers, the parts side by side.
+    ///
+    /// # Errors
+    /// As [`new`](Float32Weights::new).
+    pub fn of_parts(
+        arena: &mut Arena,
+        weights: &[&[f32]],
+        inputs: usize,
+    ) -> Result<Float32Weights> {
+        let mut packed = Float32Weights::new(arena, weights, inputs)?;
+        packed.layout.reads_parts = true;
+        Ok(packed)
+    }
+
+    /// Numbers of a row that the layers read together.
     pub(super) fn inputs(&self) -> usize {
-        self.inputs
+        match self.layout.reads_parts {
+            true => self.inputs * self.layout.sections,
+            false => self.inputs,
+        }
     }
 
     pub(super) fn layout(&self) -> Layout {
@@ -67,6 +86,7 @@ fn pack<K: Kernel<Unit = f32>>(
         panel: K::COLUMNS,
         width,
         sections: weights.len(),
+        reads_parts: false,
     };
     let panel = K::COLUMNS * inputs;
     let count = layout.sections * layout.panels();
@@ -106,13 +126,14 @@ fn product<K: Kernel<Unit = f32>>(
         layout,
     } = *weights;
     let Target { sections, act, out } = target;
-    let (rows, stride) = (x.len() / inputs, sections.len() * layout.width);
+    let row = weights.inputs();
+    let (rows, stride) = (x.len() / row, sections.len() * layout.width);
     assert!(
         sections.end <= layout.sections
             && layout.panel == K::COLUMNS
             && bias.len() == layout.sections * layout.width
             && out.len() == rows * stride
-            && x.len() == rows * inputs
+            && x.len() == rows * row
     );
     let out = Shared(out.as_mut_ptr());
     let panels = panels.slice();
@@ -134,10 +155,15 @@ fn product<K: Kernel<Unit = f32>>(
                 let panel = inputs * K::COLUMNS;
                 let next = right.as_ptr().wrapping_add((1 + others) * panel).cast();
                 let count = rows.len().div_ceil(K::ROWS);
+                let part = if layout.reads_parts {
+                    section * inputs
+                } else {
+                    0
+                };
                 for (number, tile) in tiles(rows.clone(), K::ROWS).enumerate() {
                     let left = Left {
-                        start: x[tile.start * inputs + inner..].as_ptr(),
-                        stride: inputs,
+                        start: x[tile.start * row + part + inner..].as_ptr(),
+                        stride: row,
                     };
                     let start = match inner {
                         0 => Start::Bias(bias.as_ptr()),

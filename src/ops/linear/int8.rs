@@ -211,6 +211,7 @@ pub(super) fn pack<K: Kernel>(
         panel: K::COLUMNS,
         width: weights.first().map_or(0, |weights| weights.1.len()),
         sections: weights.len(),
+        reads_parts: false,
     };
     let panel = K::COLUMNS * inputs.next_multiple_of(UNIT);
     let count = layout.sections * layout.panels();

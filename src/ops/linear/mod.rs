@@ -35,6 +35,8 @@ struct Layout {
     width: usize,
     /// Sections.
     sections: usize,
+    /// Whether each section reads numbers of its own in a row, those of the sections side by side, instead of all the same.
+    reads_parts: bool,
 }
 
 impl Layout {
@@ -323,6 +325,47 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn layers_that_read_parts_of_a_row_are_each_as_it_is_alone() {
+        for (rows, inputs, outputs) in SIZES {
+            let weights = [0.53, 0.91, 0.29].map(|k| wave(outputs * inputs, k));
+            let parts = weights.each_ref().map(Vec::as_slice);
+            let bias = wave(3 * outputs, 0.2);
+            let x = wave(rows * 3 * inputs, 0.37);
+            let mut arena = Arena::default();
+            let of_parts = Linear {
+                weights: Weights::Float32(
+                    Float32Weights::of_parts(&mut arena, &parts, inputs).unwrap(),
+                ),
+                bias: bias.clone(),
+            };
+            assert_eq!(of_parts.inputs(), 3 * inputs);
+            let mut expected = vec![f32::NAN; rows * 3 * outputs];
+            for section in 0..3 {
+                let weights = Float32Weights::new(&mut arena, &parts[section..][..1], inputs);
+                let alone = Linear {
+                    weights: Weights::Float32(weights.unwrap()),
+                    bias: bias[section * outputs..][..outputs].to_vec(),
+                };
+                let of_rows = x.chunks(3 * inputs);
+                let part: Vec<f32> = of_rows
+                    .flat_map(|row| &row[section * inputs..][..inputs])
+                    .copied()
+                    .collect();
+                let mut out = vec![f32::NAN; rows * outputs];
+                alone.apply(&Team::alone(), States::Float32(&part), 0..1, None, &mut out);
+                for (row, out) in out.chunks(outputs).enumerate() {
+                    expected[(row * 3 + section) * outputs..][..outputs].copy_from_slice(out);
+                }
+            }
+            teams(|team| {
+                let mut out = vec![f32::NAN; rows * 3 * outputs];
+                of_parts.apply(team, States::Float32(&x), 0..3, None, &mut out);
+                assert_eq!(out, expected);
+            });
         }
     }
 
