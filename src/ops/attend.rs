@@ -3,10 +3,11 @@
 
 use super::aligned::Aligned;
 use super::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
+use super::gemm::{Lines, Matrix, pack_columns};
 use super::isa;
 use super::linear::with_kernel;
 use super::parallel::Shared;
-use super::softmax::softmax;
+use super::softmax::softmax_of_first;
 use super::team::Team;
 use crate::error::Result;
 
@@ -195,12 +196,16 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
             && value.len() >= (tokens - 1) * value_stride + size
             && query.len() >= (queries - 1) * query_stride + size
     );
-    isa::arch().dispatch(
-        #[inline(always)]
-        || {
-            pack_keys::<K>(key, key_stride, tokens, size, keys);
-            pack_values::<K>(value, value_stride, tokens, size, values);
-        },
+    let matrix = |values, stride, lines| Matrix {
+        values,
+        stride,
+        lines,
+    };
+    pack_columns::<K>(matrix(key, key_stride, Lines::Inner), (size, tokens), keys);
+    pack_columns::<K>(
+        matrix(value, value_stride, Lines::Outer),
+        (tokens, size),
+        values,
     );
     let scale = 1.0 / (size as f32).sqrt();
     let mut first = 0;
@@ -225,7 +230,7 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
             #[inline(always)]
             || {
                 for row in scores.chunks_exact_mut(width).take(rows) {
-                    softmax(&mut row[..tokens], scale);
+                    softmax_of_first(row, tokens, scale);
                 }
             },
         );
@@ -247,49 +252,6 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
             }
         }
         first += rows;
-    }
-}
-
-/// Panels of keys as columns: for each place of the head one number of each key; behind the last key zero.
-#[inline(always)]
-pub(super) fn pack_keys<K: Kernel>(
-    key: &[f32],
-    stride: usize,
-    tokens: usize,
-    size: usize,
-    out: &mut [f32],
-) {
-    for (panel, out) in out.chunks_exact_mut(K::COLUMNS * size).enumerate() {
-        let first = panel * K::COLUMNS;
-        let columns = K::COLUMNS.min(tokens - first);
-        if columns < K::COLUMNS {
-            out.fill(0.0);
-        }
-        for column in 0..columns {
-            let row = &key[(first + column) * stride..][..size];
-            for (out, &number) in out[column..].iter_mut().step_by(K::COLUMNS).zip(row) {
-                *out = number;
-            }
-        }
-    }
-}
-
-/// Panels of values as they are: for each token its numbers; behind the head's last number zero.
-#[inline(always)]
-pub(super) fn pack_values<K: Kernel>(
-    value: &[f32],
-    stride: usize,
-    tokens: usize,
-    size: usize,
-    out: &mut [f32],
-) {
-    for (panel, out) in out.chunks_exact_mut(K::COLUMNS * tokens).enumerate() {
-        let first = panel * K::COLUMNS;
-        let columns = K::COLUMNS.min(size - first);
-        for (token, out) in out.chunks_exact_mut(K::COLUMNS).enumerate() {
-            out[..columns].copy_from_slice(&value[token * stride + first..][..columns]);
-            out[columns..].fill(0.0);
-        }
     }
 }
 

@@ -5,12 +5,13 @@
 use std::ops::Range;
 
 use super::aligned::Aligned;
-use super::attend::{COLUMNS, pack_keys, pack_values};
+use super::attend::COLUMNS;
 use super::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
+use super::gemm::{Lines, Matrix, pack_columns};
 use super::isa;
 use super::linear::with_kernel;
 use super::parallel::Shared;
-use super::softmax::softmax;
+use super::softmax::softmax_of_first;
 use super::team::Team;
 use crate::error::Result;
 use crate::memory;
@@ -65,7 +66,7 @@ fn attend_with<K: Kernel<Unit = f32>>(
     scratch: &mut Aligned,
     context: &mut [f32],
 ) -> Result<()> {
-    const { assert!(K::COLUMNS <= COLUMNS && TOKENS.is_multiple_of(COLUMNS)) };
+    const { assert!(COLUMNS.is_multiple_of(K::COLUMNS) && TOKENS.is_multiple_of(COLUMNS)) };
     let FirstTokens {
         offsets,
         heads,
@@ -133,13 +134,12 @@ fn attend_with<K: Kernel<Unit = f32>>(
             let slot = slots.at(piece % key_slots * (slots_len / key_slots));
             std::slice::from_raw_parts_mut(slot, keys_len)
         };
-        isa::arch().dispatch(
-            #[inline(always)]
-            || {
-                let states = &states[(tokens.start + start) * hidden..];
-                pack_keys::<K>(states, hidden, count, hidden, keys);
-            },
-        );
+        let right = Matrix {
+            values: &states[(tokens.start + start) * hidden..],
+            stride: hidden,
+            lines: Lines::Inner,
+        };
+        pack_columns::<K>(right, (hidden, count), keys);
         for row in (0..heads).step_by(K::ROWS) {
             let left = Left {
                 start: query[number * wide + row * hidden..].as_ptr(),
@@ -167,11 +167,11 @@ fn attend_with<K: Kernel<Unit = f32>>(
         // SAFETY: the row is inside the scores and this piece's alone; the round before has written it.
         let row = unsafe {
             let start = scores.at(sequence.scores + head * sequence.width);
-            std::slice::from_raw_parts_mut(start, sequence.tokens.len())
+            std::slice::from_raw_parts_mut(start, sequence.width)
         };
         isa::arch().dispatch(
             #[inline(always)]
-            || softmax(row, scale),
+            || softmax_of_first(row, sequence.tokens.len(), scale),
         );
     });
     let context = Shared(context.as_mut_ptr());
@@ -189,13 +189,12 @@ fn attend_with<K: Kernel<Unit = f32>>(
             let slot = slots.at(piece % value_slots * (slots_len / value_slots));
             std::slice::from_raw_parts_mut(slot, values_len)
         };
-        isa::arch().dispatch(
-            #[inline(always)]
-            || {
-                let states = &states[tokens.start * hidden + column..];
-                pack_values::<K>(states, hidden, tokens.len(), columns, values);
-            },
-        );
+        let right = Matrix {
+            values: &states[tokens.start * hidden + column..],
+            stride: hidden,
+            lines: Lines::Outer,
+        };
+        pack_columns::<K>(right, (tokens.len(), columns), values);
         for row in (0..heads).step_by(K::ROWS) {
             let left = Left {
                 start: scores.at(first + row * width).cast_const(),

@@ -15,6 +15,14 @@ pub fn softmax(row: &mut [f32], scale: f32) {
     }
 }
 
+/// The same of the row's first `count` scores, in a row of whole vectors, which take less time than a rest. What stands behind
+/// them, whatever it is, becomes zero.
+#[inline(always)]
+pub fn softmax_of_first(row: &mut [f32], count: usize, scale: f32) {
+    row[count..].fill(f32::NEG_INFINITY);
+    softmax(row, scale);
+}
+
 /// From the derivative by the probabilities to that by the scores, in place.
 #[inline(always)]
 pub fn softmax_backward(derivatives: &mut [f32], probabilities: &[f32], scale: f32) {

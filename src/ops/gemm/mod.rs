@@ -177,6 +177,29 @@ pub(super) unsafe fn small_product(
     });
 }
 
+/// All of a right side, `depth` places by `width` columns, as panels one after another; behind the last column zero.
+pub(super) fn pack_columns<K: Kernel>(
+    right: Matrix<'_>,
+    (depth, width): (usize, usize),
+    out: &mut [K::Unit],
+) {
+    const { assert!(pack::WIDEST.is_multiple_of(K::COLUMNS)) };
+    let panel = K::COLUMNS * depth.div_ceil(K::Unit::DEPTH);
+    let groups = out.chunks_mut(pack::WIDEST / K::COLUMNS * panel);
+    for (outer, out) in (0..width).step_by(pack::WIDEST).zip(groups) {
+        let block = Block {
+            outer,
+            width: pack::WIDEST.min(width - outer),
+            inner: 0,
+            depth,
+        };
+        isa::arch().dispatch(
+            #[inline(always)]
+            || pack::panels::<K>(right, block, K::COLUMNS, out),
+        );
+    }
+}
+
 /// result[m, n] (+)= left[m, k] · right[k, n].
 #[derive(Clone, Copy)]
 struct Product<'a> {
