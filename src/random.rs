@@ -5,7 +5,7 @@
 
 use rand::RngCore;
 
-use crate::ops::isa;
+use crate::ops::isa::vectorised;
 
 /// What a stream of random numbers is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,23 +158,20 @@ impl DropoutMask {
     /// The factors of elements `start`, `start` + 1, … `start` must be a multiple of [`FACTORS`].
     pub fn fill(&self, start: u64, out: &mut [f32]) {
         debug_assert_eq!(start % FACTORS as u64, 0);
-        isa::arch().dispatch(
-            #[inline(always)]
-            || {
-                let mut first = start / FACTORS as u64;
-                let mut groups = out.chunks_exact_mut(FACTORS * LANES);
-                for group in &mut groups {
-                    let factors = self.factors(std::array::from_fn(|lane| first + lane as u64));
-                    group.copy_from_slice(factors.as_flattened());
-                    first += LANES as u64;
-                }
-                let rest = groups.into_remainder();
-                if !rest.is_empty() {
-                    let factors = self.factors(std::array::from_fn(|lane| first + lane as u64));
-                    rest.copy_from_slice(&factors.as_flattened()[..rest.len()]);
-                }
-            },
-        );
+        vectorised!({
+            let mut first = start / FACTORS as u64;
+            let mut groups = out.chunks_exact_mut(FACTORS * LANES);
+            for group in &mut groups {
+                let factors = self.factors(std::array::from_fn(|lane| first + lane as u64));
+                group.copy_from_slice(factors.as_flattened());
+                first += LANES as u64;
+            }
+            let rest = groups.into_remainder();
+            if !rest.is_empty() {
+                let factors = self.factors(std::array::from_fn(|lane| first + lane as u64));
+                rest.copy_from_slice(&factors.as_flattened()[..rest.len()]);
+            }
+        });
     }
 
     /// The factors of rows of `width`: those of the first are elements `start`, `start` + 1, …, those of each next one
@@ -184,37 +181,34 @@ impl DropoutMask {
             start.is_multiple_of(FACTORS as u64) && stride.is_multiple_of(FACTORS as u64)
         );
         let blocks = width.div_ceil(FACTORS);
-        isa::arch().dispatch(
-            #[inline(always)]
-            || {
-                // Rows of attention are short: blocks of several are drawn together.
-                let (mut row, mut block) = (start / FACTORS as u64, 0);
-                let mut place = 0;
-                while place < out.len() {
-                    let mut widths = [0; LANES];
-                    let indices = std::array::from_fn(|lane| {
-                        let index = row + block as u64;
-                        widths[lane] = FACTORS.min(width - block * FACTORS);
-                        block += 1;
-                        if block == blocks {
-                            block = 0;
-                            row += stride / FACTORS as u64;
-                        }
-                        index
-                    });
-                    for (factors, width) in self.factors(indices).iter().zip(widths) {
-                        let left = &mut out[place..];
-                        if left.len() >= FACTORS {
-                            // What is behind a row's end is written again by the next.
-                            left[..FACTORS].copy_from_slice(factors);
-                        } else {
-                            left.copy_from_slice(&factors[..left.len()]);
-                        }
-                        place = out.len().min(place + width);
+        vectorised!({
+            // Rows of attention are short: blocks of several are drawn together.
+            let (mut row, mut block) = (start / FACTORS as u64, 0);
+            let mut place = 0;
+            while place < out.len() {
+                let mut widths = [0; LANES];
+                let indices = std::array::from_fn(|lane| {
+                    let index = row + block as u64;
+                    widths[lane] = FACTORS.min(width - block * FACTORS);
+                    block += 1;
+                    if block == blocks {
+                        block = 0;
+                        row += stride / FACTORS as u64;
                     }
+                    index
+                });
+                for (factors, width) in self.factors(indices).iter().zip(widths) {
+                    let left = &mut out[place..];
+                    if left.len() >= FACTORS {
+                        // What is behind a row's end is written again by the next.
+                        left[..FACTORS].copy_from_slice(factors);
+                    } else {
+                        left.copy_from_slice(&factors[..left.len()]);
+                    }
+                    place = out.len().min(place + width);
                 }
-            },
-        );
+            }
+        });
     }
 
     /// The factors of the blocks with these numbers.

@@ -1,7 +1,7 @@
 //! The feed-forward block's activations with their derivatives.
 
-use super::isa;
-use super::math::{erf, exp, tanh};
+use super::isa::vectorised;
+use super::math::{Arithmetic, erf, exp, tanh};
 use super::parallel::{chunks, chunks_mut, for_each};
 use super::rows::rows_per_task;
 use crate::model::HiddenAct;
@@ -12,26 +12,26 @@ const TANH_SCALE: f32 = 0.797_884_6;
 const TANH_CUBIC: f32 = 0.044_715;
 
 #[inline(always)]
-pub(super) fn gelu(x: f32) -> f32 {
-    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+pub(super) fn gelu<A: Arithmetic>(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf::<A>(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 /// (value, derivative) of x Φ(x): Φ(x) + x φ(x).
 #[inline(always)]
-fn gelu_both(x: f32) -> (f32, f32) {
-    let cumulative = 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
-    let density = 0.398_942_3 * exp(-0.5 * x * x);
-    (x * cumulative, cumulative + x * density)
+fn gelu_both<A: Arithmetic>(x: f32) -> (f32, f32) {
+    let cumulative = 0.5 * (1.0 + erf::<A>(x * std::f32::consts::FRAC_1_SQRT_2));
+    let density = 0.398_942_3 * exp::<A>(-0.5 * x * x);
+    (x * cumulative, A::multiply_add(x, density, cumulative))
 }
 
 #[inline(always)]
-pub(super) fn gelu_tanh(x: f32) -> f32 {
-    0.5 * x * (1.0 + tanh(TANH_SCALE * (x + TANH_CUBIC * x * x * x)))
+pub(super) fn gelu_tanh<A: Arithmetic>(x: f32) -> f32 {
+    0.5 * x * (1.0 + tanh::<A>(TANH_SCALE * (x + TANH_CUBIC * x * x * x)))
 }
 
 #[inline(always)]
-fn gelu_tanh_both(x: f32) -> (f32, f32) {
-    let t = tanh(TANH_SCALE * (x + TANH_CUBIC * x * x * x));
+fn gelu_tanh_both<A: Arithmetic>(x: f32) -> (f32, f32) {
+    let t = tanh::<A>(TANH_SCALE * (x + TANH_CUBIC * x * x * x));
     let inner = TANH_SCALE * (1.0 + 3.0 * TANH_CUBIC * x * x);
     (
         0.5 * x * (1.0 + t),
@@ -56,9 +56,9 @@ pub fn forward(act: HiddenAct, x: &mut [f32], bias: &[f32], y: &mut [f32]) {
     for_each((chunks_mut(x, task), chunks_mut(y, task)), |_, (x, y)| {
         // The choice is outside of the loop that is vectorised.
         match act {
-            HiddenAct::Gelu => isa::arch().dispatch(|| forward_rows(x, bias, y, gelu)),
-            HiddenAct::GeluTanh => isa::arch().dispatch(|| forward_rows(x, bias, y, gelu_tanh)),
-            HiddenAct::Relu => isa::arch().dispatch(|| forward_rows(x, bias, y, relu)),
+            HiddenAct::Gelu => vectorised!(A => forward_rows(x, bias, y, gelu::<A>)),
+            HiddenAct::GeluTanh => vectorised!(A => forward_rows(x, bias, y, gelu_tanh::<A>)),
+            HiddenAct::Relu => vectorised!(forward_rows(x, bias, y, relu)),
         }
     });
 }
@@ -80,11 +80,11 @@ pub fn backward(act: HiddenAct, x: &[f32], y: &mut [f32], dy: &mut [f32]) {
     for_each(
         (chunks(x, TASK), chunks_mut(y, TASK), chunks_mut(dy, TASK)),
         |_, (x, y, dy)| match act {
-            HiddenAct::Gelu => isa::arch().dispatch(|| backward_slice(x, y, dy, gelu_both)),
+            HiddenAct::Gelu => vectorised!(A => backward_slice(x, y, dy, gelu_both::<A>)),
             HiddenAct::GeluTanh => {
-                isa::arch().dispatch(|| backward_slice(x, y, dy, gelu_tanh_both))
+                vectorised!(A => backward_slice(x, y, dy, gelu_tanh_both::<A>))
             }
-            HiddenAct::Relu => isa::arch().dispatch(|| backward_slice(x, y, dy, relu_both)),
+            HiddenAct::Relu => vectorised!(backward_slice(x, y, dy, relu_both)),
         },
     );
 }

@@ -4,7 +4,7 @@
 use super::aligned::Aligned;
 use super::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
 use super::gemm::{Lines, Matrix, pack_columns};
-use super::isa;
+use super::isa::{self, vectorised};
 use super::linear::with_kernel;
 use super::parallel::Shared;
 use super::softmax::softmax_of_first;
@@ -226,14 +226,11 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
             // wide, and the kernel is of this machine's instructions.
             unsafe { K::tile::<false, false>(rows, size, left, keys.as_ptr(), place, Start::Zero) }
         }
-        isa::arch().dispatch(
-            #[inline(always)]
-            || {
-                for row in scores.chunks_exact_mut(width).take(rows) {
-                    softmax_of_first(row, tokens, scale);
-                }
-            },
-        );
+        vectorised!(A => {
+            for row in scores.chunks_exact_mut(width).take(rows) {
+                softmax_of_first::<A>(row, tokens, scale);
+            }
+        });
         let left = Left {
             start: scores.as_ptr(),
             stride: width,

@@ -8,7 +8,7 @@ use super::aligned::Aligned;
 use super::attend::COLUMNS;
 use super::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
 use super::gemm::{Lines, Matrix, pack_columns};
-use super::isa;
+use super::isa::{self, vectorised};
 use super::linear::with_kernel;
 use super::parallel::Shared;
 use super::softmax::softmax_of_first;
@@ -169,10 +169,7 @@ fn attend_with<K: Kernel<Unit = f32>>(
             let start = scores.at(sequence.scores + head * sequence.width);
             std::slice::from_raw_parts_mut(start, sequence.width)
         };
-        isa::arch().dispatch(
-            #[inline(always)]
-            || softmax_of_first(row, sequence.tokens.len(), scale),
-        );
+        vectorised!(A => softmax_of_first::<A>(row, sequence.tokens.len(), scale));
     });
     let context = Shared(context.as_mut_ptr());
     team.run(sequences.len() * groups, |piece| {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::gemm::{Accumulate, Lines, Matrix, small_product};
-use super::isa;
+use super::isa::vectorised;
 use super::parallel::{self, Shared};
 use super::softmax::{softmax, softmax_backward};
 use crate::data::Batch;
@@ -236,17 +236,14 @@ pub fn forward(
                 task.factors(&shape, dropout, &mut dropped);
             }
             let scale = shape.scale();
-            isa::arch().dispatch(
-                #[inline(always)]
-                || {
-                    for row in scores.chunks_exact_mut(n) {
-                        softmax(row, scale);
-                    }
-                    for (factor, probability) in dropped.iter_mut().zip(scores.iter()) {
-                        *factor *= probability;
-                    }
-                },
-            );
+            vectorised!(A => {
+                for row in scores.chunks_exact_mut(n) {
+                    softmax::<A>(row, scale);
+                }
+                for (factor, probability) in dropped.iter_mut().zip(scores.iter()) {
+                    *factor *= probability;
+                }
+            });
             let used = match dropout {
                 None => &*scores,
                 Some(_) => &*dropped,
@@ -295,15 +292,12 @@ pub fn backward(
             if let Some(dropout) = &dropout {
                 task.factors(&shape, dropout, &mut factors);
             }
-            isa::arch().dispatch(
-                #[inline(always)]
-                || {
-                    dropped.copy_from_slice(probabilities);
-                    for (probability, factor) in dropped.iter_mut().zip(&factors) {
-                        *probability *= factor;
-                    }
-                },
-            );
+            vectorised!({
+                dropped.copy_from_slice(probabilities);
+                for (probability, factor) in dropped.iter_mut().zip(&factors) {
+                    *probability *= factor;
+                }
+            });
             // SAFETY: the scores are this task's own; of dv, dq and dk, whose sizes were checked, it writes its sequence's
             // rows in its head's columns alone.
             unsafe {
@@ -323,20 +317,17 @@ pub fn backward(
                 );
             }
             let scale = shape.scale();
-            isa::arch().dispatch(
-                #[inline(always)]
-                || {
-                    for (derivative, factor) in scores.iter_mut().zip(&factors) {
-                        *derivative *= factor;
-                    }
-                    for (row, probabilities) in scores
-                        .chunks_exact_mut(n)
-                        .zip(probabilities.chunks_exact(n))
-                    {
-                        softmax_backward(row, probabilities, scale);
-                    }
-                },
-            );
+            vectorised!({
+                for (derivative, factor) in scores.iter_mut().zip(&factors) {
+                    *derivative *= factor;
+                }
+                for (row, probabilities) in scores
+                    .chunks_exact_mut(n)
+                    .zip(probabilities.chunks_exact(n))
+                {
+                    softmax_backward(row, probabilities, scale);
+                }
+            });
             // SAFETY: as above.
             unsafe {
                 small_product(

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::attention::ProbabilityDropout;
 use super::gemm::{Accumulate, Lines, Matrix, small_product};
-use super::isa;
+use super::isa::vectorised;
 use super::math::{dot, sum};
 use super::parallel::{self, Shared};
 use super::softmax::{softmax, softmax_backward};
@@ -214,17 +214,14 @@ impl FirstAttention<'_> {
             if let Some(dropout) = &self.dropout {
                 self.factors(dropout, &range, &mut dropped);
             }
-            isa::arch().dispatch(
-                #[inline(always)]
-                || {
-                    for row in scores.chunks_exact_mut(n) {
-                        softmax(row, self.scale());
-                    }
-                    for (factor, probability) in dropped.iter_mut().zip(scores.iter()) {
-                        *factor *= probability;
-                    }
-                },
-            );
+            vectorised!(A => {
+                for row in scores.chunks_exact_mut(n) {
+                    softmax::<A>(row, self.scale());
+                }
+                for (factor, probability) in dropped.iter_mut().zip(scores.iter()) {
+                    *factor *= probability;
+                }
+            });
             let used = match self.dropout {
                 None => &*scores,
                 Some(_) => &*dropped,
@@ -385,29 +382,26 @@ impl FirstAttention<'_> {
             if let Some(dropout) = &self.dropout {
                 self.factors(dropout, &range, &mut dropped);
             }
-            isa::arch().dispatch(
-                #[inline(always)]
-                || {
-                    let of_heads = &dtotals[number * heads..][..heads];
-                    for (row, dtotal) in dscores.chunks_exact_mut(n).zip(of_heads) {
-                        for derivative in row {
-                            *derivative += dtotal;
-                        }
+            vectorised!({
+                let of_heads = &dtotals[number * heads..][..heads];
+                for (row, dtotal) in dscores.chunks_exact_mut(n).zip(of_heads) {
+                    for derivative in row {
+                        *derivative += dtotal;
                     }
-                    for (derivative, factor) in dscores.iter_mut().zip(&dropped) {
-                        *derivative *= factor;
-                    }
-                    for (row, probabilities) in dscores
-                        .chunks_exact_mut(n)
-                        .zip(probabilities.chunks_exact(n))
-                    {
-                        softmax_backward(row, probabilities, self.scale());
-                    }
-                    for (factor, probability) in dropped.iter_mut().zip(probabilities) {
-                        *factor *= probability;
-                    }
-                },
-            );
+                }
+                for (derivative, factor) in dscores.iter_mut().zip(&dropped) {
+                    *derivative *= factor;
+                }
+                for (row, probabilities) in dscores
+                    .chunks_exact_mut(n)
+                    .zip(probabilities.chunks_exact(n))
+                {
+                    softmax_backward(row, probabilities, self.scale());
+                }
+                for (factor, probability) in dropped.iter_mut().zip(probabilities) {
+                    *factor *= probability;
+                }
+            });
             let used = match self.dropout {
                 None => probabilities,
                 Some(_) => &dropped,

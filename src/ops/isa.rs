@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::log;
 
@@ -153,11 +153,49 @@ pub fn level() -> Level {
     choice().level
 }
 
-/// The same for kernels that `pulp` compiles.
+/// See [`vectorised`].
 #[inline]
-pub fn arch() -> Arch {
-    choice().arch
+pub fn dispatch<R>(work: impl FnMut() -> R) -> R {
+    choice().arch.dispatch(Work(work))
 }
+
+/// What `pulp` compiles once for each instruction set. It is called by reference: the call that takes a closure's value is a
+/// function of its own, which the compiler may leave out of those, and then it is compiled for the narrowest.
+struct Work<F>(F);
+
+impl<R, F: FnMut() -> R> WithSimd for Work<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) -> R {
+        (self.0)()
+    }
+}
+
+/// Evaluates an expression that is compiled once for each instruction set, by this process's; functions that it calls have to
+/// be `#[inline(always)]` to be compiled with it. Where it says so, a type stands for the instructions'
+/// [`Arithmetic`](super::math::Arithmetic).
+macro_rules! vectorised {
+    ($arithmetic:ident => $body:expr) => {
+        match $crate::ops::isa::level() {
+            $crate::ops::isa::Level::Baseline => {
+                type $arithmetic = $crate::ops::math::Separate;
+                $crate::ops::isa::vectorised!($body)
+            }
+            _ => {
+                type $arithmetic = $crate::ops::math::Fused;
+                $crate::ops::isa::vectorised!($body)
+            }
+        }
+    };
+    ($body:expr) => {
+        $crate::ops::isa::dispatch(
+            #[inline(always)]
+            || $body,
+        )
+    };
+}
+pub(crate) use vectorised;
 
 /// Whether the int8 dot products of AVX-512 VNNI are used.
 #[inline]

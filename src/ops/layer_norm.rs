@@ -1,6 +1,6 @@
 //! Layer norm (Ba, Kiros and Hinton, 2016), and what stands before it in a block: bias, dropout and residual.
 
-use super::isa;
+use super::isa::vectorised;
 use super::math::{dot, sum, sum_of_squares};
 use super::parallel::{chunks, chunks_mut, for_each, map};
 use super::rows::{BLOCK_ROWS, RowDropout, add_up, rows_per_task};
@@ -60,7 +60,7 @@ pub fn forward(
                 {
                     dropout.fill(row, &mut factors);
                 }
-                isa::arch().dispatch(|| {
+                vectorised!({
                     if let Some(before) = before {
                         let residual = &before.residual[row * width..(row + 1) * width];
                         for (((x, bias), residual), factor) in
@@ -110,7 +110,7 @@ pub fn backward(
         |(dy, normalised, inverse)| {
             let mut weight_sums = vec![0f32; weight_gradient.len()];
             let mut bias_sums = vec![0f32; bias_gradient.len()];
-            isa::arch().dispatch(|| {
+            vectorised!({
                 for ((dy, x), inverse) in dy
                     .chunks_exact_mut(width)
                     .zip(normalised.chunks_exact(width))

@@ -3,6 +3,32 @@
 /// Lanes of every sum: a multiple of the widest instruction set's, and the same on all.
 const LANES: usize = 16;
 
+/// How a product and a sum go together.
+pub trait Arithmetic {
+    /// a b + c.
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32;
+}
+
+/// In one instruction, rounded once.
+pub struct Fused;
+
+/// Rounded one after the other, where the instructions have nothing else.
+pub struct Separate;
+
+impl Arithmetic for Fused {
+    #[inline(always)]
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+impl Arithmetic for Separate {
+    #[inline(always)]
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+}
+
 /// `low` to `high`; NaN stays NaN, unlike with `f32::clamp` on the way through `min` and `max`.
 #[inline(always)]
 fn bound(x: f32, low: f32, high: f32) -> f32 {
@@ -12,23 +38,23 @@ fn bound(x: f32, low: f32, high: f32) -> f32 {
 
 /// e^x with a relative error of about 1e-7; 0 below -87, about 2e38 above 88.
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
+pub fn exp<A: Arithmetic>(x: f32) -> f32 {
     let is_tiny = x < -87.0;
     let x = bound(x, -87.0, 88.0);
     // Adding and subtracting 1.5 · 2^23 rounds to a whole number, whose value is in the sum's low bits.
     const ROUND: f32 = 12_582_912.0;
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let shifted = A::multiply_add(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     // ln 2 in two parts, so that the remainder is exact to float32.
-    let r = x - n * 0.693_359_4;
-    let r = r + n * 2.121_944_4e-4;
+    let r = A::multiply_add(n, -0.693_359_4, x);
+    let r = A::multiply_add(n, 2.121_944_4e-4, r);
     // Minimax over |r| ≤ ln(2) / 2: e^r = 1 + r + r² p(r), relative error 3e-9.
     let p = 1.381_459_9e-3;
-    let p = p * r + 8.368_717e-3;
-    let p = p * r + 4.166_839e-2;
-    let p = p * r + 0.166_665_21;
-    let p = p * r + 0.499_999_94;
-    let y = 1.0 + (r + r * r * p);
+    let p = A::multiply_add(p, r, 8.368_717e-3);
+    let p = A::multiply_add(p, r, 4.166_839e-2);
+    let p = A::multiply_add(p, r, 0.166_665_21);
+    let p = A::multiply_add(p, r, 0.499_999_94);
+    let y = 1.0 + A::multiply_add(r * r, p, r);
     let power = f32::from_bits(
         (shifted
             .to_bits()
@@ -42,28 +68,28 @@ pub fn exp(x: f32) -> f32 {
 /// The error function with an error of at most 4e-7: x P(x²) / Q(x²), a minimax fit over |x| ≤ 3.92, from where it is
 /// one in float32.
 #[inline(always)]
-pub fn erf(x: f32) -> f32 {
+pub fn erf<A: Arithmetic>(x: f32) -> f32 {
     let x = bound(x, -3.92, 3.92);
     let s = x * x;
     let p = 2.050_087_7e-6;
-    let p = p * s + 2.848_834e-4;
-    let p = p * s + 3.765_635e-3;
-    let p = p * s + 5.274_878e-2;
-    let p = p * s + 0.190_406_86;
-    let p = p * s + std::f32::consts::FRAC_2_SQRT_PI;
+    let p = A::multiply_add(p, s, 2.848_834e-4);
+    let p = A::multiply_add(p, s, 3.765_635e-3);
+    let p = A::multiply_add(p, s, 5.274_878e-2);
+    let p = A::multiply_add(p, s, 0.190_406_86);
+    let p = A::multiply_add(p, s, std::f32::consts::FRAC_2_SQRT_PI);
     let q = 3.809_175_5e-5;
-    let q = q * s + 1.162_540_4e-3;
-    let q = q * s + 1.496_925_3e-2;
-    let q = q * s + 0.114_109_28;
-    let q = q * s + 0.502_076_45;
-    let q = q * s + 1.0;
+    let q = A::multiply_add(q, s, 1.162_540_4e-3);
+    let q = A::multiply_add(q, s, 1.496_925_3e-2);
+    let q = A::multiply_add(q, s, 0.114_109_28);
+    let q = A::multiply_add(q, s, 0.502_076_45);
+    let q = A::multiply_add(q, s, 1.0);
     x * p / q
 }
 
 /// tanh, by way of [`exp`]; its error is about 1e-7.
 #[inline(always)]
-pub fn tanh(x: f32) -> f32 {
-    1.0 - 2.0 / (exp(2.0 * x) + 1.0)
+pub fn tanh<A: Arithmetic>(x: f32) -> f32 {
+    1.0 - 2.0 / (exp::<A>(2.0 * x) + 1.0)
 }
 
 /// Adds up `term` of each place of `n`, in [`LANES`] sums.
@@ -145,12 +171,11 @@ pub fn highest(x: &[f32]) -> f32 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn exp_is_close_everywhere() {
+    fn exp_is_close<A: Arithmetic>() {
         let mut x = -90f32;
         while x < 88.0 {
             let want = f64::from(x).exp();
-            let got = f64::from(exp(x));
+            let got = f64::from(exp::<A>(x));
             if x < -87.0 {
                 assert_eq!(got, 0.0);
             } else {
@@ -158,14 +183,13 @@ mod tests {
             }
             x += 0.003;
         }
-        assert_eq!(exp(0.0), 1.0);
-        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
-        assert!(exp(f32::INFINITY).is_finite());
-        assert!(exp(f32::NAN).is_nan());
+        assert_eq!(exp::<A>(0.0), 1.0);
+        assert_eq!(exp::<A>(f32::NEG_INFINITY), 0.0);
+        assert!(exp::<A>(f32::INFINITY).is_finite());
+        assert!(exp::<A>(f32::NAN).is_nan());
     }
 
-    #[test]
-    fn erf_is_close_everywhere() {
+    fn erf_is_close<A: Arithmetic>() {
         // Abramowitz and Stegun, table 7.1.
         for (x, want) in [
             (0.0, 0.0),
@@ -177,21 +201,30 @@ mod tests {
             (3.0, 0.999_977_910),
             (9.0, 1.0),
         ] {
-            assert!((f64::from(erf(x)) - want).abs() < 4e-7, "{x}");
-            assert!((f64::from(erf(-x)) + want).abs() < 4e-7, "{x}");
+            assert!((f64::from(erf::<A>(x)) - want).abs() < 4e-7, "{x}");
+            assert!((f64::from(erf::<A>(-x)) + want).abs() < 4e-7, "{x}");
         }
-        assert!(erf(f32::NAN).is_nan());
+        assert!(erf::<A>(f32::NAN).is_nan());
     }
 
-    #[test]
-    fn tanh_is_close_everywhere() {
+    fn tanh_is_close<A: Arithmetic>() {
         for i in -2000..2000 {
             let x = i as f32 * 0.01;
             assert!(
-                (f64::from(tanh(x)) - f64::from(x).tanh()).abs() < 3e-7,
+                (f64::from(tanh::<A>(x)) - f64::from(x).tanh()).abs() < 3e-7,
                 "{x}"
             );
         }
+    }
+
+    #[test]
+    fn functions_are_close_everywhere_in_either_arithmetic() {
+        exp_is_close::<Separate>();
+        exp_is_close::<Fused>();
+        erf_is_close::<Separate>();
+        erf_is_close::<Fused>();
+        tanh_is_close::<Separate>();
+        tanh_is_close::<Fused>();
     }
 
     #[test]

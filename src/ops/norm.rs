@@ -1,6 +1,6 @@
 //! A residual and a layer norm (Ba, Kiros and Hinton, 2016) in place, for inference.
 
-use super::isa;
+use super::isa::vectorised;
 use super::layer_norm::Norm;
 use super::math::{sum, sum_of_squares};
 use super::parallel::Shared;
@@ -16,21 +16,18 @@ pub fn add_and_norm(team: &Team<'_>, norm: Norm<'_>, residual: Option<&[f32]>, x
     assert!(x.len() == rows * width && residual.is_none_or(|residual| residual.len() == x.len()));
     let x = Shared(x.as_mut_ptr());
     team.run(rows.div_ceil(ROWS), |piece| {
-        isa::arch().dispatch(
-            #[inline(always)]
-            || {
-                for row in piece * ROWS..rows.min((piece + 1) * ROWS) {
-                    // SAFETY: the row is inside `x` (just checked) and this piece's alone.
-                    let x = unsafe { std::slice::from_raw_parts_mut(x.at(row * width), width) };
-                    if let Some(residual) = residual {
-                        for (x, residual) in x.iter_mut().zip(&residual[row * width..][..width]) {
-                            *x += residual;
-                        }
+        vectorised!({
+            for row in piece * ROWS..rows.min((piece + 1) * ROWS) {
+                // SAFETY: the row is inside `x` (just checked) and this piece's alone.
+                let x = unsafe { std::slice::from_raw_parts_mut(x.at(row * width), width) };
+                if let Some(residual) = residual {
+                    for (x, residual) in x.iter_mut().zip(&residual[row * width..][..width]) {
+                        *x += residual;
                     }
-                    normalise(norm, x);
                 }
-            },
-        );
+                normalise(norm, x);
+            }
+        });
     });
 }
 

@@ -1,6 +1,6 @@
 //! What goes row by row: biases, their gradients, dropout.
 
-use super::isa;
+use super::isa::vectorised;
 use super::parallel::{chunks, chunks_mut, for_each, map};
 use crate::random::DropoutMask;
 
@@ -20,7 +20,7 @@ pub fn add_bias_gradient(gradient: &mut [f32], dy: &[f32]) {
     let width = gradient.len();
     let partial = map(chunks(dy, BLOCK_ROWS * width), |rows| {
         let mut sums = vec![0f32; width];
-        isa::arch().dispatch(|| {
+        vectorised!({
             for row in rows.chunks(width) {
                 for (sum, &value) in sums.iter_mut().zip(row) {
                     *sum += value;

@@ -1,13 +1,13 @@
 //! The softmax of a row of scores, and its derivative.
 
-use super::math::{dot, exp, highest, sum};
+use super::math::{Arithmetic, dot, exp, highest, sum};
 
 /// The softmax of the row times `scale`, in place.
 #[inline(always)]
-pub fn softmax(row: &mut [f32], scale: f32) {
+pub fn softmax<A: Arithmetic>(row: &mut [f32], scale: f32) {
     let most = highest(row);
     for value in row.iter_mut() {
-        *value = exp((*value - most) * scale);
+        *value = exp::<A>((*value - most) * scale);
     }
     let share = 1.0 / sum(row);
     for value in row.iter_mut() {
@@ -18,9 +18,9 @@ pub fn softmax(row: &mut [f32], scale: f32) {
 /// The same of the row's first `count` scores, in a row of whole vectors, which take less time than a rest. What stands behind
 /// them, whatever it is, becomes zero.
 #[inline(always)]
-pub fn softmax_of_first(row: &mut [f32], count: usize, scale: f32) {
+pub fn softmax_of_first<A: Arithmetic>(row: &mut [f32], count: usize, scale: f32) {
     row[count..].fill(f32::NEG_INFINITY);
-    softmax(row, scale);
+    softmax::<A>(row, scale);
 }
 
 /// From the derivative by the probabilities to that by the scores, in place.

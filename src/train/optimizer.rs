@@ -5,7 +5,7 @@ use super::touched::TouchedRows;
 use crate::error::Result;
 use crate::memory;
 use crate::model::{Gradients, ParameterTable, Values};
-use crate::ops::isa;
+use crate::ops::isa::vectorised;
 use crate::ops::parallel::{chunks, chunks_mut, each_of, for_each, map};
 
 /// Numbers that one task works on: sums go by these blocks, so that they don't depend on the number of threads.
@@ -223,11 +223,7 @@ type Part<'a> = (
 
 impl Rule {
     fn update(&self, (values, updated, gradient, first, second): Part<'_>) {
-        let gradient = gradient.iter().copied();
-        isa::arch().dispatch(
-            #[inline(always)]
-            || self.apply(values, updated, gradient, first, second),
-        );
+        vectorised!(self.apply(values, updated, gradient.iter().copied(), first, second));
     }
 
     /// Row by row; those that have no gradient aren't read from it.
@@ -238,32 +234,29 @@ impl Rule {
         idle: &mut [bool],
         touched: &[bool],
     ) {
-        isa::arch().dispatch(
-            #[inline(always)]
-            || {
-                let rows = values
-                    .chunks_exact(width)
-                    .zip(updated.chunks_exact_mut(width))
-                    .zip(gradient.chunks_exact(width))
-                    .zip(first.chunks_exact_mut(width))
-                    .zip(second.chunks_exact_mut(width))
-                    .zip(idle.iter_mut().zip(touched));
-                for (((((values, updated), gradient), first), second), (idle, &touched)) in rows {
-                    if touched {
-                        *idle = false;
-                        self.apply(values, updated, gradient.iter().copied(), first, second);
-                    } else if !*idle {
-                        self.apply(values, updated, std::iter::repeat(0.0), first, second);
-                        *idle = first.iter().chain(&*second).all(|&moment| moment == 0.0);
-                    } else {
-                        // Moments of zero move nothing.
-                        for (new, value) in updated.iter_mut().zip(values) {
-                            *new = value * self.shrink;
-                        }
+        vectorised!({
+            let rows = values
+                .chunks_exact(width)
+                .zip(updated.chunks_exact_mut(width))
+                .zip(gradient.chunks_exact(width))
+                .zip(first.chunks_exact_mut(width))
+                .zip(second.chunks_exact_mut(width))
+                .zip(idle.iter_mut().zip(touched));
+            for (((((values, updated), gradient), first), second), (idle, &touched)) in rows {
+                if touched {
+                    *idle = false;
+                    self.apply(values, updated, gradient.iter().copied(), first, second);
+                } else if !*idle {
+                    self.apply(values, updated, std::iter::repeat(0.0), first, second);
+                    *idle = first.iter().chain(&*second).all(|&moment| moment == 0.0);
+                } else {
+                    // Moments of zero move nothing.
+                    for (new, value) in updated.iter_mut().zip(values) {
+                        *new = value * self.shrink;
                     }
                 }
-            },
-        );
+            }
+        });
     }
 
     #[inline(always)]
@@ -295,23 +288,20 @@ impl Rule {
 /// rows are read; with `None` all are.
 pub fn global_norm(gradients: &Gradients, touched: Option<&TouchedRows>) -> f64 {
     let square = |block: &[f32]| -> f64 {
-        isa::arch().dispatch(
-            #[inline(always)]
-            || {
-                // Eight sums, so that they go side by side.
-                let mut sums = [0f64; 8];
-                let mut chunks = block.chunks_exact(8);
-                for numbers in &mut chunks {
-                    for (sum, &g) in sums.iter_mut().zip(numbers) {
-                        *sum += f64::from(g) * f64::from(g);
-                    }
-                }
-                for (sum, &g) in sums.iter_mut().zip(chunks.remainder()) {
+        vectorised!({
+            // Eight sums, so that they go side by side.
+            let mut sums = [0f64; 8];
+            let mut chunks = block.chunks_exact(8);
+            for numbers in &mut chunks {
+                for (sum, &g) in sums.iter_mut().zip(numbers) {
                     *sum += f64::from(g) * f64::from(g);
                 }
-                sums.iter().sum()
-            },
-        )
+            }
+            for (sum, &g) in sums.iter_mut().zip(chunks.remainder()) {
+                *sum += f64::from(g) * f64::from(g);
+            }
+            sums.iter().sum()
+        })
     };
     let mut parts = Vec::with_capacity(gradients.len());
     let mut sum = 0f64;

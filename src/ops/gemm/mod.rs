@@ -15,7 +15,7 @@ use self::pack::{Block, Unit};
 pub(super) use self::pack::{Lines, Matrix};
 use self::scratch::Scratch;
 use self::tile::{Ahead, Kernel, Left, Place, Start};
-use super::isa;
+use super::isa::{self, vectorised};
 use super::parallel::{self, Shared, chunks_mut, for_each};
 use crate::threads;
 
@@ -193,10 +193,7 @@ pub(super) fn pack_columns<K: Kernel>(
             inner: 0,
             depth,
         };
-        isa::arch().dispatch(
-            #[inline(always)]
-            || pack::panels::<K>(right, block, K::COLUMNS, out),
-        );
+        vectorised!(pack::panels::<K>(right, block, K::COLUMNS, out));
     }
 }
 
@@ -331,10 +328,7 @@ impl Product<'_> {
                 inner: inner.start,
                 depth: inner.len(),
             };
-            isa::arch().dispatch(
-                #[inline(always)]
-                || pack::panels::<K>(self.right, block, K::COLUMNS, out),
-            );
+            vectorised!(pack::panels::<K>(self.right, block, K::COLUMNS, out));
         });
     }
 
@@ -355,15 +349,12 @@ impl Product<'_> {
                 let units = k.div_ceil(K::Unit::DEPTH);
                 let out = scratch.take::<K::Unit>(m * units);
                 let fill = |index: usize, out: &mut [K::Unit]| {
-                    isa::arch().dispatch(
-                        #[inline(always)]
-                        || {
-                            for (row, out) in out.chunks_exact_mut(units).enumerate() {
-                                let row = index * K::ROWS + row;
-                                pack::row::<K>(&values[row * stride..][..k], out);
-                            }
-                        },
-                    );
+                    vectorised!({
+                        for (row, out) in out.chunks_exact_mut(units).enumerate() {
+                            let row = index * K::ROWS + row;
+                            pack::row::<K>(&values[row * stride..][..k], out);
+                        }
+                    });
                 };
                 each_chunk(threads, out, K::ROWS * units, fill);
                 LeftSide::Rows(out, units)
@@ -424,10 +415,7 @@ impl<U: Unit> Task<'_, U> {
                     inner,
                     depth: self.inner.len(),
                 };
-                isa::arch().dispatch(
-                    #[inline(always)]
-                    || pack::panels::<K>(matrix, block, K::ROWS, out),
-                );
+                vectorised!(pack::panels::<K>(matrix, block, K::ROWS, out));
                 out
             }
             _ => &[],

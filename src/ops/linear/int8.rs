@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::ops::aligned::Aligned;
 use crate::ops::arena::{Arena, Slab};
-use crate::ops::isa;
+use crate::ops::isa::{self, vectorised};
 use crate::ops::parallel::Shared;
 use crate::ops::team::Team;
 
@@ -139,18 +139,15 @@ pub(super) fn quantize_rows<K: Kernel>(
                 )
             };
             let x = &x[row * inputs..(row + 1) * inputs];
-            isa::arch().dispatch(
-                #[inline(always)]
-                || {
-                    let (of_row, inverse) = scale_of(x);
-                    *scale = of_row;
-                    let (whole, rest) = numbers.split_at_mut(inputs);
-                    for (number, &x) in whole.iter_mut().zip(x) {
-                        *number = K::number(quantized(x, inverse));
-                    }
-                    rest.fill(K::number(ROUND.to_bits()));
-                },
-            );
+            vectorised!({
+                let (of_row, inverse) = scale_of(x);
+                *scale = of_row;
+                let (whole, rest) = numbers.split_at_mut(inputs);
+                for (number, &x) in whole.iter_mut().zip(x) {
+                    *number = K::number(quantized(x, inverse));
+                }
+                rest.fill(K::number(ROUND.to_bits()));
+            });
         }
     });
     Ok(())

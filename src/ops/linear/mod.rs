@@ -14,7 +14,7 @@ pub(super) use float32::with_kernel;
 pub use int8::{Int8Rows, Int8Weights, quantize};
 
 use super::activation::{gelu, gelu_tanh, relu};
-use super::isa;
+use super::isa::vectorised;
 use super::math::tanh;
 use super::team::Team;
 use crate::model::HiddenAct;
@@ -120,10 +120,10 @@ unsafe fn activate(act: Option<Act>, out: *mut f32, rows: usize, stride: usize, 
         // SAFETY: by this function's contract.
         let row = unsafe { std::slice::from_raw_parts_mut(out.add(row * stride), columns) };
         match act {
-            Act::Hidden(HiddenAct::Gelu) => isa::arch().dispatch(|| apply(row, gelu)),
-            Act::Hidden(HiddenAct::GeluTanh) => isa::arch().dispatch(|| apply(row, gelu_tanh)),
-            Act::Hidden(HiddenAct::Relu) => isa::arch().dispatch(|| apply(row, relu)),
-            Act::Tanh => isa::arch().dispatch(|| apply(row, tanh)),
+            Act::Hidden(HiddenAct::Gelu) => vectorised!(A => apply(row, gelu::<A>)),
+            Act::Hidden(HiddenAct::GeluTanh) => vectorised!(A => apply(row, gelu_tanh::<A>)),
+            Act::Hidden(HiddenAct::Relu) => vectorised!(apply(row, relu)),
+            Act::Tanh => vectorised!(A => apply(row, tanh::<A>)),
         }
     }
 }
@@ -229,6 +229,8 @@ impl Linear {
 mod tests {
     use super::*;
     use crate::ops::arena::Arena;
+    use crate::ops::isa;
+    use crate::ops::math::Separate;
 
     fn wave(n: usize, k: f32) -> Vec<f32> {
         (0..n).map(|i| (k * i as f32).sin()).collect()
@@ -259,10 +261,10 @@ mod tests {
     fn apply_act(act: Option<Act>, x: f32) -> f32 {
         match act {
             None => x,
-            Some(Act::Hidden(HiddenAct::Gelu)) => gelu(x),
-            Some(Act::Hidden(HiddenAct::GeluTanh)) => gelu_tanh(x),
+            Some(Act::Hidden(HiddenAct::Gelu)) => gelu::<Separate>(x),
+            Some(Act::Hidden(HiddenAct::GeluTanh)) => gelu_tanh::<Separate>(x),
             Some(Act::Hidden(HiddenAct::Relu)) => relu(x),
-            Some(Act::Tanh) => tanh(x),
+            Some(Act::Tanh) => tanh::<Separate>(x),
         }
     }
 
