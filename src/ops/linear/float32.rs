@@ -1,6 +1,6 @@
 //! Weights in float32, with the tiles of [`gemm`](crate::ops::gemm).
 
-use super::{Layout, Target, activate, share_out, tiles};
+use super::{Layout, Target, TileResult, activate, share_out, tiles};
 use crate::error::Result;
 use crate::ops::arena::{Arena, Slab};
 use crate::ops::gemm::INNER;
@@ -188,7 +188,13 @@ fn product<K: Kernel<Unit = f32>>(
                             start,
                         );
                         if inner + depth == inputs {
-                            activate(act, out, tile.len(), stride, columns.len());
+                            let result = TileResult {
+                                start: out,
+                                rows: tile.len(),
+                                columns: columns.len(),
+                                stride,
+                            };
+                            activate(act, result);
                         }
                     }
                 }

@@ -2,7 +2,7 @@
 //! symmetric, 0 is 0, and -128 doesn't occur.
 
 use super::int8_tile::{self, Finish, Kernel, UNIT};
-use super::{Layout, Target, activate, share_out, tiles};
+use super::{Layout, Target, TileResult, activate, share_out, tiles};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::ops::aligned::Aligned;
@@ -289,7 +289,13 @@ pub(super) fn product<K: Kernel>(
                     let left = numbers[tile.start * row_numbers..].as_ptr();
                     let units = row_numbers / UNIT;
                     K::tile(tile.len(), units, left, row_numbers, right.as_ptr(), finish);
-                    activate(act, out, tile.len(), stride, columns.len());
+                    let result = TileResult {
+                        start: out,
+                        rows: tile.len(),
+                        columns: columns.len(),
+                        stride,
+                    };
+                    activate(act, result);
                 }
             }
         }

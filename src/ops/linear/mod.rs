@@ -108,30 +108,48 @@ fn tiles(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> 
     })
 }
 
-/// Applies the activation to a tile's result, which is in the cache.
+/// A tile's result, which is in the cache.
+#[derive(Clone, Copy)]
+struct TileResult {
+    /// Its first number.
+    start: *mut f32,
+    rows: usize,
+    columns: usize,
+    /// Numbers from one row to the next.
+    stride: usize,
+}
+
+/// Applies the activation to a tile's result.
 ///
 /// # Safety
-/// `out` begins `rows` rows of `columns` numbers, `stride` apart, that no one else touches.
-unsafe fn activate(act: Option<Act>, out: *mut f32, rows: usize, stride: usize, columns: usize) {
-    let Some(act) = act else {
-        return;
-    };
-    for row in 0..rows {
-        // SAFETY: by this function's contract.
-        let row = unsafe { std::slice::from_raw_parts_mut(out.add(row * stride), columns) };
-        match act {
-            Act::Hidden(HiddenAct::Gelu) => vectorised!(A => apply(row, gelu::<A>)),
-            Act::Hidden(HiddenAct::GeluTanh) => vectorised!(A => apply(row, gelu_tanh::<A>)),
-            Act::Hidden(HiddenAct::Relu) => vectorised!(apply(row, relu)),
-            Act::Tanh => vectorised!(A => apply(row, tanh::<A>)),
+/// The result's numbers are there, and no one else touches them.
+unsafe fn activate(act: Option<Act>, result: TileResult) {
+    // SAFETY (each): by this function's contract.
+    match act {
+        None => {}
+        Some(Act::Hidden(HiddenAct::Gelu)) => {
+            vectorised!(A => unsafe { apply(result, gelu::<A>) });
         }
+        Some(Act::Hidden(HiddenAct::GeluTanh)) => {
+            vectorised!(A => unsafe { apply(result, gelu_tanh::<A>) });
+        }
+        Some(Act::Hidden(HiddenAct::Relu)) => vectorised!(unsafe { apply(result, relu) }),
+        Some(Act::Tanh) => vectorised!(A => unsafe { apply(result, tanh::<A>) }),
     }
 }
 
+/// # Safety
+/// As [`activate`].
 #[inline(always)]
-fn apply(row: &mut [f32], f: impl Fn(f32) -> f32) {
-    for x in row {
-        *x = f(*x);
+unsafe fn apply(result: TileResult, f: impl Fn(f32) -> f32) {
+    for row in 0..result.rows {
+        // SAFETY: by this function's contract.
+        let row = unsafe {
+            std::slice::from_raw_parts_mut(result.start.add(row * result.stride), result.columns)
+        };
+        for x in row {
+            *x = f(*x);
+        }
     }
 }
 
