@@ -1,6 +1,6 @@
-//! The forward and backward pass on a GPU over packed tokens: step for step that of the CPU
+//! The forward and backward pass on a GPU over packed tokens: the same function as that of the CPU
 //! ([`packed`](crate::model)), of which the tests hold it to every number, dropout included. Of the last block it computes
-//! what pooling reads from its attention on; attention itself is of all queries here.
+//! what pooling reads from its attention on; attention itself is of all queries, keys and values here.
 //!
 //! States are [tokens, hidden_size], float32 or, in mixed precision, bfloat16 (predictions: or float16) with sums and
 //! parameters in float32. The head's products are float32 always.

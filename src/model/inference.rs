@@ -151,11 +151,15 @@ fn check_memory(
     groups: &[Range<usize>],
     threads: usize,
 ) -> Result<()> {
-    let of = |group: &Range<usize>| batch.range(group.end - 1).end - batch.range(group.start).start;
+    let token = 4 * (8 * config.hidden_size + 2 * config.intermediate_size) as u128;
+    // The last block's queries and contexts in the states' own space.
+    let sequence = 4 * 2 * (config.num_attention_heads * config.hidden_size) as u128;
+    let of = |group: &Range<usize>| {
+        let tokens = batch.range(group.end - 1).end - batch.range(group.start).start;
+        tokens as u128 * token + group.len() as u128 * sequence
+    };
     let largest = groups.iter().map(of).max().unwrap_or(0);
-    let token = 4 * (8 * config.hidden_size + 2 * config.intermediate_size);
-    let at_once = threads.min(groups.len()) as u128;
-    let bytes = largest as u128 * token as u128 * at_once;
+    let bytes = largest * threads.min(groups.len()) as u128;
     let memory = memory::physical_bytes();
     if bytes <= memory as u128 {
         return Ok(());

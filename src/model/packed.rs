@@ -3,8 +3,8 @@
 //!
 //! States are [tokens, hidden_size], the sequences' tokens one after another: nothing is computed on padding. Of the last
 //! block only what pooling reads is computed: unless that is the mean, each sequence's first state alone, [sequences,
-//! hidden_size], from its query on, for which keys and values of the other tokens aren't needed
-//! ([`first_attention`](crate::ops::first_attention)). All others' derivatives are zero.
+//! hidden_size], from its query on, for which keys and values need not be computed
+//! ([`packed_attention`](super::packed_attention)). All others' derivatives are zero.
 
 use super::config::{BertConfig, Pooling};
 use super::lora::{LoraConfig, Projection};
@@ -31,7 +31,7 @@ pub(super) struct Packed<'a> {
     pub batch: &'a Batch,
     /// The dropouts of this batch; `None` outside training.
     pub dropout: Option<Dropout>,
-    /// What the blocks' products are computed in; the head's are float32.
+    /// What the blocks' products are computed in; attention and the head are float32.
     pub precision: Precision,
     /// Whether of each block only its input is kept for the backward pass, which computes its inside again.
     pub gradient_checkpointing: bool,
@@ -121,15 +121,21 @@ impl Packed<'_> {
         let squares: u128 = self.batch.ranges().map(|r| (r.len() as u128).pow(2)).sum();
         let layer = tokens * token as u128 + squares * config.num_attention_heads as u128;
         let input = tokens * config.hidden_size as u128;
+        // What the last block has in place of keys and values.
+        let of_first = match self.has_keys(config.num_hidden_layers - 1) {
+            true => 0,
+            false => {
+                let wide = config.num_attention_heads * config.hidden_size;
+                4 * self.batch.len() as u128 * wide as u128
+            }
+        };
         let kept = if self.gradient_checkpointing {
-            layer + input * kept_layers as u128
+            layer + input * kept_layers as u128 + of_first
         } else if self.reads_first_only() && kept_layers > 1 {
             // Of the last one the input, and keys and values or what takes their place.
-            let heads = config.num_attention_heads * config.hidden_size;
-            let of_first = 4 * self.batch.len() as u128 * heads as u128;
             layer * (kept_layers as u128 - 1) + input + of_first.max(2 * input)
         } else {
-            layer * kept_layers.max(1) as u128
+            layer * kept_layers.max(1) as u128 + of_first
         };
         let bytes = 4 * kept;
         let memory = crate::memory::physical_bytes();

@@ -1,6 +1,7 @@
 //! A block's attention over packed tokens, from the block's input to the context, forward and backward.
 //!
-//! Where only each sequence's first state goes on, keys and values aren't computed but where adapters are part of them.
+//! Where only each sequence's first state goes on, keys and values aren't computed, unless adapters are part of them or heads
+//! are very narrow.
 
 use super::Gradients;
 use super::lora::Projection;
@@ -9,7 +10,7 @@ use super::parameters::LayerIndex;
 use super::plain::{dropout_site, probability_dropout};
 use crate::error::Result;
 use crate::ops::attention::{self, ProbabilityDropout, Shape};
-use crate::ops::first_attention::{self, FirstAttention, ProjectionGradients};
+use crate::ops::first_attention::{self, FirstAttention, NARROWEST_HEAD, ProjectionGradients};
 use crate::ops::{Accumulate, Buffer, Buffers};
 
 /// What the backward pass needs of the attention besides the block's input.
@@ -74,6 +75,7 @@ impl Packed<'_> {
     pub(super) fn has_keys(&self, number: usize) -> bool {
         let has_adapter = |projection| self.adapter(number, projection).is_some();
         self.rows(number).is_none()
+            || self.config.head_size() < NARROWEST_HEAD
             || has_adapter(Projection::Key)
             || has_adapter(Projection::Value)
     }

@@ -14,6 +14,7 @@ use super::quantized::QuantizedValues;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::ops::arena::Arena;
+use crate::ops::first_attention::NARROWEST_HEAD;
 use crate::ops::layer_norm::Norm;
 use crate::ops::linear::{Float32Weights, Int8Weights, Linear, Weights};
 
@@ -25,7 +26,8 @@ pub struct Prepared {
     pub(super) token_type: Table,
     pub(super) embeddings_norm: PreparedNorm,
     pub(super) layers: Vec<PreparedLayer>,
-    /// The last block's where answers read each sequence's first state; `None` where its keys and values are as fast.
+    /// The last block's, for answers that read each sequence's first state alone; `None` where those compute its keys and
+    /// values too.
     pub(super) first_attention: Option<PreparedFirstAttention>,
     pub(super) final_norm: Option<PreparedNorm>,
     pub(super) pooler: Option<Linear>,
@@ -183,7 +185,7 @@ impl Maker<'_> {
         Ok(Linear { weights, bias })
     }
 
-    /// `None` in int8, whose keys and values cost little, and where pooling reads all states.
+    /// `None` in int8, whose keys and values cost little, where pooling reads all states, and where heads are very narrow.
     fn first_attention(
         &mut self,
         table: &ParameterTable,
@@ -191,7 +193,7 @@ impl Maker<'_> {
         let (Source::Float32(values), Some(layer)) = (self.source, table.layers.last()) else {
             return Ok(None);
         };
-        if self.config.pooling == Pooling::Mean {
+        if !folds_keys(self.config) {
             return Ok(None);
         }
         let (hidden, heads) = (self.config.hidden_size, self.config.num_attention_heads);
@@ -240,6 +242,11 @@ impl Maker<'_> {
     }
 }
 
+/// Whether float32's last block has its [`PreparedFirstAttention`].
+fn folds_keys(config: &BertConfig) -> bool {
+    config.pooling != Pooling::Mean && config.head_size() >= NARROWEST_HEAD
+}
+
 /// Bytes of all packed weights, at most: outputs and inputs are padded to whole tiles.
 fn packed_bytes(config: &BertConfig, table: &ParameterTable, source: Source<'_>) -> usize {
     let padded = |size: usize| size.next_multiple_of(64);
@@ -247,7 +254,10 @@ fn packed_bytes(config: &BertConfig, table: &ParameterTable, source: Source<'_>)
     let layer = 4 * hidden * hidden + 2 * hidden * inner;
     let pooler = table.pooler.map_or(0, |_| hidden * hidden);
     let weights = table.layers.len() * layer + pooler + hidden * padded(config.num_labels);
-    let first_attention = 2 * hidden * config.num_attention_heads * padded(config.head_size());
+    let first_attention = match folds_keys(config) {
+        true => hidden * (hidden + config.num_attention_heads * padded(config.head_size())),
+        false => 0,
+    };
     match source {
         Source::Float32(_) => 4 * (weights + first_attention),
         Source::Int8(_) => weights,

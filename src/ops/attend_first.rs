@@ -107,14 +107,15 @@ fn attend_with<K: Kernel<Unit = f32>>(
     );
 
     let groups = hidden.div_ceil(PLACES);
-    let keys_len = longest.next_multiple_of(COLUMNS).min(TOKENS) * hidden;
-    let values_len = longest * PLACES.min(hidden.next_multiple_of(COLUMNS));
+    // Whole lines of the cache, as are the scores: panels begin at one.
+    let key_slot = longest.next_multiple_of(COLUMNS).min(TOKENS) * hidden;
+    let value_slot = longest * PLACES.min(hidden.next_multiple_of(COLUMNS));
     // One after another they use the same memory, which stays in the cache.
     let (key_slots, value_slots) = match team.members() {
         1 => (1, 1),
         _ => (blocks.len(), sequences.len() * groups),
     };
-    let slots_len = (key_slots * keys_len).max(value_slots * values_len);
+    let slots_len = (key_slots * key_slot).max(value_slots * value_slot);
     let (scores, slots) = scratch
         .room::<f32>(scores_len + slots_len)?
         .split_at_mut(scores_len);
@@ -124,14 +125,14 @@ fn attend_with<K: Kernel<Unit = f32>>(
         let (number, start) = blocks[piece];
         let Sequence {
             ref tokens,
-            scores: first,
+            scores: place,
             width,
         } = sequences[number];
         let count = TOKENS.min(tokens.len() - start);
         let keys_len = count.next_multiple_of(K::COLUMNS) * hidden;
         // SAFETY: a slot has room for so many keys, and it is this piece's alone: with one slot there is one thread.
         let keys = unsafe {
-            let slot = slots.at(piece % key_slots * (slots_len / key_slots));
+            let slot = slots.at(piece % key_slots * key_slot);
             std::slice::from_raw_parts_mut(slot, keys_len)
         };
         let right = Matrix {
@@ -147,7 +148,7 @@ fn attend_with<K: Kernel<Unit = f32>>(
             };
             for (panel, keys) in keys.chunks_exact(K::COLUMNS * hidden).enumerate() {
                 let place = Place {
-                    start: scores.at(first + row * width + start + panel * K::COLUMNS),
+                    start: scores.at(place + row * width + start + panel * K::COLUMNS),
                     stride: width,
                     columns: K::COLUMNS,
                     ahead: Ahead::NONE,
@@ -176,14 +177,14 @@ fn attend_with<K: Kernel<Unit = f32>>(
         let (number, column) = (piece / groups, piece % groups * PLACES);
         let Sequence {
             ref tokens,
-            scores: first,
+            scores: place,
             width,
         } = sequences[number];
         let columns = PLACES.min(hidden - column);
         let values_len = columns.next_multiple_of(K::COLUMNS) * tokens.len();
         // SAFETY: as for keys.
         let values = unsafe {
-            let slot = slots.at(piece % value_slots * (slots_len / value_slots));
+            let slot = slots.at(piece % value_slots * value_slot);
             std::slice::from_raw_parts_mut(slot, values_len)
         };
         let right = Matrix {
@@ -194,7 +195,7 @@ fn attend_with<K: Kernel<Unit = f32>>(
         pack_columns::<K>(right, (tokens.len(), columns), values);
         for row in (0..heads).step_by(K::ROWS) {
             let left = Left {
-                start: scores.at(first + row * width).cast_const(),
+                start: scores.at(place + row * width).cast_const(),
                 stride: width,
             };
             for (panel, values) in values.chunks_exact(K::COLUMNS * tokens.len()).enumerate() {

@@ -17,6 +17,9 @@ use super::{Buffer, Buffers};
 use crate::data::Batch;
 use crate::error::Result;
 
+/// Narrower heads compute keys and values: they need hidden_size numbers for each head, and so narrow ones are many.
+pub const NARROWEST_HEAD: usize = 4;
+
 /// One attention of first tokens. hidden_size, the width of states, queries and context, is `heads` · `head_size`.
 #[derive(Clone, Copy)]
 pub struct FirstAttention<'a> {
@@ -37,6 +40,7 @@ pub struct FirstAttention<'a> {
 }
 
 /// What the forward pass leaves to the backward pass.
+#[derive(Default)]
 pub struct Tape {
     /// Each head's query taken back through the projection of keys, [sequences, heads, hidden_size]: its product with a
     /// token's state is the token's score.
@@ -136,6 +140,9 @@ impl FirstAttention<'_> {
         self.assert_sizes(states, [query, context]);
         let (hidden, heads, head_size) = (self.hidden(), self.heads, self.head_size);
         let sequences = self.batch.len();
+        if sequences == 0 {
+            return Ok(Tape::default());
+        }
         let mut tape = Tape {
             state_query: buffers.take(sequences * self.wide())?,
             probabilities: buffers.take(self.batch.tokens() * heads)?,
@@ -188,7 +195,7 @@ impl FirstAttention<'_> {
         let contexts = Shared(tape.state_context.as_mut_ptr());
         let totals = Shared(tape.totals.as_mut_ptr());
         let queries = &*tape.state_query;
-        self.each_sequence(|number, range, first| {
+        self.each_sequence(|number, range, place| {
             let n = range.len();
             let states = &states[range.start * hidden..range.end * hidden];
             let query = &queries[number * self.wide()..][..self.wide()];
@@ -196,7 +203,7 @@ impl FirstAttention<'_> {
             // totals.
             let (scores, totals) = unsafe {
                 (
-                    std::slice::from_raw_parts_mut(all.at(first), heads * n),
+                    std::slice::from_raw_parts_mut(all.at(place), heads * n),
                     std::slice::from_raw_parts_mut(totals.at(number * heads), heads),
                 )
             };
@@ -260,6 +267,13 @@ impl FirstAttention<'_> {
         assert!(dstates.is_empty() || dstates.len() == states.len());
         let (hidden, heads, head_size) = (self.hidden(), self.heads, self.head_size);
         let sequences = self.batch.len();
+        if sequences == 0 {
+            if accumulate == Accumulate::Replace {
+                gradients.key_weight.fill(0.0);
+                gradients.value_weight.fill(0.0);
+            }
+            return Ok(());
+        }
         let mut dstate_context = buffers.take(sequences * self.wide())?;
         let mut dtotals = buffers.take(sequences * heads)?;
         for (derivatives, dcontext) in dtotals
@@ -272,11 +286,11 @@ impl FirstAttention<'_> {
                 *derivative = dot(dcontext, bias);
             }
         }
-        let of_weight = |gradient: &mut [f32]| {
+        let place_of = |gradient: &mut [f32]| {
             assert!(gradient.is_empty() || gradient.len() == hidden * hidden);
             (!gradient.is_empty()).then_some(Shared(gradient.as_mut_ptr()))
         };
-        let value_gradient = of_weight(gradients.value_weight);
+        let value_gradient = place_of(gradients.value_weight);
         let shared = Shared(dstate_context.as_mut_ptr());
         self.each_head(|head| {
             // SAFETY: [sequences, heads, hidden_size] numbers are there, of which each head writes its own, and of the
@@ -321,7 +335,7 @@ impl FirstAttention<'_> {
             (&dstate_context, &dtotals),
             (&mut dstate_query, dstates),
         );
-        let key_gradient = of_weight(gradients.key_weight);
+        let key_gradient = place_of(gradients.key_weight);
         let shared = Shared(dquery.as_mut_ptr());
         self.each_head(|head| {
             // SAFETY: `dquery` is [sequences, hidden_size], of which each head writes its own columns, and of the gradient its
@@ -361,10 +375,10 @@ impl FirstAttention<'_> {
         let (hidden, heads) = (self.hidden(), self.heads);
         let queries = Shared(dstate_query.as_mut_ptr());
         let all = (!dstates.is_empty()).then_some(Shared(dstates.as_mut_ptr()));
-        self.each_sequence(|number, range, first| {
+        self.each_sequence(|number, range, place| {
             let n = range.len();
             let states = &states[range.start * hidden..range.end * hidden];
-            let probabilities = &tape.probabilities[first..][..heads * n];
+            let probabilities = &tape.probabilities[place..][..heads * n];
             let wide = number * self.wide()..(number + 1) * self.wide();
             let dcontext = &dstate_context[wide.clone()];
             let mut dscores = vec![0f32; heads * n];
@@ -494,6 +508,87 @@ mod tests {
             for dropout in [None, Some(dropout)] {
                 check(&lengths, heads, head_size, dropout);
             }
+        }
+    }
+
+    /// As with frozen projections of a model whose way doesn't go on below: the query's derivative is as otherwise.
+    #[test]
+    fn what_is_not_wanted_is_left_out() {
+        let ids = [[0; 7]; 3];
+        let batch = Batch::pack(ids.iter().map(|ids| (&ids[..], &ids[..])));
+        let (states, query, weight) = (wave(21 * 6, 0.5), wave(3 * 6, 0.3), wave(36, 0.7));
+        let attention = FirstAttention {
+            batch: &batch,
+            heads: 2,
+            head_size: 3,
+            dropout: None,
+            key_weight: &weight,
+            value_weight: &weight,
+            value_bias: &weight[..6],
+        };
+        let mut buffers = Buffers::default();
+        let mut context = vec![0.0; 18];
+        let tape = attention
+            .forward(&mut buffers, &query, &states, &mut context)
+            .unwrap();
+        let mut derivative = |dstates: &mut [f32], wanted: usize| {
+            let mut gradients = [(); 3].map(|()| vec![0.0; 36]);
+            let [key_weight, value_weight, value_bias] = &mut gradients;
+            let gradients = ProjectionGradients {
+                key_weight: &mut key_weight[..36 * wanted],
+                value_weight: &mut value_weight[..36 * wanted],
+                value_bias: &mut value_bias[..6 * wanted],
+            };
+            let mut dquery = vec![f32::NAN; 18];
+            attention
+                .backward(
+                    &mut buffers,
+                    (&tape, &query, &states),
+                    &context,
+                    (&mut dquery, dstates),
+                    (gradients, Accumulate::Replace),
+                )
+                .unwrap();
+            dquery
+        };
+        let all = derivative(&mut vec![0.0; states.len()], 1);
+        assert!(all.iter().any(|d| *d != 0.0));
+        assert_eq!(derivative(&mut [], 0), all);
+    }
+
+    #[test]
+    fn no_sequences_have_no_part_in_any_gradient() {
+        let batch = Batch::pack([]);
+        let attention = FirstAttention {
+            batch: &batch,
+            heads: 2,
+            head_size: 2,
+            dropout: None,
+            key_weight: &[1.0; 16],
+            value_weight: &[1.0; 16],
+            value_bias: &[1.0; 4],
+        };
+        let mut buffers = Buffers::default();
+        let tape = attention.forward(&mut buffers, &[], &[], &mut []).unwrap();
+        for (accumulate, want) in [(Accumulate::Replace, 0.0), (Accumulate::Add, 2.0)] {
+            let [mut key_weight, mut value_weight] = [[2.0; 16]; 2];
+            let mut value_bias = [2.0; 4];
+            let gradients = ProjectionGradients {
+                key_weight: &mut key_weight,
+                value_weight: &mut value_weight,
+                value_bias: &mut value_bias,
+            };
+            attention
+                .backward(
+                    &mut buffers,
+                    (&tape, &[], &[]),
+                    &[],
+                    (&mut [], &mut []),
+                    (gradients, accumulate),
+                )
+                .unwrap();
+            assert_eq!((key_weight, value_weight), ([want; 16], [want; 16]));
+            assert_eq!(value_bias, [2.0; 4]);
         }
     }
 

@@ -12,7 +12,7 @@ pub trait Arithmetic {
 /// In one instruction, rounded once.
 pub struct Fused;
 
-/// Rounded one after the other, where the instructions have nothing else.
+/// Rounded one after the other: what every processor of a target can do.
 pub struct Separate;
 
 impl Arithmetic for Fused {

@@ -3,7 +3,7 @@
 //!
 //! Everything works on float32 slices, rows one after another. Each kernel is one piece of Rust that `pulp` compiles for
 //! several instruction sets and chooses from at run time. Sums go by fixed lanes and blocks, so that a result depends
-//! neither on the number of threads nor on the instruction set's width.
+//! neither on the number of threads nor on the instruction set's width, only on whether it fuses multiply-adds.
 
 pub mod activation;
 pub mod aligned;

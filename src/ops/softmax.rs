@@ -16,7 +16,7 @@ pub fn softmax<A: Arithmetic>(row: &mut [f32], scale: f32) {
 }
 
 /// The same of the row's first `count` scores, in a row of whole vectors, which take less time than a rest. What stands behind
-/// them, whatever it is, becomes zero.
+/// them has no part in it.
 #[inline(always)]
 pub fn softmax_of_first<A: Arithmetic>(row: &mut [f32], count: usize, scale: f32) {
     row[count..].fill(f32::NEG_INFINITY);

@@ -126,14 +126,14 @@ fn product<K: Kernel<Unit = f32>>(
         layout,
     } = *weights;
     let Target { sections, act, out } = target;
-    let row = weights.inputs();
-    let (rows, stride) = (x.len() / row, sections.len() * layout.width);
+    let row_numbers = weights.inputs();
+    let (rows, stride) = (x.len() / row_numbers, sections.len() * layout.width);
     assert!(
         sections.end <= layout.sections
             && layout.panel == K::COLUMNS
             && bias.len() == layout.sections * layout.width
             && out.len() == rows * stride
-            && x.len() == rows * row
+            && x.len() == rows * row_numbers
     );
     let out = Shared(out.as_mut_ptr());
     let panels = panels.slice();
@@ -162,8 +162,8 @@ fn product<K: Kernel<Unit = f32>>(
                 };
                 for (number, tile) in tiles(rows.clone(), K::ROWS).enumerate() {
                     let left = Left {
-                        start: x[tile.start * row + part + inner..].as_ptr(),
-                        stride: row,
+                        start: x[tile.start * row_numbers + part + inner..].as_ptr(),
+                        stride: row_numbers,
                     };
                     let start = match inner {
                         0 => Start::Bias(bias.as_ptr()),

@@ -25,8 +25,8 @@ const BAND: usize = 96;
 /// Pieces of work for each member of a team, about: the last ones end at the same time then.
 const PIECES: usize = 6;
 
-/// Where the columns of packed weights are. Weights of several layers that read the same states are sections of one, and
-/// each begins with a panel of its own.
+/// Where the columns of packed weights are. Weights of several layers that read the same states, or each a part of them, are
+/// sections of one, and each begins with a panel of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
     /// Columns of a panel.
@@ -162,7 +162,7 @@ pub enum Weights {
     Int8(Int8Weights),
 }
 
-/// A linear layer, or several that read the same states.
+/// A linear layer, or several that read the same states or each a part of them.
 #[derive(Debug)]
 pub struct Linear {
     /// Its weights, all sections'.
