@@ -247,6 +247,7 @@ impl Linear {
 mod tests {
     use super::*;
     use crate::ops::arena::Arena;
+    #[cfg(target_arch = "x86_64")]
     use crate::ops::isa;
     use crate::ops::math::Separate;
 
