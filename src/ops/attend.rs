@@ -196,14 +196,13 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
             && value.len() >= (tokens - 1) * value_stride + size
             && query.len() >= (queries - 1) * query_stride + size
     );
-    let matrix = |values, stride, lines| Matrix {
-        values,
-        stride,
-        lines,
-    };
-    pack_columns::<K>(matrix(key, key_stride, Lines::Inner), (size, tokens), keys);
     pack_columns::<K>(
-        matrix(value, value_stride, Lines::Outer),
+        Matrix::new(key, key_stride, Lines::Inner),
+        (size, tokens),
+        keys,
+    );
+    pack_columns::<K>(
+        Matrix::new(value, value_stride, Lines::Outer),
         (tokens, size),
         values,
     );

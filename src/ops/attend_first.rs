@@ -135,11 +135,11 @@ fn attend_with<K: Kernel<Unit = f32>>(
             let slot = slots.at(piece % key_slots * key_slot);
             std::slice::from_raw_parts_mut(slot, keys_len)
         };
-        let right = Matrix {
-            values: &states[(tokens.start + start) * hidden..],
-            stride: hidden,
-            lines: Lines::Inner,
-        };
+        let right = Matrix::new(
+            &states[(tokens.start + start) * hidden..],
+            hidden,
+            Lines::Inner,
+        );
         pack_columns::<K>(right, (hidden, count), keys);
         for row in (0..heads).step_by(K::ROWS) {
             let left = Left {
@@ -187,11 +187,11 @@ fn attend_with<K: Kernel<Unit = f32>>(
             let slot = slots.at(piece % value_slots * value_slot);
             std::slice::from_raw_parts_mut(slot, values_len)
         };
-        let right = Matrix {
-            values: &states[tokens.start * hidden + column..],
-            stride: hidden,
-            lines: Lines::Outer,
-        };
+        let right = Matrix::new(
+            &states[tokens.start * hidden + column..],
+            hidden,
+            Lines::Outer,
+        );
         pack_columns::<K>(right, (tokens.len(), columns), values);
         for row in (0..heads).step_by(K::ROWS) {
             let left = Left {

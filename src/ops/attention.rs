@@ -151,20 +151,20 @@ impl Task {
 
     /// This head's [queries, head_size] part of states; `lines` says what its rows are to the product.
     fn of_queries<'a>(&self, shape: &Shape<'_>, states: &'a [f32], lines: Lines) -> Matrix<'a> {
-        Matrix {
-            values: &states[self.offset(shape, self.queries.start)..],
-            stride: shape.width(),
+        Matrix::new(
+            &states[self.offset(shape, self.queries.start)..],
+            shape.width(),
             lines,
-        }
+        )
     }
 
     /// This head's [tokens, head_size] part.
     fn of_tokens<'a>(&self, shape: &Shape<'_>, states: &'a [f32], lines: Lines) -> Matrix<'a> {
-        Matrix {
-            values: &states[self.offset(shape, self.tokens.start)..],
-            stride: shape.width(),
+        Matrix::new(
+            &states[self.offset(shape, self.tokens.start)..],
+            shape.width(),
             lines,
-        }
+        )
     }
 
     /// Where the part of the queries begins in states that are written.
@@ -191,11 +191,7 @@ impl Task {
 
 /// [queries, tokens] numbers, row by row.
 fn scores_of(values: &[f32], tokens: usize, lines: Lines) -> Matrix<'_> {
-    Matrix {
-        values,
-        stride: tokens,
-        lines,
-    }
+    Matrix::new(values, tokens, lines)
 }
 
 /// `context` gets the heads' outputs side by side; `probabilities` ([`Shape::probabilities`] numbers) gets them as they

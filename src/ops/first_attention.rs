@@ -79,18 +79,18 @@ impl FirstAttention<'_> {
 
     /// A head's part of rows that have `head_size` numbers for each.
     fn narrow_part<'a>(&self, rows: &'a [f32], head: usize, lines: Lines) -> Matrix<'a> {
-        matrix(&rows[head * self.head_size..], self.hidden(), lines)
+        Matrix::new(&rows[head * self.head_size..], self.hidden(), lines)
     }
 
     /// A head's part of rows that have hidden_size numbers for each.
     fn wide_part<'a>(&self, rows: &'a [f32], head: usize, lines: Lines) -> Matrix<'a> {
-        matrix(&rows[head * self.hidden()..], self.wide(), lines)
+        Matrix::new(&rows[head * self.hidden()..], self.wide(), lines)
     }
 
     /// A head's rows of a projection's weight, [head_size, hidden_size].
     fn of_weight<'a>(&self, weight: &'a [f32], head: usize, lines: Lines) -> Matrix<'a> {
         let hidden = self.hidden();
-        matrix(&weight[head * self.head_size * hidden..], hidden, lines)
+        Matrix::new(&weight[head * self.head_size * hidden..], hidden, lines)
     }
 
     /// Calls `work` for every head.
@@ -211,8 +211,8 @@ impl FirstAttention<'_> {
             unsafe {
                 small_product(
                     (heads, n, hidden),
-                    matrix(query, hidden, Lines::Inner),
-                    matrix(states, hidden, Lines::Inner),
+                    Matrix::new(query, hidden, Lines::Inner),
+                    Matrix::new(states, hidden, Lines::Inner),
                     (scores.as_mut_ptr(), n),
                     Accumulate::Replace,
                 );
@@ -240,8 +240,8 @@ impl FirstAttention<'_> {
             unsafe {
                 small_product(
                     (heads, hidden, n),
-                    matrix(used, n, Lines::Inner),
-                    matrix(states, hidden, Lines::Outer),
+                    Matrix::new(used, n, Lines::Inner),
+                    Matrix::new(states, hidden, Lines::Outer),
                     (contexts.at(number * self.wide()), hidden),
                     Accumulate::Replace,
                 );
@@ -386,8 +386,8 @@ impl FirstAttention<'_> {
             unsafe {
                 small_product(
                     (heads, n, hidden),
-                    matrix(dcontext, hidden, Lines::Inner),
-                    matrix(states, hidden, Lines::Inner),
+                    Matrix::new(dcontext, hidden, Lines::Inner),
+                    Matrix::new(states, hidden, Lines::Inner),
                     (dscores.as_mut_ptr(), n),
                     Accumulate::Replace,
                 );
@@ -425,8 +425,8 @@ impl FirstAttention<'_> {
             unsafe {
                 small_product(
                     (heads, hidden, n),
-                    matrix(&dscores, n, Lines::Inner),
-                    matrix(states, hidden, Lines::Outer),
+                    Matrix::new(&dscores, n, Lines::Inner),
+                    Matrix::new(states, hidden, Lines::Outer),
                     (queries.at(wide.start), hidden),
                     Accumulate::Replace,
                 );
@@ -436,28 +436,20 @@ impl FirstAttention<'_> {
                 let dstates = (all.at(range.start * hidden), hidden);
                 small_product(
                     (n, hidden, heads),
-                    matrix(used, n, Lines::Outer),
-                    matrix(dcontext, hidden, Lines::Outer),
+                    Matrix::new(used, n, Lines::Outer),
+                    Matrix::new(dcontext, hidden, Lines::Outer),
                     dstates,
                     Accumulate::Replace,
                 );
                 small_product(
                     (n, hidden, heads),
-                    matrix(&dscores, n, Lines::Outer),
-                    matrix(&tape.state_query[wide.clone()], hidden, Lines::Outer),
+                    Matrix::new(&dscores, n, Lines::Outer),
+                    Matrix::new(&tape.state_query[wide.clone()], hidden, Lines::Outer),
                     dstates,
                     Accumulate::Add,
                 );
             }
         });
-    }
-}
-
-fn matrix(values: &[f32], stride: usize, lines: Lines) -> Matrix<'_> {
-    Matrix {
-        values,
-        stride,
-        lines,
     }
 }
 

@@ -73,8 +73,8 @@ impl Precision {
         assert!(x.len() == rows * inputs && weight.len() == inputs * outputs);
         let product = Product {
             sizes: (rows, outputs, inputs),
-            left: lines(x, inputs, Lines::Inner),
-            right: lines(weight, inputs, Lines::Inner),
+            left: Matrix::new(x, inputs, Lines::Inner),
+            right: Matrix::new(weight, inputs, Lines::Inner),
         };
         product.compute(self, result, accumulate);
     }
@@ -93,8 +93,8 @@ impl Precision {
         assert!(dy.len() == rows * outputs && weight.len() == inputs * outputs);
         let product = Product {
             sizes: (rows, inputs, outputs),
-            left: lines(dy, outputs, Lines::Inner),
-            right: lines(weight, inputs, Lines::Outer),
+            left: Matrix::new(dy, outputs, Lines::Inner),
+            right: Matrix::new(weight, inputs, Lines::Outer),
         };
         product.compute(self, result, accumulate);
     }
@@ -113,18 +113,10 @@ impl Precision {
         assert!(x.len() == rows * inputs && dy.len() == rows * outputs);
         let product = Product {
             sizes: (outputs, inputs, rows),
-            left: lines(dy, outputs, Lines::Outer),
-            right: lines(x, inputs, Lines::Outer),
+            left: Matrix::new(dy, outputs, Lines::Outer),
+            right: Matrix::new(x, inputs, Lines::Outer),
         };
         product.compute(self, gradient, accumulate);
-    }
-}
-
-fn lines(values: &[f32], stride: usize, lines: Lines) -> Matrix<'_> {
-    Matrix {
-        values,
-        stride,
-        lines,
     }
 }
 
@@ -529,8 +521,8 @@ mod tests {
                 let stride = |lines, size| if lines == Lines::Inner { k } else { size };
                 let product = Product {
                     sizes: (m, n, k),
-                    left: lines(&left, stride(left_lines, m), left_lines),
-                    right: lines(&right, stride(right_lines, n), right_lines),
+                    left: Matrix::new(&left, stride(left_lines, m), left_lines),
+                    right: Matrix::new(&right, stride(right_lines, n), right_lines),
                 };
                 for accumulate in [
                     Accumulate::Replace,

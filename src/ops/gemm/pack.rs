@@ -15,6 +15,17 @@ pub(in crate::ops) struct Matrix<'a> {
     pub lines: Lines,
 }
 
+impl<'a> Matrix<'a> {
+    /// The matrix whose first line begins with the first of these numbers.
+    pub fn new(values: &'a [f32], stride: usize, lines: Lines) -> Matrix<'a> {
+        Matrix {
+            values,
+            stride,
+            lines,
+        }
+    }
+}
+
 /// Along what the numbers of a line stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::ops) enum Lines {
