@@ -16,11 +16,13 @@ pub enum Level {
     Avx2,
     /// x86-64-v4: AVX-512 F, BW, CD, DQ and VL.
     Avx512,
+    /// That and AMX with bfloat16: matrix instructions (Intel, since Sapphire Rapids).
+    Amx,
 }
 
 impl Level {
     /// All of them.
-    pub const ALL: [Level; 3] = [Level::Baseline, Level::Avx2, Level::Avx512];
+    pub const ALL: [Level; 4] = [Level::Baseline, Level::Avx2, Level::Avx512, Level::Amx];
 
     /// As `BERT_INSTRUCTIONS` has it.
     pub fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Level {
             Level::Baseline => "baseline",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Amx => "amx",
         }
     }
 }
@@ -49,8 +52,8 @@ impl Choice {
         Choice {
             level,
             arch: arch_of(level),
-            vnni: level == Level::Avx512 && has_vnni_instructions(),
-            bf16: level == Level::Avx512 && has_bf16_instructions(),
+            vnni: level >= Level::Avx512 && has_vnni_instructions(),
+            bf16: level >= Level::Avx512 && has_bf16_instructions(),
         }
     }
 }
@@ -60,7 +63,10 @@ pub fn widest() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
         if pulp::x86::V4::is_available() {
-            return Level::Avx512;
+            return match has_bf16_instructions() && amx::is_there() {
+                true => Level::Amx,
+                false => Level::Avx512,
+            };
         }
         if pulp::x86::V3::is_available() {
             return Level::Avx2;
@@ -72,7 +78,7 @@ pub fn widest() -> Level {
 #[cfg(target_arch = "x86_64")]
 fn arch_of(level: Level) -> Arch {
     let wide = match level {
-        Level::Avx512 => pulp::x86::V4::try_new().map(Arch::V4),
+        Level::Amx | Level::Avx512 => pulp::x86::V4::try_new().map(Arch::V4),
         Level::Avx2 => pulp::x86::V3::try_new().map(Arch::V3),
         Level::Baseline => None,
     };
@@ -207,6 +213,78 @@ pub fn has_vnni() -> bool {
 #[inline]
 pub fn has_bf16() -> bool {
     choice().bf16
+}
+
+/// Whether this process may use AMX, which its first call asks the operating system for. Asked only where the processor has
+/// it.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn may_use_amx() -> bool {
+    static MAY: OnceLock<bool> = OnceLock::new();
+    if let Some(may) = MAY.get() {
+        return *may;
+    }
+    let may = amx::is_there() && amx::ask_for();
+    let is_first = MAY.set(may).is_ok();
+    // Told when the answer stands, as in `choice`.
+    if is_first && !may {
+        log::info(|| {
+            "The operating system grants no AMX tiles; bfloat16 is computed without them."
+                .to_owned()
+        });
+    }
+    may
+}
+
+/// AMX as `std::arch` doesn't have it (Intel, Software Developer's Manual, volume 1, chapter 18).
+#[cfg(target_arch = "x86_64")]
+mod amx {
+    use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+
+    /// Whether the processor has tiles and their bfloat16 products, and the operating system keeps tiles.
+    pub fn is_there() -> bool {
+        const BF16: u32 = 1 << 22;
+        const TILE: u32 = 1 << 24;
+        // The tiles' configuration and their numbers.
+        const STATES: u64 = 1 << 17 | 1 << 18;
+        const OSXSAVE: u32 = 1 << 27;
+        if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 {
+            return false;
+        }
+        if __cpuid_count(7, 0).edx & (BF16 | TILE) != BF16 | TILE {
+            return false;
+        }
+        /// The states that the operating system keeps.
+        #[target_feature(enable = "xsave")]
+        fn kept() -> u64 {
+            // SAFETY: register 0 is there where OSXSAVE is.
+            unsafe { _xgetbv(0) }
+        }
+        // SAFETY: OSXSAVE says that there is XSAVE.
+        unsafe { kept() & STATES == STATES }
+    }
+
+    /// Asks Linux for tiles: a thread's state is larger with them, and so is what a signal's handler finds on its stack. It
+    /// refuses where a thread's alternate stack for signals is too small for that.
+    #[cfg(target_os = "linux")]
+    pub fn ask_for() -> bool {
+        const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
+        const XFEATURE_XTILEDATA: libc::c_ulong = 18;
+        // SAFETY: the call takes two numbers and touches no memory of ours.
+        unsafe {
+            libc::syscall(
+                libc::SYS_arch_prctl,
+                ARCH_REQ_XCOMP_PERM,
+                XFEATURE_XTILEDATA,
+            ) == 0
+        }
+    }
+
+    /// Other systems: nobody has tried.
+    #[cfg(not(target_os = "linux"))]
+    pub fn ask_for() -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

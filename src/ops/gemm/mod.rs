@@ -4,6 +4,8 @@
 //! of the result stay in registers ([`tile`]). Goto and van de Geijn, "Anatomy of High-Performance Matrix
 //! Multiplication", 2008. No sum over the inner dimension is split between threads.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod pack;
 mod prefetch;
 mod scratch;
@@ -131,14 +133,18 @@ macro_rules! with_kernel {
         }
         match ($precision, isa::level()) {
             #[cfg(target_arch = "x86_64")]
-            (Precision::BFloat16, isa::Level::Avx512) if isa::has_bf16() => on!(tile::Avx512Bf16),
+            (Precision::BFloat16, isa::Level::Amx) if isa::may_use_amx() => on!(amx::AmxBf16),
             #[cfg(target_arch = "x86_64")]
-            (Precision::BFloat16, isa::Level::Avx512) => on!(tile::Avx512<true>),
+            (Precision::BFloat16, isa::Level::Amx | isa::Level::Avx512) if isa::has_bf16() => {
+                on!(tile::Avx512Bf16)
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Precision::BFloat16, isa::Level::Amx | isa::Level::Avx512) => on!(tile::Avx512<true>),
             #[cfg(target_arch = "x86_64")]
             (Precision::BFloat16, isa::Level::Avx2) => on!(tile::Avx2<true>),
             (Precision::BFloat16, _) => on!(tile::Baseline<true>),
             #[cfg(target_arch = "x86_64")]
-            (Precision::Float32, isa::Level::Avx512) => on!(tile::Avx512<false>),
+            (Precision::Float32, isa::Level::Amx | isa::Level::Avx512) => on!(tile::Avx512<false>),
             #[cfg(target_arch = "x86_64")]
             (Precision::Float32, isa::Level::Avx2) => on!(tile::Avx2<false>),
             (Precision::Float32, _) => on!(tile::Baseline<false>),
@@ -176,7 +182,7 @@ pub(super) fn pack_columns<K: Kernel>(
     out: &mut [K::Unit],
 ) {
     const { assert!(pack::WIDEST.is_multiple_of(K::COLUMNS)) };
-    let panel = K::COLUMNS * depth.div_ceil(K::Unit::DEPTH);
+    let panel = K::COLUMNS * pack::units::<K>(depth);
     let groups = out.chunks_mut(pack::WIDEST / K::COLUMNS * panel);
     for (outer, out) in (0..width).step_by(pack::WIDEST).zip(groups) {
         let block = Block {
@@ -278,7 +284,8 @@ impl Product<'_> {
         let shared = Shared(result);
         for inner in (0..k).step_by(INNER * deep) {
             let depth = (k - inner).min(INNER * deep);
-            let right = right_scratch.take::<K::Unit>(panels * K::COLUMNS * depth.div_ceil(deep));
+            let right =
+                right_scratch.take::<K::Unit>(panels * K::COLUMNS * pack::units::<K>(depth));
             self.pack_right::<K>(inner..inner + depth, threads, right);
             let right = &*right;
             let run = |number: usize| {
@@ -304,7 +311,7 @@ impl Product<'_> {
     /// The panels of the right side's columns for these places of the inner dimension.
     fn pack_right<K: Kernel>(self, inner: Range<usize>, threads: usize, out: &mut [K::Unit]) {
         let n = self.sizes.1;
-        let panel = K::COLUMNS * inner.len().div_ceil(K::Unit::DEPTH);
+        let panel = K::COLUMNS * pack::units::<K>(inner.len());
         let panels = n.div_ceil(K::COLUMNS);
         // Some groups for each of several threads, of which none holds up the others for long.
         let groups = if threads == 1 { 1 } else { 4 * threads };
@@ -338,8 +345,10 @@ impl Product<'_> {
             (Lines::Outer, Some(values)) if !K::PACKS_COLUMNS => LeftSide::Columns(values, stride),
             (Lines::Outer, _) => LeftSide::Unpacked(self.left),
             (Lines::Inner, None) => {
-                let units = k.div_ceil(K::Unit::DEPTH);
-                let out = scratch.take::<K::Unit>(m * units);
+                let units = pack::units::<K>(k);
+                // Kernels that read whole tiles read behind the last row.
+                let behind = if K::STEP > 1 { K::ROWS } else { 0 };
+                let out = scratch.take::<K::Unit>((m + behind) * units);
                 let fill = |index: usize, out: &mut [K::Unit]| {
                     vectorised!({
                         for (row, out) in out.chunks_exact_mut(units).enumerate() {
@@ -348,7 +357,7 @@ impl Product<'_> {
                         }
                     });
                 };
-                each_chunk(threads, out, K::ROWS * units, fill);
+                each_chunk(threads, &mut out[..m * units], K::ROWS * units, fill);
                 LeftSide::Rows(out, units)
             }
         }
@@ -392,7 +401,7 @@ impl<U: Unit> Task<'_, U> {
         accumulate: Accumulate<'_>,
     ) {
         let deep = U::DEPTH;
-        let units = self.inner.len().div_ceil(deep);
+        let units = pack::units::<K>(self.inner.len());
         let inner = self.inner.start;
         let panel = K::COLUMNS * units;
         let right = &self.right[self.columns.start / K::COLUMNS * panel..];
@@ -407,16 +416,23 @@ impl<U: Unit> Task<'_, U> {
                     inner,
                     depth: self.inner.len(),
                 };
-                vectorised!(pack::panels::<K>(matrix, block, K::ROWS, out));
+                match K::STEP {
+                    1 => vectorised!(pack::panels::<K>(matrix, block, K::ROWS, out)),
+                    _ => vectorised!(pack::rows_of_columns::<K>(matrix, block, out)),
+                }
                 out
             }
             _ => &[],
         };
-        // Rows are shared out evenly among as few tiles as they need; panels of the left side are cut already.
+        // Rows are shared out evenly among as few tiles as they need, unless tiles cost the same with fewer; panels of the left
+        // side are cut already.
         let first = |tile: usize| match self.left {
-            LeftSide::Unpacked(_) => (tile * K::ROWS).min(self.rows.len()),
-            _ => self.rows.len() * tile / tiles,
+            LeftSide::Rows(..) if K::STEP == 1 => self.rows.len() * tile / tiles,
+            LeftSide::Columns(..) => self.rows.len() * tile / tiles,
+            _ => (tile * K::ROWS).min(self.rows.len()),
         };
+        // SAFETY: the kernel is one of this machine's.
+        unsafe { K::begin() }
         for (number, column) in self.columns.clone().step_by(K::COLUMNS).enumerate() {
             let start = match accumulate {
                 _ if inner > 0 => Start::Result,
@@ -445,6 +461,14 @@ impl<U: Unit> Task<'_, U> {
                         // is one of this machine's; the result's part is this task's own.
                         unsafe { K::tile::<false, false>(rows, units, left, right, place, start) }
                     }
+                    LeftSide::Unpacked(_) if K::STEP > 1 => {
+                        let left = Left {
+                            start: left_panels[tile * K::ROWS * units..].as_ptr(),
+                            stride: units,
+                        };
+                        // SAFETY: as above.
+                        unsafe { K::tile::<false, false>(rows, units, left, right, place, start) }
+                    }
                     LeftSide::Unpacked(_) => {
                         let left = Left {
                             start: left_panels[tile * K::ROWS * units..].as_ptr(),
@@ -464,6 +488,8 @@ impl<U: Unit> Task<'_, U> {
                 }
             }
         }
+        // SAFETY: as above.
+        unsafe { K::end() }
     }
 }
 
@@ -608,11 +634,88 @@ mod tests {
         }
     }
 
+    /// The way in which AMX has its operands, without its instructions.
+    #[derive(Clone, Copy)]
+    struct WholeTiles;
+
+    impl Kernel for WholeTiles {
+        type Unit = u32;
+        const ROWS: usize = 32;
+        const COLUMNS: usize = 16;
+        const ROUNDS: bool = true;
+        const STEP: usize = 8;
+        const HAS_SQUARES: bool = true;
+
+        unsafe fn square(values: *const f32, stride: usize, out: *mut u32, width: usize) {
+            for (line, unit) in (0..16).flat_map(|line| (0..16).map(move |unit| (line, unit))) {
+                // SAFETY: by the contract of `Kernel::square`.
+                unsafe {
+                    let first = values.add(line * stride + 2 * unit);
+                    *out.add(unit * width + line) = u32::of(*first, *first.add(1), true);
+                }
+            }
+        }
+
+        unsafe fn square_of_columns(
+            values: *const f32,
+            stride: usize,
+            out: *mut u32,
+            width: usize,
+        ) {
+            for (column, unit) in (0..16).flat_map(|column| (0..16).map(move |unit| (column, unit)))
+            {
+                // SAFETY: by the contract of `Kernel::square_of_columns`.
+                unsafe {
+                    let first = values.add(2 * unit * stride + column);
+                    *out.add(column * width + unit) = u32::of(*first, *first.add(stride), true);
+                }
+            }
+        }
+
+        unsafe fn tile<const PANEL: bool, const AHEAD: bool>(
+            rows: usize,
+            depth: usize,
+            left: Left<u32>,
+            right: *const u32,
+            place: Place,
+            start: Start,
+        ) {
+            assert!(!PANEL && depth > 0 && depth.is_multiple_of(Self::STEP));
+            let numbers = |pair: u32| [pair << 16, pair & 0xffff_0000].map(f32::from_bits);
+            let (added, stride) = start.addend(place);
+            for row in 0..Self::ROWS {
+                for column in 0..Self::COLUMNS {
+                    let inside = row < rows && column < place.columns;
+                    // SAFETY: by the contract of `Kernel::tile`, and of `STEP`.
+                    unsafe {
+                        let mut sum = if inside {
+                            *added.add(row * stride + column)
+                        } else {
+                            0.0
+                        };
+                        for k in 0..depth {
+                            let (at, b) = (
+                                row * left.stride + k,
+                                *right.add(k * Self::COLUMNS + column),
+                            );
+                            let [a, b] = [*left.start.add(at), b].map(numbers);
+                            sum += a[0] * b[0] + a[1] * b[1];
+                        }
+                        if inside {
+                            *place.start.add(row * place.stride + column) = sum;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn products_follow_the_definition_on_every_kernel() {
         check::<tile::Baseline<false>>();
         check::<tile::Baseline<true>>();
         check::<Pairs>();
+        check::<WholeTiles>();
         #[cfg(target_arch = "x86_64")]
         {
             if isa::widest() >= isa::Level::Avx2 {
@@ -624,6 +727,9 @@ mod tests {
                 check::<tile::Avx512<true>>();
                 if std::arch::is_x86_feature_detected!("avx512bf16") {
                     check::<tile::Avx512Bf16>();
+                }
+                if isa::widest() >= isa::Level::Amx && isa::may_use_amx() {
+                    check::<amx::AmxBf16>();
                 }
             }
         }

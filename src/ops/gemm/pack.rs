@@ -114,8 +114,13 @@ impl Unit for Pair {
     }
 }
 
+/// Units of so many numbers of the inner dimension, with those that a kernel wants behind them.
+pub(super) fn units<K: Kernel>(depth: usize) -> usize {
+    depth.div_ceil(K::Unit::DEPTH).next_multiple_of(K::STEP)
+}
+
 /// Fills panels of `width` with `block` of `matrix`, one after another, as many as its own width needs: in each for each
-/// unit of the inner dimension `width` units, those behind the block's width zero.
+/// unit of the inner dimension `width` units, those behind the block's width and depth zero.
 #[inline(always)]
 pub(super) fn panels<K: Kernel>(
     matrix: Matrix<'_>,
@@ -124,8 +129,13 @@ pub(super) fn panels<K: Kernel>(
     out: &mut [K::Unit],
 ) {
     let deep = K::Unit::DEPTH;
-    let units = block.depth.div_ceil(deep);
+    let (filled, units) = (block.depth.div_ceil(deep), units::<K>(block.depth));
     let out = &mut out[..block.width.div_ceil(width) * units * width];
+    if filled < units {
+        for panel in out.chunks_exact_mut(units * width) {
+            panel[filled * width..].fill(K::Unit::default());
+        }
+    }
     if !block.width.is_multiple_of(width) {
         let last = out.len() - units * width;
         out[last..].fill(K::Unit::default());
@@ -136,7 +146,7 @@ pub(super) fn panels<K: Kernel>(
             let line = |k: usize| &matrix.values[k * matrix.stride + block.outer..][..block.width];
             let mut row = [K::Unit::default(); WIDEST];
             let row = &mut row[..block.width];
-            for unit in 0..units {
+            for unit in 0..filled {
                 let k = block.inner + unit * deep;
                 let second = if deep == 2 && unit * deep + 1 < block.depth {
                     line(k + 1)
@@ -176,6 +186,51 @@ pub(super) fn panels<K: Kernel>(
                 let values = &matrix.values[outer * matrix.stride + block.inner..];
                 transpose::<K>(values, matrix.stride, (lines, block.depth), width, panel);
             }
+        }
+    }
+}
+
+/// Fills rows with `block` of the left side `matrix`, whose lines are its columns: for each row its units one after another,
+/// those behind the block's depth zero. Rows behind the block's width stay what they are.
+#[inline(always)]
+pub(super) fn rows_of_columns<K: Kernel>(matrix: Matrix<'_>, block: Block, out: &mut [K::Unit]) {
+    let deep = K::Unit::DEPTH;
+    let (filled, units) = (block.depth.div_ceil(deep), units::<K>(block.depth));
+    let line =
+        |k: usize| &matrix.values[(block.inner + k) * matrix.stride + block.outer..][..block.width];
+    // Columns and places that go by squares.
+    let (squares, whole) = if K::HAS_SQUARES {
+        (
+            block.width - block.width % SQUARE,
+            block.depth - block.depth % (SQUARE * deep),
+        )
+    } else {
+        (0, 0)
+    };
+    for k in (0..whole).step_by(SQUARE * deep) {
+        for ahead in k + SQUARE * deep..(k + 2 * SQUARE * deep).min(block.depth) {
+            prefetch::numbers(line(ahead));
+        }
+        for outer in (0..squares).step_by(SQUARE) {
+            let start = (block.inner + k) * matrix.stride + block.outer + outer;
+            let values = &matrix.values[start..][..(SQUARE * deep - 1) * matrix.stride + SQUARE];
+            let out = &mut out[outer * units + k / deep..][..(SQUARE - 1) * units + SQUARE];
+            // SAFETY: the kernel has this, and both slices reach to the square's last unit (just cut so).
+            unsafe { K::square_of_columns(values.as_ptr(), matrix.stride, out.as_mut_ptr(), units) }
+        }
+    }
+    for unit in 0..filled {
+        let first = line(unit * deep);
+        let second = (deep == 2 && unit * deep + 1 < block.depth).then(|| line(unit * deep + 1));
+        let done = if unit * deep < whole { squares } else { 0 };
+        for row in done..block.width {
+            let second = second.map_or(0.0, |line| line[row]);
+            out[row * units + unit] = K::Unit::of(first[row], second, K::ROUNDS);
+        }
+    }
+    if filled < units {
+        for row in out.chunks_exact_mut(units).take(block.width) {
+            row[filled..].fill(K::Unit::default());
         }
     }
 }
@@ -276,9 +331,11 @@ pub(super) fn row<K: Kernel>(values: &[f32], out: &mut [K::Unit]) {
     for (numbers, out) in (&mut chunks).zip(&mut *out) {
         *out = K::Unit::of(numbers[0], numbers[deep - 1], K::ROUNDS);
     }
-    if let ([last], Some(out)) = (chunks.remainder(), out.last_mut()) {
-        *out = K::Unit::of(*last, 0.0, K::ROUNDS);
+    let filled = values.len().div_ceil(deep);
+    if let [last] = chunks.remainder() {
+        out[filled - 1] = K::Unit::of(*last, 0.0, K::ROUNDS);
     }
+    out[filled..].fill(K::Unit::default());
 }
 
 #[cfg(test)]

@@ -116,6 +116,37 @@ pub(in crate::ops) trait Kernel: Copy + Send + Sync + 'static {
         unreachable!("asked for only where HAS_SQUARES says so")
     }
 
+    /// Units of the inner dimension that a tile takes at once. A kernel with more than one takes whole tiles: both operands have
+    /// zeros behind the inner dimension up to a multiple of it, the left side is readable for [`Kernel::ROWS`] rows whatever
+    /// their number, and where it was columns, those were packed to rows ([`Kernel::square_of_columns`]): `PANEL` isn't asked for.
+    const STEP: usize = 1;
+
+    /// As [`Kernel::square`], but of columns: 16 units of 16 columns, from lines `stride` numbers apart, each of which is a place of
+    /// the inner dimension. Unit number u of column c is written to place u of row c.
+    ///
+    /// # Safety
+    /// As for [`Kernel::square`].
+    unsafe fn square_of_columns(
+        _values: *const f32,
+        _stride: usize,
+        _out: *mut Self::Unit,
+        _width: usize,
+    ) {
+        unreachable!("asked for only where STEP and HAS_SQUARES say so")
+    }
+
+    /// What a thread does before its tiles.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn begin() {}
+
+    /// What a thread does after its tiles, of which there are none until it begins again.
+    ///
+    /// # Safety
+    /// As for [`Kernel::begin`].
+    unsafe fn end() {}
+
     /// Numbers that [`Kernel::narrow`] and [`Kernel::interleave`] make units of at once; 0 where they aren't there.
     const NARROWS: usize = 0;
 
@@ -228,6 +259,8 @@ unsafe fn baseline<const ROWS: usize, const PANEL: bool>(
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::square_of_pairs_of_columns;
 #[cfg(target_arch = "x86_64")]
 pub(in crate::ops) use x86::{Avx2, Avx512, Avx512Bf16};
 
@@ -453,13 +486,16 @@ mod x86 {
         }
     }
 
+    /// As [`AVX2_ROWS`].
+    const AVX512_ROWS: usize = 12;
+
     /// float32 with AVX-512.
     #[derive(Clone, Copy)]
     pub(in crate::ops) struct Avx512<const ROUNDS: bool>;
 
     impl<const ROUNDS: bool> Kernel for Avx512<ROUNDS> {
         type Unit = f32;
-        const ROWS: usize = 12;
+        const ROWS: usize = AVX512_ROWS;
         const COLUMNS: usize = 32;
         const ROUNDS: bool = ROUNDS;
 
@@ -481,6 +517,8 @@ mod x86 {
             }
         }
 
+        const PACKS_COLUMNS: bool = true;
+
         const HAS_SQUARES: bool = !ROUNDS;
 
         unsafe fn square(values: *const f32, stride: usize, out: *mut f32, width: usize) {
@@ -495,7 +533,7 @@ mod x86 {
 
     impl Kernel for Avx512Bf16 {
         type Unit = Pair;
-        const ROWS: usize = 12;
+        const ROWS: usize = AVX512_ROWS;
         const COLUMNS: usize = 32;
         const ROUNDS: bool = true;
 
@@ -573,6 +611,14 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn interleave(first: *const f32, second: *const f32, out: *mut Pair) {
+        // SAFETY: by the contract of `Kernel::interleave`.
+        unsafe { _mm512_storeu_si512(out.cast(), interleaved(first, second)) }
+    }
+
+    /// 16 pairs of a number of each place, rounded.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn interleaved(first: *const f32, second: *const f32) -> __m512i {
         // Places 0, 16, 1, 17, … of halves of 32 bits.
         let order = _mm512_add_epi32(
             _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
@@ -595,11 +641,28 @@ mod x86 {
                 16 << 16,
             ),
         );
-        // SAFETY: by the contract of `Kernel::interleave`.
-        unsafe {
-            let halves = rounded(first, second);
-            _mm512_storeu_si512(out.cast(), _mm512_permutexvar_epi16(order, halves));
+        // SAFETY: its caller's: the numbers are readable.
+        unsafe { _mm512_permutexvar_epi16(order, rounded(first, second)) }
+    }
+
+    /// As [`square_of_pairs`], of columns.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    pub(in crate::ops::gemm) unsafe fn square_of_pairs_of_columns(
+        values: *const f32,
+        stride: usize,
+        out: *mut u32,
+        width: usize,
+    ) {
+        let mut units = [_mm512_setzero_si512(); SQUARE];
+        for (unit, pairs) in units.iter_mut().enumerate() {
+            // SAFETY: by the contract of `Kernel::square_of_columns`, 16 numbers of each of 32 lines are readable.
+            *pairs = unsafe {
+                let first = values.add(2 * unit * stride);
+                interleaved(first, first.add(stride))
+            };
         }
+        // SAFETY: as above.
+        unsafe { turn(units, out, width) }
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -734,27 +797,44 @@ mod x86 {
                             SHARED * index * left.stride
                         })
                     });
-                    for _ in 0..depth {
-                        let low = $load(b);
-                        let high = $load(b.add(16));
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let a = if PANEL {
-                                pointers[0].add(row)
-                            } else {
-                                pointers[row / SHARED].add(row % SHARED * left.stride)
-                            };
-                            let a = $broadcast(*a);
-                            sums[0] = $multiply_add(sums[0], a, low);
-                            sums[1] = $multiply_add(sums[1], a, high);
-                        }
-                        b = b.add(32);
+                    debug_assert!(!PANEL || left.stride == AVX512_ROWS);
+                    let step = if PANEL { AVX512_ROWS } else { 1 };
+                    /// Adds the products of one place: `k` places behind the pointers.
+                    macro_rules! add_place {
+                        ($k:expr) => {{
+                            let low = $load(b.add(32 * $k));
+                            let high = $load(b.add(32 * $k + 16));
+                            for (row, sums) in sums.iter_mut().enumerate() {
+                                let a = if PANEL {
+                                    pointers[0].add($k * AVX512_ROWS + row)
+                                } else {
+                                    pointers[row / SHARED].add(row % SHARED * left.stride + $k)
+                                };
+                                let a = $broadcast(*a);
+                                sums[0] = $multiply_add(sums[0], a, low);
+                                sums[1] = $multiply_add(sums[1], a, high);
+                            }
+                        }};
+                    }
+                    let mut places = depth;
+                    while places >= UNROLLED {
                         if AHEAD {
-                            ask(ahead);
-                            ahead = ahead.wrapping_add(place.ahead.step);
+                            for _ in 0..UNROLLED {
+                                ask(ahead);
+                                ahead = ahead.wrapping_add(place.ahead.step);
+                            }
+                        }
+                        for k in 0..UNROLLED {
+                            add_place!(k);
                         }
                         for pointer in &mut pointers {
-                            *pointer = pointer.wrapping_add(if PANEL { left.stride } else { 1 });
+                            *pointer = pointer.wrapping_add(UNROLLED * step);
                         }
+                        b = b.add(32 * UNROLLED);
+                        places -= UNROLLED;
+                    }
+                    for k in 0..places {
+                        add_place!(k);
                     }
                     finish_avx512(sums, place, start);
                 }

@@ -26,7 +26,7 @@ macro_rules! with_kernel {
     ($function:ident::<K>($($argument:expr),*)) => {
         match isa::level() {
             #[cfg(target_arch = "x86_64")]
-            isa::Level::Avx512 => $function::<tile::Avx512<false>>($($argument),*),
+            isa::Level::Amx | isa::Level::Avx512 => $function::<tile::Avx512<false>>($($argument),*),
             #[cfg(target_arch = "x86_64")]
             isa::Level::Avx2 => $function::<tile::Avx2<false>>($($argument),*),
             _ => $function::<tile::Baseline<false>>($($argument),*),

@@ -85,9 +85,9 @@ macro_rules! with_kernel {
     ($function:ident::<K>($($argument:expr),*)) => {
         match isa::level() {
             #[cfg(target_arch = "x86_64")]
-            isa::Level::Avx512 if isa::has_vnni() => $function::<int8_tile::Vnni>($($argument),*),
+            isa::Level::Amx | isa::Level::Avx512 if isa::has_vnni() => $function::<int8_tile::Vnni>($($argument),*),
             #[cfg(target_arch = "x86_64")]
-            isa::Level::Avx512 | isa::Level::Avx2 => $function::<int8_tile::Avx2>($($argument),*),
+            isa::Level::Amx | isa::Level::Avx512 | isa::Level::Avx2 => $function::<int8_tile::Avx2>($($argument),*),
             _ => $function::<int8_tile::Baseline>($($argument),*),
         }
     };
