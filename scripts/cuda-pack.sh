@@ -49,7 +49,7 @@ cp -r tests/fixtures/golden "$folder/root/tests/fixtures/"
 # What some of the programs read of the project.
 cp include/bert.h "$folder/root/include/"
 cp tests/c/small_stack.c "$folder/root/tests/c/"
-cp bench/{on_gpu,side,worker,torch_peer}.py "$folder/bench/"
+cp bench/*.py bench/ours.c "$folder/bench/"
 cp scripts/cuda-check.sh "$folder/"
 cp -r "$shared/data/sst2" "$shared/data/mrpc" "$folder/data/"
 cp "$BERT_TEST_MODEL"/{config.json,tokenizer.json,vocab.txt} "$folder/model/"
