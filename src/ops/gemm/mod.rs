@@ -581,7 +581,8 @@ mod tests {
                             let got = f64::from(results[0][row * n + column]);
                             assert!(
                                 (got - want).abs() < 1e-4,
-                                "{m}x{n}x{k} at {row}, {column}: {got} {want}"
+                                "{}: {m}x{n}x{k} at {row}, {column}: {got} {want}",
+                                std::any::type_name::<K>()
                             );
                         }
                     }
