@@ -224,9 +224,9 @@ pub struct bert_train_options {
     /// Given to it.
     pub progress_user_data: *mut c_void,
     /// BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: mixed precision, as PyTorch's autocast has it. The
-    /// layers' matrix products are computed with bfloat16 numbers, which is up to twice as fast on processors with AMX or
-    /// (AMD's) AVX512-BF16 and no gain on others; weights, gradients, moments, norms, softmax, loss and sums stay float32.
-    /// On a GPU the states between the products are bfloat16 too. Evaluations during the training are float32 in any case:
+    /// layers' matrix products are computed with bfloat16 numbers, which is about twice as fast on processors with AMX, faster
+    /// with AMD's AVX512-BF16, and as fast as float32 or slower on others; weights, gradients, moments, norms, softmax, loss
+    /// and sums stay float32. On a GPU the states between the products are bfloat16 too. Evaluations during the training are float32 in any case:
     /// what decides about the best weights isn't rounded.
     pub precision: i32,
     /// 1: the backward pass computes each layer's inside again instead of keeping it, which takes less memory and about a

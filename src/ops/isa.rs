@@ -216,7 +216,7 @@ pub fn has_bf16() -> bool {
 }
 
 /// Whether this process may use AMX, which its first call asks the operating system for. Asked only where the processor has
-/// it.
+/// it; what is refused is told to the log, so that the first call is one that may.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub fn may_use_amx() -> bool {
@@ -224,34 +224,48 @@ pub fn may_use_amx() -> bool {
     if let Some(may) = MAY.get() {
         return *may;
     }
-    let may = amx::is_there() && amx::ask_for();
-    let is_first = MAY.set(may).is_ok();
+    let answer = amx::ask_for();
+    let is_first = MAY.set(answer.is_ok()).is_ok();
     // Told when the answer stands, as in `choice`.
-    if is_first && !may {
-        log::info(|| {
-            "The operating system grants no AMX tiles; bfloat16 is computed without them."
-                .to_owned()
+    if let (true, Err(error)) = (is_first, answer) {
+        log::warning(|| {
+            format!(
+                "The operating system refuses AMX ({error}), without which bfloat16 is slow on this processor; a thread's \
+                 alternate stack for signals that is smaller than sysconf(_SC_MINSIGSTKSZ) is one reason."
+            )
         });
     }
-    may
+    MAY.get().copied().unwrap_or(false)
+}
+
+/// Other processors have none.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn may_use_amx() -> bool {
+    false
 }
 
 /// AMX as `std::arch` doesn't have it (Intel, Software Developer's Manual, volume 1, chapter 18).
 #[cfg(target_arch = "x86_64")]
 mod amx {
+    use std::io;
+
     use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 
     /// Whether the processor has tiles and their bfloat16 products, and the operating system keeps tiles.
+    #[allow(unused_unsafe, reason = "__cpuid is safe since Rust 1.94")]
     pub fn is_there() -> bool {
         const BF16: u32 = 1 << 22;
         const TILE: u32 = 1 << 24;
         // The tiles' configuration and their numbers.
         const STATES: u64 = 1 << 17 | 1 << 18;
         const OSXSAVE: u32 = 1 << 27;
-        if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 {
-            return false;
-        }
-        if __cpuid_count(7, 0).edx & (BF16 | TILE) != BF16 | TILE {
+        // SAFETY: every processor of the target has the instruction; leaf 7 is asked for where there is one.
+        let is_named = unsafe {
+            __cpuid(0).eax >= 7
+                && __cpuid(1).ecx & OSXSAVE != 0
+                && __cpuid_count(7, 0).edx & (BF16 | TILE) == BF16 | TILE
+        };
+        if !is_named {
             return false;
         }
         /// The states that the operating system keeps.
@@ -267,23 +281,27 @@ mod amx {
     /// Asks Linux for tiles: a thread's state is larger with them, and so is what a signal's handler finds on its stack. It
     /// refuses where a thread's alternate stack for signals is too small for that.
     #[cfg(target_os = "linux")]
-    pub fn ask_for() -> bool {
+    pub fn ask_for() -> io::Result<()> {
         const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
         const XFEATURE_XTILEDATA: libc::c_ulong = 18;
         // SAFETY: the call takes two numbers and touches no memory of ours.
-        unsafe {
+        let answer = unsafe {
             libc::syscall(
                 libc::SYS_arch_prctl,
                 ARCH_REQ_XCOMP_PERM,
                 XFEATURE_XTILEDATA,
-            ) == 0
+            )
+        };
+        match answer {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
         }
     }
 
     /// Other systems: nobody has tried.
     #[cfg(not(target_os = "linux"))]
-    pub fn ask_for() -> bool {
-        false
+    pub fn ask_for() -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

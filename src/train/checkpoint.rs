@@ -8,6 +8,7 @@ use super::trainer::StepReport;
 use crate::data::Targets;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::ops::Precision;
 use crate::{hf, threads};
 use serde::{Deserialize, Serialize};
 
@@ -155,7 +156,7 @@ impl Fingerprint {
 pub struct Environment {
     /// The library's version.
     pub version: String,
-    /// The processor's architecture and the widest instructions in use.
+    /// The processor's architecture and the widest instructions that the run uses.
     pub instructions: String,
     /// The device's kind.
     pub device: String,
@@ -164,15 +165,16 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The present one, for that model.
-    pub fn now(model: &Model) -> Result<Environment> {
+    /// The present one, for training that model in that precision.
+    pub fn now(model: &Model, precision: Precision) -> Result<Environment> {
+        // What a GPU computes doesn't depend on the processor's bfloat16.
+        let precision = match model.device.is_cpu() {
+            true => precision,
+            false => Precision::Float32,
+        };
         Ok(Environment {
             version: env!("CARGO_PKG_VERSION").into(),
-            instructions: format!(
-                "{} {}",
-                std::env::consts::ARCH,
-                crate::ops::isa::level().name()
-            ),
+            instructions: format!("{} {}", std::env::consts::ARCH, precision.instructions()),
             device: crate::device::name(&model.device),
             threads: threads::num_threads()?,
         })

@@ -272,6 +272,8 @@ impl Trainer {
         state.resume_moments(position.step, loaded.first_moments, loaded.second_moments)?;
         state.best = loaded.best;
         self.classifier.publish(loaded.parameters);
+        // What is told to the log may call the library.
+        drop(state);
         let mut differences = loaded.others;
         differences.extend(loaded.environment);
         let name = loaded.path.display();
@@ -308,7 +310,7 @@ impl Trainer {
             plan: self.options.plan(model, self.schedule.total_steps),
             train: train.clone(),
             validation: validation.clone(),
-            environment: Environment::now(model)?,
+            environment: Environment::now(model, self.options.precision)?,
         })
     }
 }

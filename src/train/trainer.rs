@@ -308,7 +308,11 @@ impl Trainer {
         }
         let mut groups = groups;
         let on_gpu = match &model.device {
-            Device::Cpu => None,
+            Device::Cpu => {
+                // What that may tell the log it tells here, on the caller's thread and with no lock held.
+                options.precision.instructions();
+                None
+            }
             Device::Cuda(gpu) => {
                 let all = groups.clone();
                 // The host keeps no moments beside the GPU's.

@@ -61,6 +61,17 @@ const ALONE: usize = 1 << 17;
 const TASKS: usize = 8;
 
 impl Precision {
+    /// The name of the widest instructions that products in this precision use. For bfloat16 the first call may ask the operating
+    /// system for them, and tell the log that it refuses.
+    pub fn instructions(self) -> &'static str {
+        match isa::level() {
+            isa::Level::Amx if self == Precision::Float32 || !isa::may_use_amx() => {
+                isa::Level::Avx512.name()
+            }
+            level => level.name(),
+        }
+    }
+
     /// A linear layer: result[rows, outputs] (+)= x[rows, inputs] · weight[outputs, inputs]ᵀ.
     pub fn matmul_nt(
         self,
@@ -258,6 +269,10 @@ impl Product<'_> {
         accumulate: Accumulate<'_>,
         threads: usize,
     ) {
+        const {
+            // Blocks of the inner dimension follow one another in rows of units.
+            assert!(INNER.is_multiple_of(K::STEP));
+        }
         let (m, n, k) = self.sizes;
         let deep = K::Unit::DEPTH;
         let (mut left_scratch, mut right_scratch) = (Scratch::default(), Scratch::default());
