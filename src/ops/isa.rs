@@ -247,9 +247,8 @@ pub fn may_use_amx() -> bool {
 /// AMX as `std::arch` doesn't have it (Intel, Software Developer's Manual, volume 1, chapter 18).
 #[cfg(target_arch = "x86_64")]
 mod amx {
-    use std::io;
-
     use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+    use std::io;
 
     /// Whether the processor has tiles and their bfloat16 products, and the operating system keeps tiles.
     #[allow(unused_unsafe, reason = "__cpuid is safe since Rust 1.94")]
