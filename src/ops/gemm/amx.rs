@@ -105,7 +105,7 @@ impl Kernel for AmxBf16 {
             let (added, added_stride) = start.addend(place);
             if rows == Self::ROWS && place.columns == Self::COLUMNS {
                 let out = (place.start, place.stride);
-                multiply::<false>(depth, left, right, (added, added_stride), out);
+                multiply(depth, left, right, (added, added_stride), out);
             } else {
                 partial(rows, depth, left, right, place, (added, added_stride));
             }
@@ -128,11 +128,8 @@ unsafe fn partial(
     struct Sums([f32; AmxBf16::ROWS * COLUMNS]);
     let mut sums = Sums([0.0; _]);
     let sums = sums.0.as_mut_ptr();
-    let mask = |from: usize| -> __mmask16 {
-        let left = place.columns.saturating_sub(from).min(16);
-        ((1u32 << left) - 1) as __mmask16
-    };
-    let halves = [(0, mask(0)), (16, mask(16))];
+    let [low, high] = tile::masks(place.columns);
+    let halves = [(0, low), (16, high)];
     // SAFETY: by the contract of `Kernel::tile`; what is masked isn't touched, and `sums` has all rows and columns.
     unsafe {
         for row in 0..rows {
@@ -142,11 +139,7 @@ unsafe fn partial(
                 _mm512_storeu_ps(sums.add(row * COLUMNS + half), numbers);
             }
         }
-        if rows <= SIDE {
-            multiply::<true>(depth, left, right, (sums, COLUMNS), (sums, COLUMNS));
-        } else {
-            multiply::<false>(depth, left, right, (sums, COLUMNS), (sums, COLUMNS));
-        }
+        multiply(depth, left, right, (sums, COLUMNS), (sums, COLUMNS));
         for row in 0..rows {
             for (half, mask) in halves {
                 let numbers = _mm512_loadu_ps(sums.add(row * COLUMNS + half));
@@ -160,9 +153,9 @@ unsafe fn partial(
     }
 }
 
-/// `out` = `from` + the product of 32 rows, or with `HALF` of 16, and a panel of 32 columns. Both are where numbers begin, and numbers
-/// from one row's to the next's.
-unsafe fn multiply<const HALF: bool>(
+/// `out` = `from` + the product of 32 rows and a panel of 32 columns. Both are where numbers begin, and numbers from one row's to the
+/// next's.
+unsafe fn multiply(
     depth: usize,
     left: Left<Pair>,
     right: *const Pair,
@@ -175,74 +168,44 @@ unsafe fn multiply<const HALF: bool>(
     // SAFETY: by the contract of `Kernel::tile`: the operands and the result are readable or writable as far as tiles of 16 rows
     // and 64 bytes reach, and the thread has begun. The compiler uses no tiles.
     unsafe {
-        if HALF {
-            asm!(
-                "tileloadd tmm0, [{from} + {from_stride}]",
-                "tileloadd tmm1, [{from} + {from_stride} + 64]",
-                "2:",
-                "tileloadd tmm4, [{left} + {left_stride}]",
-                "tileloadd tmm6, [{right} + {right_stride}]",
-                "tileloadd tmm7, [{right} + {right_stride} + 64]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "add {left}, 64",
-                "add {right}, 2048",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{out} + {out_stride}], tmm0",
-                "tilestored [{out} + {out_stride} + 64], tmm1",
-                from = in(reg) from,
-                from_stride = in(reg) 4 * from_stride,
-                left = inout(reg) left.start => _,
-                left_stride = in(reg) 4 * left.stride,
-                right = inout(reg) right => _,
-                right_stride = in(reg) 128usize,
-                steps = inout(reg) depth / SIDE => _,
-                out = in(reg) out,
-                out_stride = in(reg) 4 * out_stride,
-                out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
-        } else {
-            asm!(
-                "tileloadd tmm0, [{from} + {from_stride}]",
-                "tileloadd tmm1, [{from} + {from_stride} + 64]",
-                "tileloadd tmm2, [{from_below} + {from_stride}]",
-                "tileloadd tmm3, [{from_below} + {from_stride} + 64]",
-                "2:",
-                "tileloadd tmm4, [{left} + {left_stride}]",
-                "tileloadd tmm6, [{right} + {right_stride}]",
-                "tileloadd tmm7, [{right} + {right_stride} + 64]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm5, [{below} + {left_stride}]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {left}, 64",
-                "add {below}, 64",
-                "add {right}, 2048",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{out} + {out_stride}], tmm0",
-                "tilestored [{out} + {out_stride} + 64], tmm1",
-                "tilestored [{out_below} + {out_stride}], tmm2",
-                "tilestored [{out_below} + {out_stride} + 64], tmm3",
-                from = in(reg) from,
-                from_below = in(reg) from_below,
-                from_stride = in(reg) 4 * from_stride,
-                left = inout(reg) left.start => _,
-                below = inout(reg) below => _,
-                left_stride = in(reg) 4 * left.stride,
-                right = inout(reg) right => _,
-                right_stride = in(reg) 128usize,
-                steps = inout(reg) depth / SIDE => _,
-                out = in(reg) out,
-                out_below = in(reg) out_below,
-                out_stride = in(reg) 4 * out_stride,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
-        }
+        asm!(
+            "tileloadd tmm0, [{from} + {from_stride}]",
+            "tileloadd tmm1, [{from} + {from_stride} + 64]",
+            "tileloadd tmm2, [{from_below} + {from_stride}]",
+            "tileloadd tmm3, [{from_below} + {from_stride} + 64]",
+            "2:",
+            "tileloadd tmm4, [{left} + {left_stride}]",
+            "tileloadd tmm6, [{right} + {right_stride}]",
+            "tileloadd tmm7, [{right} + {right_stride} + 64]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [{below} + {left_stride}]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {left}, 64",
+            "add {below}, 64",
+            "add {right}, 2048",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{out} + {out_stride}], tmm0",
+            "tilestored [{out} + {out_stride} + 64], tmm1",
+            "tilestored [{out_below} + {out_stride}], tmm2",
+            "tilestored [{out_below} + {out_stride} + 64], tmm3",
+            from = in(reg) from,
+            from_below = in(reg) from_below,
+            from_stride = in(reg) 4 * from_stride,
+            left = inout(reg) left.start => _,
+            below = inout(reg) below => _,
+            left_stride = in(reg) 4 * left.stride,
+            right = inout(reg) right => _,
+            right_stride = in(reg) 128usize,
+            steps = inout(reg) depth / SIDE => _,
+            out = in(reg) out,
+            out_below = in(reg) out_below,
+            out_stride = in(reg) 4 * out_stride,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
     }
 }

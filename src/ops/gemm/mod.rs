@@ -422,7 +422,7 @@ impl<U: Unit> Task<'_, U> {
         let right = &self.right[self.columns.start / K::COLUMNS * panel..];
         let tiles = self.rows.len().div_ceil(K::ROWS);
         let mut scratch = Scratch::default();
-        let left_panels: &[U] = match self.left {
+        let packed: &[U] = match self.left {
             LeftSide::Unpacked(matrix) => {
                 let out = scratch.take::<U>(tiles * K::ROWS * units);
                 let block = Block {
@@ -439,12 +439,15 @@ impl<U: Unit> Task<'_, U> {
             }
             _ => &[],
         };
-        // Rows are shared out evenly among as few tiles as they need, unless tiles cost the same with fewer; panels of the left
-        // side are cut already.
-        let first = |tile: usize| match self.left {
-            LeftSide::Rows(..) if K::STEP == 1 => self.rows.len() * tile / tiles,
-            LeftSide::Columns(..) => self.rows.len() * tile / tiles,
-            _ => (tile * K::ROWS).min(self.rows.len()),
+        let left = |units: &[U], stride| Left {
+            start: units.as_ptr(),
+            stride,
+        };
+        // Rows are shared out evenly among as few tiles as they need, unless tiles cost the same with fewer, or are cut already.
+        let whole = K::STEP > 1 || matches!(self.left, LeftSide::Unpacked(_));
+        let first = |tile: usize| match whole {
+            true => (tile * K::ROWS).min(self.rows.len()),
+            false => self.rows.len() * tile / tiles,
         };
         // SAFETY: the kernel is one of this machine's.
         unsafe { K::begin() }
@@ -466,39 +469,28 @@ impl<U: Unit> Task<'_, U> {
                     columns: K::COLUMNS.min(self.columns.end - column),
                     ahead: Ahead::NONE,
                 };
-                match self.left {
+                let (left, is_panel) = match self.left {
                     LeftSide::Rows(values, stride) => {
-                        let left = Left {
-                            start: values[row * stride + inner / deep..].as_ptr(),
-                            stride,
-                        };
-                        // SAFETY: the rows' units are inside `values`, and the panel was filled above; the kernel
-                        // is one of this machine's; the result's part is this task's own.
-                        unsafe { K::tile::<false, false>(rows, units, left, right, place, start) }
-                    }
-                    LeftSide::Unpacked(_) if K::STEP > 1 => {
-                        let left = Left {
-                            start: left_panels[tile * K::ROWS * units..].as_ptr(),
-                            stride: units,
-                        };
-                        // SAFETY: as above.
-                        unsafe { K::tile::<false, false>(rows, units, left, right, place, start) }
-                    }
-                    LeftSide::Unpacked(_) => {
-                        let left = Left {
-                            start: left_panels[tile * K::ROWS * units..].as_ptr(),
-                            stride: K::ROWS,
-                        };
-                        // SAFETY: as above.
-                        unsafe { K::tile::<true, false>(rows, units, left, right, place, start) }
+                        (left(&values[row * stride + inner / deep..], stride), false)
                     }
                     LeftSide::Columns(values, stride) => {
-                        let left = Left {
-                            start: values[inner * stride + row..].as_ptr(),
-                            stride,
-                        };
-                        // SAFETY: as above.
-                        unsafe { K::tile::<true, false>(rows, units, left, right, place, start) }
+                        (left(&values[inner * stride + row..], stride), true)
+                    }
+                    LeftSide::Unpacked(_) => {
+                        let packed = &packed[tile * K::ROWS * units..];
+                        match K::STEP {
+                            1 => (left(packed, K::ROWS), true),
+                            _ => (left(packed, units), false),
+                        }
+                    }
+                };
+                // SAFETY: the left side's units are inside what was cut, and the panel was filled above; the kernel is one of
+                // this machine's; the result's part is this task's own.
+                unsafe {
+                    if is_panel {
+                        K::tile::<true, false>(rows, units, left, right, place, start);
+                    } else {
+                        K::tile::<false, false>(rows, units, left, right, place, start);
                     }
                 }
             }
@@ -606,6 +598,12 @@ mod tests {
         }
     }
 
+    /// The products of two pairs' numbers, summed.
+    fn product_of_pairs(a: u32, b: u32) -> f32 {
+        let [a, b] = [a, b].map(|pair| [pair << 16, pair & 0xffff_0000].map(f32::from_bits));
+        a[0] * b[0] + a[1] * b[1]
+    }
+
     /// The format of AVX512-BF16 without its instructions, so that every machine tests units of two numbers.
     #[derive(Clone, Copy)]
     struct Pairs;
@@ -624,7 +622,6 @@ mod tests {
             place: Place,
             start: Start,
         ) {
-            let numbers = |pair: u32| [pair << 16, pair & 0xffff_0000].map(f32::from_bits);
             let (added, stride) = start.addend(place);
             for row in 0..rows {
                 for column in 0..place.columns {
@@ -636,9 +633,9 @@ mod tests {
                             row * left.stride + k
                         };
                         // SAFETY: by the contract of `Kernel::tile`.
-                        let pairs = unsafe { [*left.start.add(at), *right.add(k * 8 + column)] };
-                        let [a, b] = pairs.map(numbers);
-                        sum += a[0] * b[0] + a[1] * b[1];
+                        sum += unsafe {
+                            product_of_pairs(*left.start.add(at), *right.add(k * 8 + column))
+                        };
                     }
                     // SAFETY: as above.
                     unsafe {
@@ -697,7 +694,6 @@ mod tests {
             start: Start,
         ) {
             assert!(!PANEL && depth > 0 && depth.is_multiple_of(Self::STEP));
-            let numbers = |pair: u32| [pair << 16, pair & 0xffff_0000].map(f32::from_bits);
             let (added, stride) = start.addend(place);
             for row in 0..Self::ROWS {
                 for column in 0..Self::COLUMNS {
@@ -710,12 +706,10 @@ mod tests {
                             0.0
                         };
                         for k in 0..depth {
-                            let (at, b) = (
-                                row * left.stride + k,
+                            sum += product_of_pairs(
+                                *left.start.add(row * left.stride + k),
                                 *right.add(k * Self::COLUMNS + column),
                             );
-                            let [a, b] = [*left.start.add(at), b].map(numbers);
-                            sum += a[0] * b[0] + a[1] * b[1];
                         }
                         if inside {
                             *place.start.add(row * place.stride + column) = sum;

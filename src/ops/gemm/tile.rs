@@ -260,6 +260,8 @@ unsafe fn baseline<const ROWS: usize, const PANEL: bool>(
 }
 
 #[cfg(target_arch = "x86_64")]
+pub(in crate::ops) use x86::masks;
+#[cfg(target_arch = "x86_64")]
 pub(super) use x86::square_of_pairs_of_columns;
 #[cfg(target_arch = "x86_64")]
 pub(in crate::ops) use x86::{Avx2, Avx512, Avx512Bf16};
@@ -744,6 +746,15 @@ mod x86 {
         }
     }
 
+    /// Which of 32 numbers are columns, for each half of them.
+    #[inline(always)]
+    pub(in crate::ops) fn masks(columns: usize) -> [__mmask16; 2] {
+        [0, 16].map(|from| {
+            let left = columns.saturating_sub(from).min(16);
+            ((1u32 << left) - 1) as __mmask16
+        })
+    }
+
     /// Adds `start` to the sums and writes the columns that there are.
     #[inline]
     #[target_feature(enable = "avx512f")]
@@ -752,11 +763,7 @@ mod x86 {
         place: Place,
         start: Start,
     ) {
-        let mask = |from: usize| -> __mmask16 {
-            let left = place.columns.saturating_sub(from).min(16);
-            ((1u32 << left) - 1) as __mmask16
-        };
-        let masks = [mask(0), mask(16)];
+        let masks = masks(place.columns);
         let (mut added, stride) = start.addend(place);
         let mut out = place.start;
         for sums in sums {

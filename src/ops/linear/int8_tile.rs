@@ -155,6 +155,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::{Finish, Kernel, NARROW, UNIT};
+    use crate::ops::gemm::tile::masks;
 
     /// AVX2: both sides widened to 16 bits, whose products add up without saturation (unlike `vpmaddubsw`'s).
     #[derive(Clone, Copy)]
@@ -296,10 +297,8 @@ mod x86 {
                     *pointer = pointer.wrapping_add(UNIT);
                 }
             }
-            for half in 0..2 {
+            for (half, mask) in masks(finish.columns).into_iter().enumerate() {
                 let from = 16 * half;
-                let columns = finish.columns.saturating_sub(from).min(16);
-                let mask = ((1u32 << columns) - 1) as __mmask16;
                 let excess = _mm512_loadu_si512(finish.column_sums.add(from).cast());
                 let excess = _mm512_slli_epi32::<7>(excess);
                 let column_scales = _mm512_loadu_ps(finish.column_scales.add(from));
