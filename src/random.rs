@@ -5,7 +5,7 @@
 
 use rand::RngCore;
 
-use crate::ops::isa::vectorised;
+use crate::ops::dropout_factors::{self, BlockRows};
 
 /// What a stream of random numbers is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,96 +148,47 @@ pub struct DropoutMask {
     scale: f32,
 }
 
-/// Blocks that are computed side by side.
-const LANES: usize = 16;
-
 /// Factors of one block.
 pub const FACTORS: usize = 8;
 
 impl DropoutMask {
     /// The factors of elements `start`, `start` + 1, … `start` must be a multiple of [`FACTORS`].
     pub fn fill(&self, start: u64, out: &mut [f32]) {
-        debug_assert_eq!(start % FACTORS as u64, 0);
-        vectorised!({
-            let mut first = start / FACTORS as u64;
-            let mut groups = out.chunks_exact_mut(FACTORS * LANES);
-            for group in &mut groups {
-                let factors = self.factors(std::array::from_fn(|lane| first + lane as u64));
-                group.copy_from_slice(factors.as_flattened());
-                first += LANES as u64;
-            }
-            let rest = groups.into_remainder();
-            if !rest.is_empty() {
-                let factors = self.factors(std::array::from_fn(|lane| first + lane as u64));
-                rest.copy_from_slice(&factors.as_flattened()[..rest.len()]);
-            }
-        });
+        debug_assert!(start.is_multiple_of(FACTORS as u64));
+        let row = BlockRows {
+            first: start / FACTORS as u64,
+            stride: 0,
+            blocks: out.len().div_ceil(FACTORS),
+            width: out.len(),
+        };
+        dropout_factors::fill(self.parts(), row, out);
     }
 
     /// The factors of rows of `width`: those of the first are elements `start`, `start` + 1, …, those of each next one
-    /// `stride` later. Both must be multiples of [`FACTORS`]. The rows stand one after another in `out`.
-    pub fn fill_rows(&self, start: u64, stride: u64, width: usize, out: &mut [f32]) {
-        debug_assert!(
-            start.is_multiple_of(FACTORS as u64) && stride.is_multiple_of(FACTORS as u64)
-        );
-        let blocks = width.div_ceil(FACTORS);
-        vectorised!({
-            // Rows of attention are short: blocks of several are drawn together.
-            let (mut row, mut block) = (start / FACTORS as u64, 0);
-            let mut place = 0;
-            while place < out.len() {
-                let mut widths = [0; LANES];
-                let indices = std::array::from_fn(|lane| {
-                    let index = row + block as u64;
-                    widths[lane] = FACTORS.min(width - block * FACTORS);
-                    block += 1;
-                    if block == blocks {
-                        block = 0;
-                        row += stride / FACTORS as u64;
-                    }
-                    index
-                });
-                for (factors, width) in self.factors(indices).iter().zip(widths) {
-                    let left = &mut out[place..];
-                    if left.len() >= FACTORS {
-                        // What is behind a row's end is written again by the next.
-                        left[..FACTORS].copy_from_slice(factors);
-                    } else {
-                        left.copy_from_slice(&factors[..left.len()]);
-                    }
-                    place = out.len().min(place + width);
-                }
-            }
-        });
-    }
-
-    /// The factors of the blocks with these numbers.
-    #[inline(always)]
-    fn factors(&self, index: [u64; LANES]) -> [[f32; FACTORS]; LANES] {
-        let Stream { key, step, site } = self.stream;
-        let counters = [
-            index,
-            index.map(|index| index >> 32),
-            [step.into(); LANES],
-            [site.into(); LANES],
-        ];
-        let random = philox4x32_10(counters, key);
-        let factor = |bits: u32| {
-            if bits >= self.threshold {
-                self.scale
-            } else {
-                0.0
-            }
+    /// `stride` later. Both must be multiples of [`FACTORS`]. In `out` a row has `padded` places, room for whole blocks; those
+    /// behind the width get some number.
+    pub fn fill_rows(
+        &self,
+        (start, stride): (u64, u64),
+        (width, padded): (usize, usize),
+        out: &mut [f32],
+    ) {
+        let block = FACTORS as u64;
+        debug_assert!(start.is_multiple_of(block) && stride.is_multiple_of(block));
+        let rows = BlockRows {
+            first: start / block,
+            stride: stride / block,
+            blocks: width.div_ceil(FACTORS),
+            width: padded,
         };
-        let mut factors = [[0f32; FACTORS]; LANES];
-        for lane in 0..LANES {
-            for (word, random) in random.iter().enumerate() {
-                let random = random[lane] as u32;
-                factors[lane][word] = factor(random & 0xffff);
-                factors[lane][4 + word] = factor(random >> 16);
+        let drawn = rows.blocks * FACTORS;
+        assert!(padded >= drawn);
+        dropout_factors::fill(self.parts(), rows, out);
+        if padded > drawn {
+            for row in out.chunks_exact_mut(padded) {
+                row[drawn..].fill(0.0);
             }
         }
-        factors
     }
 }
 
@@ -275,26 +226,32 @@ impl DropoutMask {
     }
 }
 
+/// What the generator's counters are multiplied with.
+pub const PHILOX_MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+
+/// What its key grows by from round to round.
+pub const PHILOX_KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+
 /// The random words of as many counters as there are lanes. Words stand in the low halves of wider numbers, where products
 /// need no unpacking; what is in the high halves is arbitrary.
 #[inline(always)]
-fn philox4x32_10<const N: usize>(mut counter: [[u64; N]; 4], mut key: [u32; 2]) -> [[u64; N]; 4] {
+pub fn philox4x32_10<const N: usize>(
+    mut counter: [[u64; N]; 4],
+    mut key: [u32; 2],
+) -> [[u64; N]; 4] {
     let low = u64::from(u32::MAX);
     for _ in 0..10 {
         let mut next = [[0; N]; 4];
         for lane in 0..N {
-            let first = (counter[0][lane] & low) * 0xD251_1F53;
-            let second = (counter[2][lane] & low) * 0xCD9E_8D57;
+            let first = (counter[0][lane] & low) * u64::from(PHILOX_MULTIPLIERS[0]);
+            let second = (counter[2][lane] & low) * u64::from(PHILOX_MULTIPLIERS[1]);
             next[0][lane] = second >> 32 ^ counter[1][lane] ^ u64::from(key[0]);
             next[1][lane] = second;
             next[2][lane] = first >> 32 ^ counter[3][lane] ^ u64::from(key[1]);
             next[3][lane] = first;
         }
         counter = next;
-        key = [
-            key[0].wrapping_add(0x9E37_79B9),
-            key[1].wrapping_add(0xBB67_AE85),
-        ];
+        key = [0, 1].map(|i| key[i].wrapping_add(PHILOX_KEY_STEPS[i]));
     }
     counter
 }
@@ -372,13 +329,16 @@ mod tests {
         let mut part = vec![0f32; 100];
         mask.fill(400, &mut part);
         assert_eq!(part, factors[400..500]);
-        for (width, rows) in [(1, 5), (7, 40), (8, 3), (24, 24), (100, 2), (129, 9)] {
-            let mut together = vec![f32::NAN; rows * width];
-            mask.fill_rows(80, 256, width, &mut together);
-            for (row, together) in together.chunks_exact(width).enumerate() {
-                let mut alone = vec![f32::NAN; width];
-                mask.fill(80 + 256 * row as u64, &mut alone);
-                assert_eq!(together, alone);
+        for (width, rows) in [(1usize, 5), (7, 40), (8, 3), (24, 24), (100, 2), (129, 9)] {
+            for padded in [width.next_multiple_of(8), width.next_multiple_of(16)] {
+                let mut together = vec![f32::NAN; rows * padded];
+                mask.fill_rows((80, 256), (width, padded), &mut together);
+                for (row, together) in together.chunks_exact(padded).enumerate() {
+                    let mut alone = vec![f32::NAN; width];
+                    mask.fill(80 + 256 * row as u64, &mut alone);
+                    assert_eq!(together[..width], alone);
+                    assert!(together.iter().all(|factor| factor.is_finite()));
+                }
             }
         }
         let mut other = vec![0f32; 100];

@@ -2,8 +2,8 @@
 //! cache, so that memory grows with the length and not with its square.
 
 use super::aligned::Aligned;
-use super::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
-use super::gemm::{Lines, Matrix, pack_columns};
+use super::gemm::tile::{self, Kernel, Left};
+use super::gemm::{Lines, Matrix, pack_columns, tiles};
 use super::isa::{self, vectorised};
 use super::linear::with_kernel;
 use super::parallel::Shared;
@@ -214,16 +214,15 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
             start: query[first * query_stride..].as_ptr(),
             stride: query_stride,
         };
-        for (panel, keys) in keys.chunks_exact(K::COLUMNS * size).enumerate() {
-            let place = Place {
-                start: scores[panel * K::COLUMNS..].as_mut_ptr(),
-                stride: width,
-                columns: K::COLUMNS,
-                ahead: Ahead::NONE,
-            };
-            // SAFETY: the query rows and the panel are there (just checked, just packed), the scores' rows are `width`
-            // wide, and the kernel is of this machine's instructions.
-            unsafe { K::tile::<false, false>(rows, size, left, keys.as_ptr(), place, Start::Zero) }
+        // SAFETY: the query rows and the panels are there (just checked, just packed), the scores' rows are `width` wide, and the
+        // kernel is of this machine's instructions.
+        unsafe {
+            tiles::<K, false>(
+                (rows, width, size),
+                left,
+                keys,
+                (scores.as_mut_ptr(), width),
+            );
         }
         vectorised!(A => {
             for row in scores.chunks_exact_mut(width).take(rows) {
@@ -234,18 +233,10 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
             start: scores.as_ptr(),
             stride: width,
         };
-        for (panel, values) in values.chunks_exact(K::COLUMNS * tokens).enumerate() {
-            let column = panel * K::COLUMNS;
-            let place = Place {
-                start: context.start.wrapping_add(first * context.stride + column),
-                stride: context.stride,
-                columns: K::COLUMNS.min(size - column),
-                ahead: Ahead::NONE,
-            };
-            // SAFETY: as above; the context's rows are this call's alone, by this function's contract.
-            unsafe {
-                K::tile::<false, false>(rows, tokens, left, values.as_ptr(), place, Start::Zero)
-            }
+        let result = context.start.wrapping_add(first * context.stride);
+        // SAFETY: as above; the context's rows are this call's alone, by this function's contract.
+        unsafe {
+            tiles::<K, false>((rows, size, tokens), left, values, (result, context.stride));
         }
         first += rows;
     }

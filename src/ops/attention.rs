@@ -3,10 +3,15 @@
 
 use std::ops::Range;
 
-use super::gemm::{Accumulate, Lines, Matrix, small_product};
-use super::isa::vectorised;
+use super::gemm::tile::{self, Kernel, Left};
+use super::gemm::{
+    Lines, Matrix, Scratch, pack_columns, pack_left_columns, panels_len, prefetch, tiles,
+};
+use super::isa::{self, vectorised};
+use super::linear::with_kernel;
+use super::math::LANES;
 use super::parallel::{self, Shared};
-use super::softmax::{softmax, softmax_backward};
+use super::softmax::{softmax_backward, softmax_of_first};
 use crate::data::Batch;
 use crate::random::DropoutMask;
 
@@ -58,11 +63,11 @@ impl Shape<'_> {
         }
     }
 
-    /// Numbers in all probabilities: one for each query, head and token of the query's sequence.
+    /// Numbers in all probabilities: for each query and head a row ([`padded`]) over the tokens of the query's sequence.
     pub fn probabilities(&self) -> usize {
         self.batch
             .ranges()
-            .map(|range| self.heads * self.queries_of(range.len()) * range.len())
+            .map(|range| self.heads * self.queries_of(range.len()) * padded(range.len()))
             .sum()
     }
 
@@ -86,7 +91,7 @@ impl Shape<'_> {
                     heads: heads.clone(),
                     probabilities: start,
                 });
-                start += heads.len() * queries.len() * range.len();
+                start += heads.len() * queries.len() * padded(range.len());
             }
             query = queries.end;
         }
@@ -106,6 +111,12 @@ impl Shape<'_> {
     }
 }
 
+/// Places of a row of probabilities over so many tokens: whole vectors, which take less time than a rest. Those behind the tokens
+/// are zero.
+fn padded(tokens: usize) -> usize {
+    tokens.next_multiple_of(LANES)
+}
+
 /// Heads that a thread computes one after another: a row's numbers of neighbouring heads lie together.
 const HEADS: usize = 4;
 
@@ -120,7 +131,7 @@ struct Piece {
 
 impl Piece {
     fn tasks(&self) -> impl Iterator<Item = Task> {
-        let scores = self.queries.len() * self.tokens.len();
+        let rows = self.queries.len() * padded(self.tokens.len());
         self.heads
             .clone()
             .enumerate()
@@ -128,7 +139,7 @@ impl Piece {
                 tokens: self.tokens.clone(),
                 queries: self.queries.clone(),
                 head,
-                probabilities: self.probabilities + number * scores,
+                probabilities: self.probabilities + number * rows,
             })
     }
 }
@@ -183,15 +194,50 @@ impl Task {
     fn factors(&self, shape: &Shape<'_>, dropout: &ProbabilityDropout, out: &mut [f32]) {
         let stride = (shape.heads * dropout.stride) as u64;
         let start = self.tokens.start as u64 * stride + (self.head * dropout.stride) as u64;
+        let width = self.tokens.len();
         dropout
             .mask
-            .fill_rows(start, stride, self.tokens.len(), out);
+            .fill_rows((start, stride), (width, padded(width)), out);
+    }
+
+    /// Asks for the next head's part of these rows, where they are few: they are read when this head is done.
+    fn ask_for_next(&self, shape: &Shape<'_>, states: &[f32], rows: &Range<usize>) {
+        if self.head + 1 < shape.heads && rows.len() <= 64 {
+            for row in rows.clone() {
+                prefetch::numbers(
+                    &states[self.offset(shape, row) + shape.head_size..][..shape.head_size],
+                );
+            }
+        }
+    }
+
+    /// Numbers in this head's probabilities.
+    fn rows_len(&self) -> usize {
+        self.queries.len() * padded(self.tokens.len())
     }
 }
 
-/// [queries, tokens] numbers, row by row.
-fn scores_of(values: &[f32], tokens: usize, lines: Lines) -> Matrix<'_> {
-    Matrix::new(values, tokens, lines)
+/// Columns of the probabilities that are packed at once, in tiles.
+const GROUP: usize = 8;
+
+/// Probabilities whose columns are read where they are: the first-level cache holds them.
+const SHORT: usize = 4096;
+
+/// A matrix's rows from `first` on as a tile's left side.
+fn rows_from(matrix: Matrix<'_>, first: usize) -> Left<f32> {
+    Left {
+        start: matrix.values[first * matrix.stride..].as_ptr(),
+        stride: matrix.stride,
+    }
+}
+
+/// So many numbers of the memory for each.
+fn parts<const N: usize>(mut memory: &mut [f32], sizes: [usize; N]) -> [&mut [f32]; N] {
+    sizes.map(|size| {
+        memory
+            .split_off_mut(..size)
+            .expect("as many as were asked for")
+    })
 }
 
 /// `context` gets the heads' outputs side by side; `probabilities` ([`Shape::probabilities`] numbers) gets them as they
@@ -199,10 +245,11 @@ fn scores_of(values: &[f32], tokens: usize, lines: Lines) -> Matrix<'_> {
 pub fn forward(
     shape: Shape<'_>,
     dropout: Option<ProbabilityDropout>,
-    (query, key, value): (&[f32], &[f32], &[f32]),
+    states: (&[f32], &[f32], &[f32]),
     probabilities: &mut [f32],
     context: &mut [f32],
 ) {
+    let (query, key, value) = states;
     shape.assert_sizes(&[query, context], &[key, value]);
     assert_eq!(probabilities.len(), shape.probabilities());
     let (all, context) = (
@@ -211,52 +258,102 @@ pub fn forward(
     );
     let pieces = shape.pieces();
     parallel::run(pieces.len(), |number| {
-        let piece = &pieces[number];
-        let (m, n) = (piece.queries.len(), piece.tokens.len());
-        let mut dropped = vec![0f32; if dropout.is_some() { m * n } else { 0 }];
-        for task in piece.tasks() {
-            // SAFETY: this task's m n numbers, which lie inside the buffer (its size was checked) and are no other task's.
-            let scores =
-                unsafe { std::slice::from_raw_parts_mut(all.at(task.probabilities), m * n) };
-            // SAFETY: the scores are this task's own.
+        let mut scratch = Scratch::default();
+        let scratch = &mut scratch;
+        for task in pieces[number].tasks() {
+            // SAFETY: this task's rows, which lie inside the buffer (its size was checked) and are no other task's; of the
+            // context, whose size was checked, it writes its sequence's rows in its head's columns alone.
             unsafe {
-                small_product(
-                    (m, n, shape.head_size),
-                    task.of_queries(&shape, query, Lines::Inner),
-                    task.of_tokens(&shape, key, Lines::Inner),
-                    (scores.as_mut_ptr(), n),
-                    Accumulate::Replace,
-                );
-            }
-            if let Some(dropout) = &dropout {
-                task.factors(&shape, dropout, &mut dropped);
-            }
-            let scale = shape.scale();
-            vectorised!(A => {
-                for row in scores.chunks_exact_mut(n) {
-                    softmax::<A>(row, scale);
-                }
-                for (factor, probability) in dropped.iter_mut().zip(scores.iter()) {
-                    *factor *= probability;
-                }
-            });
-            let used = match dropout {
-                None => &*scores,
-                Some(_) => &*dropped,
-            };
-            // SAFETY: of the context, whose size was checked, this task writes its sequence's rows in its head's columns
-            // alone.
-            unsafe {
-                small_product(
-                    (m, shape.head_size, n),
-                    scores_of(used, n, Lines::Inner),
-                    task.of_tokens(&shape, value, Lines::Outer),
-                    (task.of_queries_mut(&shape, context), shape.width()),
-                    Accumulate::Replace,
-                );
+                let rows = task.rows_len();
+                let probabilities =
+                    std::slice::from_raw_parts_mut(all.at(task.probabilities), rows);
+                with_kernel!(forward_head::<K>(
+                    (&shape, &task),
+                    dropout,
+                    states,
+                    probabilities,
+                    context,
+                    scratch
+                ));
             }
         }
     });
+}
+
+/// # Safety
+/// The kernel is of this machine's instructions, `context` as large as the queries, and the task's part of it no one else's.
+unsafe fn forward_head<K: Kernel<Unit = f32>>(
+    (shape, task): (&Shape<'_>, &Task),
+    dropout: Option<ProbabilityDropout>,
+    (query, key, value): (&[f32], &[f32], &[f32]),
+    probabilities: &mut [f32],
+    context: Shared<f32>,
+    scratch: &mut Scratch,
+) {
+    let (m, n, size) = (task.queries.len(), task.tokens.len(), shape.head_size);
+    let width = padded(n);
+    let sizes = [
+        panels_len::<K>((size, n)),
+        panels_len::<K>((n, size)),
+        if dropout.is_some() { m * width } else { 0 },
+    ];
+    let [keys, values, factors] = parts(scratch.take(sizes.iter().sum()), sizes);
+    pack_columns::<K>(task.of_tokens(shape, key, Lines::Inner), (size, n), keys);
+    pack_columns::<K>(
+        task.of_tokens(shape, value, Lines::Outer),
+        (n, size),
+        values,
+    );
+    if let Some(dropout) = &dropout {
+        task.factors(shape, dropout, factors);
+    }
+    for (states, rows) in [
+        (query, &task.queries),
+        (key, &task.tokens),
+        (value, &task.tokens),
+    ] {
+        task.ask_for_next(shape, states, rows);
+    }
+    let queries = task.of_queries(shape, query, Lines::Inner);
+    let (context, stride) = (task.of_queries_mut(shape, context), shape.width());
+    let scale = shape.scale();
+    for first in (0..m).step_by(K::ROWS) {
+        let rows = K::ROWS.min(m - first);
+        let here = first * width..(first + rows) * width;
+        let scores = &mut probabilities[here.clone()];
+        // SAFETY: the rows of queries are the task's, the panels were just packed, and the scores have these rows.
+        unsafe {
+            tiles::<K, false>(
+                (rows, width, size),
+                rows_from(queries, first),
+                keys,
+                (scores.as_mut_ptr(), width),
+            );
+        }
+        let dropped = if dropout.is_some() {
+            &mut factors[here]
+        } else {
+            &mut []
+        };
+        vectorised!(A => {
+            for row in scores.chunks_exact_mut(width) {
+                softmax_of_first::<A>(row, n, scale);
+            }
+            for (factor, probability) in dropped.iter_mut().zip(scores.iter()) {
+                *factor *= probability;
+            }
+        });
+        let used = if dropout.is_some() { dropped } else { scores };
+        // SAFETY: as above; the rows of the context are this task's, by this function's contract.
+        unsafe {
+            tiles::<K, false>(
+                (rows, size, n),
+                rows_from(Matrix::new(used, width, Lines::Inner), 0),
+                values,
+                (context.wrapping_add(first * stride), stride),
+            );
+        }
+    }
 }
 
 /// The derivatives by query, key and value, written to `dq`, `dk`, `dv`, from the derivative by the context and from
@@ -264,85 +361,168 @@ pub fn forward(
 pub fn backward(
     shape: Shape<'_>,
     dropout: Option<ProbabilityDropout>,
-    (query, key, value): (&[f32], &[f32], &[f32]),
+    states: (&[f32], &[f32], &[f32]),
     probabilities: &[f32],
     dcontext: &[f32],
     (dq, dk, dv): (&mut [f32], &mut [f32], &mut [f32]),
 ) {
+    let (query, key, value) = states;
     shape.assert_sizes(&[query, dcontext, dq], &[key, value, dk, dv]);
     assert_eq!(probabilities.len(), shape.probabilities());
-    let (dq, dk, dv) = (
-        Shared(dq.as_mut_ptr()),
-        Shared(dk.as_mut_ptr()),
-        Shared(dv.as_mut_ptr()),
-    );
+    let derivatives = [dq, dk, dv].map(|derivatives| Shared(derivatives.as_mut_ptr()));
     let pieces = shape.pieces();
     parallel::run(pieces.len(), |number| {
-        let piece = &pieces[number];
-        let (m, n) = (piece.queries.len(), piece.tokens.len());
-        let width = shape.width();
-        let mut factors = vec![0f32; if dropout.is_some() { m * n } else { 0 }];
-        let (mut dropped, mut scores) = (vec![0f32; m * n], vec![0f32; m * n]);
-        for task in piece.tasks() {
-            let probabilities = &probabilities[task.probabilities..][..m * n];
-            if let Some(dropout) = &dropout {
-                task.factors(&shape, dropout, &mut factors);
-            }
-            vectorised!({
-                dropped.copy_from_slice(probabilities);
-                for (probability, factor) in dropped.iter_mut().zip(&factors) {
-                    *probability *= factor;
-                }
-            });
-            // SAFETY: the scores are this task's own; of dv, dq and dk, whose sizes were checked, it writes its sequence's
-            // rows in its head's columns alone.
+        let mut scratch = Scratch::default();
+        let scratch = &mut scratch;
+        for task in pieces[number].tasks() {
+            let probabilities = &probabilities[task.probabilities..][..task.rows_len()];
+            // SAFETY: of the derivatives, whose sizes were checked, it writes its sequence's rows in its head's columns alone.
             unsafe {
-                small_product(
-                    (n, shape.head_size, m),
-                    scores_of(&dropped, n, Lines::Outer),
-                    task.of_queries(&shape, dcontext, Lines::Outer),
-                    (task.of_tokens_mut(&shape, dv), width),
-                    Accumulate::Replace,
-                );
-                small_product(
-                    (m, n, shape.head_size),
-                    task.of_queries(&shape, dcontext, Lines::Inner),
-                    task.of_tokens(&shape, value, Lines::Inner),
-                    (scores.as_mut_ptr(), n),
-                    Accumulate::Replace,
-                );
-            }
-            let scale = shape.scale();
-            vectorised!({
-                for (derivative, factor) in scores.iter_mut().zip(&factors) {
-                    *derivative *= factor;
-                }
-                for (row, probabilities) in scores
-                    .chunks_exact_mut(n)
-                    .zip(probabilities.chunks_exact(n))
-                {
-                    softmax_backward(row, probabilities, scale);
-                }
-            });
-            // SAFETY: as above.
-            unsafe {
-                small_product(
-                    (m, shape.head_size, n),
-                    scores_of(&scores, n, Lines::Inner),
-                    task.of_tokens(&shape, key, Lines::Outer),
-                    (task.of_queries_mut(&shape, dq), width),
-                    Accumulate::Replace,
-                );
-                small_product(
-                    (n, shape.head_size, m),
-                    scores_of(&scores, n, Lines::Outer),
-                    task.of_queries(&shape, query, Lines::Outer),
-                    (task.of_tokens_mut(&shape, dk), width),
-                    Accumulate::Replace,
-                );
+                with_kernel!(backward_head::<K>(
+                    (&shape, &task),
+                    dropout,
+                    states,
+                    probabilities,
+                    dcontext,
+                    derivatives,
+                    scratch
+                ));
             }
         }
     });
+}
+
+/// # Safety
+/// The kernel is of this machine's instructions, the derivatives are as large as what they are of, and the task's part of them no one
+/// else's.
+unsafe fn backward_head<K: Kernel<Unit = f32>>(
+    (shape, task): (&Shape<'_>, &Task),
+    dropout: Option<ProbabilityDropout>,
+    (query, key, value): (&[f32], &[f32], &[f32]),
+    probabilities: &[f32],
+    dcontext: &[f32],
+    [dq, dk, dv]: [Shared<f32>; 3],
+    scratch: &mut Scratch,
+) {
+    let (m, n, size) = (task.queries.len(), task.tokens.len(), shape.head_size);
+    let (width, stride) = (padded(n), shape.width());
+    let group = GROUP * K::ROWS;
+    let packs_columns = K::PACKS_COLUMNS && m * width > SHORT;
+    let sizes = [
+        panels_len::<K>((size, n)),
+        panels_len::<K>((n, size)),
+        panels_len::<K>((m, size)),
+        m * width,
+        if dropout.is_some() { m * width } else { 0 },
+        if packs_columns { m * group } else { 0 },
+    ];
+    let [values, keys, panels, scores, factors, columns] =
+        parts(scratch.take(sizes.iter().sum()), sizes);
+    pack_columns::<K>(
+        task.of_tokens(shape, value, Lines::Inner),
+        (size, n),
+        values,
+    );
+    pack_columns::<K>(task.of_tokens(shape, key, Lines::Outer), (n, size), keys);
+    if let Some(dropout) = &dropout {
+        task.factors(shape, dropout, factors);
+    }
+    for (states, rows) in [
+        (query, &task.queries),
+        (key, &task.tokens),
+        (value, &task.tokens),
+        (dcontext, &task.queries),
+    ] {
+        task.ask_for_next(shape, states, rows);
+    }
+    let upstream = task.of_queries(shape, dcontext, Lines::Inner);
+    let scale = shape.scale();
+    // A tile's rows at a time: the derivatives by the probabilities, by the scores, and by the queries.
+    for first in (0..m).step_by(K::ROWS) {
+        let rows = K::ROWS.min(m - first);
+        let here = first * width..(first + rows) * width;
+        let (scores, probabilities) = (&mut scores[here.clone()], &probabilities[here.clone()]);
+        // SAFETY: the rows are the task's, the panels were just packed, and the scores have these rows.
+        unsafe {
+            tiles::<K, false>(
+                (rows, width, size),
+                rows_from(upstream, first),
+                values,
+                (scores.as_mut_ptr(), width),
+            );
+        }
+        // Narrow panels may leave places behind the tokens as they were.
+        let written = n.next_multiple_of(K::COLUMNS);
+        if written < width {
+            for row in scores.chunks_exact_mut(width) {
+                row[written..].fill(0.0);
+            }
+        }
+        let factors = if dropout.is_some() {
+            &mut factors[here]
+        } else {
+            &mut []
+        };
+        vectorised!({
+            for ((score, factor), probability) in
+                scores.iter_mut().zip(factors.iter_mut()).zip(probabilities)
+            {
+                *score *= *factor;
+                *factor *= probability;
+            }
+            let rows = scores.chunks_exact_mut(width);
+            for (row, probabilities) in rows.zip(probabilities.chunks_exact(width)) {
+                softmax_backward(row, probabilities, scale);
+            }
+        });
+        let dq = task.of_queries_mut(shape, dq).wrapping_add(first * stride);
+        // SAFETY: as above; the rows of the derivative are this task's, by this function's contract.
+        unsafe {
+            tiles::<K, false>(
+                (rows, size, n),
+                rows_from(Matrix::new(scores, width, Lines::Inner), 0),
+                keys,
+                (dq, stride),
+            );
+        }
+    }
+    // A row for each token: by the values from what was used of the probabilities, by the keys from the scores.
+    let used = if dropout.is_some() {
+        &*factors
+    } else {
+        probabilities
+    };
+    for (left, right, result) in [(used, dcontext, dv), (&*scores, query, dk)] {
+        let right = task.of_queries(shape, right, Lines::Outer);
+        pack_columns::<K>(right, (m, size), panels);
+        let result = task.of_tokens_mut(shape, result);
+        for first in (0..n).step_by(group) {
+            let count = group.min(n - first);
+            let left = Matrix::new(&left[first..], width, Lines::Outer);
+            if packs_columns {
+                pack_left_columns::<K>(left, (m, count), columns);
+            }
+            for tile in (0..count).step_by(K::ROWS) {
+                let left = match packs_columns {
+                    true => Left {
+                        start: columns[tile * m..].as_ptr(),
+                        stride: K::ROWS,
+                    },
+                    false => Left {
+                        start: left.values[tile..].as_ptr(),
+                        stride: width,
+                    },
+                };
+                let rows = K::ROWS.min(count - tile);
+                // SAFETY: the columns and the panels were just packed or are there; the rows of the derivative are this
+                // task's, by this function's contract.
+                unsafe {
+                    let result = result.wrapping_add((first + tile) * stride);
+                    tiles::<K, true>((rows, size, m), left, panels, (result, stride));
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::softmax::{softmax, softmax_backward};
 use super::{Buffer, Buffers};
 use crate::data::Batch;
 use crate::error::Result;
+use crate::random::FACTORS;
 
 /// Narrower heads compute keys and values: they need hidden_size numbers for each head, and so narrow ones are many.
 pub const NARROWEST_HEAD: usize = 4;
@@ -109,9 +110,17 @@ impl FirstAttention<'_> {
 
     /// The factors of a sequence's probabilities, [heads, tokens].
     fn factors(&self, dropout: &ProbabilityDropout, tokens: &Range<usize>, out: &mut [f32]) {
+        let n = tokens.len();
+        let padded = n.next_multiple_of(FACTORS);
         let stride = dropout.stride as u64;
         let start = (tokens.start * self.heads) as u64 * stride;
-        dropout.mask.fill_rows(start, stride, tokens.len(), out);
+        let mut rows = vec![0f32; self.heads * padded];
+        dropout
+            .mask
+            .fill_rows((start, stride), (n, padded), &mut rows);
+        for (out, row) in out.chunks_exact_mut(n).zip(rows.chunks_exact(padded)) {
+            out.copy_from_slice(&row[..n]);
+        }
     }
 
     fn assert_sizes(&self, states: &[f32], of_sequences: [&[f32]; 2]) {

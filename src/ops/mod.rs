@@ -12,6 +12,7 @@ pub mod attend;
 pub mod attend_first;
 pub mod attention;
 mod buffers;
+pub mod dropout_factors;
 pub mod first_attention;
 pub mod float_state;
 pub mod gemm;

@@ -1,8 +1,8 @@
 //! The softmax of a row of scores, and its derivative.
 
-use super::math::{Arithmetic, dot, exp, highest, sum};
+use super::math::{Arithmetic, LANES, dot, exp, highest, sum};
 
-/// The softmax of the row times `scale`, in place.
+/// The softmax of the row times `scale`, in place; all NaN where one score is: the sum is.
 #[inline(always)]
 pub fn softmax<A: Arithmetic>(row: &mut [f32], scale: f32) {
     let most = highest(row);
@@ -19,7 +19,20 @@ pub fn softmax<A: Arithmetic>(row: &mut [f32], scale: f32) {
 /// them has no part in it.
 #[inline(always)]
 pub fn softmax_of_first<A: Arithmetic>(row: &mut [f32], count: usize, scale: f32) {
-    row[count..].fill(f32::NEG_INFINITY);
+    let whole = count - count % LANES;
+    let (chunks, rest) = row[whole..].as_chunks_mut::<LANES>();
+    let mut left = count - whole;
+    for chunk in chunks {
+        for (lane, value) in chunk.iter_mut().enumerate() {
+            if lane >= left {
+                *value = f32::NEG_INFINITY;
+            }
+        }
+        left = 0;
+    }
+    if left < rest.len() {
+        rest[left..].fill(f32::NEG_INFINITY);
+    }
     softmax::<A>(row, scale);
 }
 

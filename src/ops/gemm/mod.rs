@@ -7,7 +7,7 @@
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod pack;
-mod prefetch;
+pub(super) mod prefetch;
 mod scratch;
 pub(super) mod tile;
 
@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use self::pack::{Block, Unit};
 pub(super) use self::pack::{Lines, Matrix};
-use self::scratch::Scratch;
+pub(super) use self::scratch::Scratch;
 use self::tile::{Ahead, Kernel, Left, Place, Start};
 use super::isa::{self, vectorised};
 use super::parallel::{self, Shared, chunks_mut, for_each};
@@ -204,6 +204,50 @@ pub(super) fn pack_columns<K: Kernel>(
         };
         vectorised!(pack::panels::<K>(right, block, K::COLUMNS, out));
     }
+}
+
+/// Writes `rows` rows, at most [`Kernel::ROWS`], of `columns` numbers to memory in which rows are `stride` apart: the left side's
+/// times panels of the right one. Panels may be wider than the columns by less than one of theirs.
+///
+/// # Safety
+/// The left side is readable for `depth` places, the result writable by this call alone, and the kernel one of this machine's.
+pub(super) unsafe fn tiles<K: Kernel, const PANEL: bool>(
+    (rows, columns, depth): (usize, usize, usize),
+    left: Left<K::Unit>,
+    panels: &[K::Unit],
+    (result, stride): (*mut f32, usize),
+) {
+    for (number, panel) in panels.chunks_exact(K::COLUMNS * depth).enumerate() {
+        let column = number * K::COLUMNS;
+        let place = Place {
+            start: result.wrapping_add(column),
+            stride,
+            columns: K::COLUMNS.min(columns - column),
+            ahead: Ahead::NONE,
+        };
+        // SAFETY: by this function's contract; the panel has these places.
+        unsafe { K::tile::<PANEL, false>(rows, depth, left, panel.as_ptr(), place, Start::Zero) }
+    }
+}
+
+/// Numbers of `width` columns as panels.
+pub(super) fn panels_len<K: Kernel>((depth, width): (usize, usize)) -> usize {
+    width.next_multiple_of(K::COLUMNS) * pack::units::<K>(depth)
+}
+
+/// Rows of the left side, `width` of them with `depth` places, from lines that are its columns: a panel each [`Kernel::ROWS`] rows.
+pub(super) fn pack_left_columns<K: Kernel>(
+    left: Matrix<'_>,
+    (depth, width): (usize, usize),
+    out: &mut [K::Unit],
+) {
+    let block = Block {
+        outer: 0,
+        width,
+        inner: 0,
+        depth,
+    };
+    vectorised!(pack::panels::<K>(left, block, K::ROWS, out));
 }
 
 /// result[m, n] (+)= left[m, k] · right[k, n].

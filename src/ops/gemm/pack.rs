@@ -41,6 +41,9 @@ pub(super) const SQUARE: usize = 16;
 /// Rows or columns that are packed at once, at most.
 pub(super) const WIDEST: usize = 256;
 
+/// Numbers that are packed panel by panel, at most: attention's operands.
+const SMALL: usize = 4096;
+
 /// Lines that are asked for ahead of the one that is read.
 const AHEAD: usize = 8;
 
@@ -141,6 +144,19 @@ pub(super) fn panels<K: Kernel>(
         out[last..].fill(K::Unit::default());
     }
     match matrix.lines {
+        // Few numbers that stay as they are: panel by panel, in copies whose length the compiler knows.
+        Lines::Outer if block.depth * block.width <= SMALL && K::Unit::DEPTH == 1 && !K::ROUNDS => {
+            for (number, panel) in out.chunks_exact_mut(units * width).enumerate() {
+                let start = block.inner * matrix.stride + block.outer + number * width;
+                let columns = width.min(block.width - number * width);
+                for (place, out) in panel.chunks_exact_mut(width).enumerate() {
+                    let line = &matrix.values[start + place * matrix.stride..];
+                    for (out, &number) in out.iter_mut().zip(&line[..columns]) {
+                        *out = K::Unit::of(number, 0.0, false);
+                    }
+                }
+            }
+        }
         // Line by line through all panels: what is read lies together.
         Lines::Outer => {
             let line = |k: usize| &matrix.values[k * matrix.stride + block.outer..][..block.width];
@@ -296,8 +312,28 @@ fn transpose<K: Kernel>(
             unsafe { K::square(values.as_ptr(), stride, out.as_mut_ptr(), width) }
         }
     }
+    // Lines that fill no square go by one too, from a copy.
+    let rest = lines - squares;
+    let by_square = K::HAS_SQUARES && rest >= SQUARE / 4 && squares + SQUARE <= width;
+    if by_square {
+        let mut square = [[0f32; 2 * SQUARE]; SQUARE];
+        for k in (0..whole).step_by(SQUARE * deep) {
+            for (line, copy) in square.iter_mut().enumerate().take(rest) {
+                let start = (squares + line) * stride + k;
+                copy[..SQUARE * deep].copy_from_slice(&values[start..][..SQUARE * deep]);
+            }
+            let out = &mut out[k / deep * width + squares..][..(SQUARE - 1) * width + SQUARE];
+            let copies = square.as_flattened().as_ptr();
+            // SAFETY: as above; the copies are a square's lines.
+            unsafe { K::square(copies, 2 * SQUARE, out.as_mut_ptr(), width) }
+        }
+    }
     for line in 0..lines {
-        let done = if line < squares { whole } else { 0 };
+        let done = if line < squares || by_square {
+            whole
+        } else {
+            0
+        };
         let values = &values[line * stride + done..][..depth - done];
         let mut numbers = values.chunks_exact(deep);
         let start = done / deep * width + line;

@@ -3,7 +3,7 @@
 
 /// Asks for the cache line at an address.
 #[inline(always)]
-pub(super) fn line<T>(at: *const T) {
+pub(in crate::ops) fn line<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of x86-64, and a prefetch has no other effect.
     unsafe {
@@ -16,7 +16,7 @@ pub(super) fn line<T>(at: *const T) {
 
 /// Asks for as many cache lines as the numbers take, from the one that the first is in.
 #[inline(always)]
-pub(super) fn numbers(values: &[f32]) {
+pub(in crate::ops) fn numbers(values: &[f32]) {
     for values in values.chunks(16) {
         line(values.as_ptr());
     }

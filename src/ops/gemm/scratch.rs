@@ -20,7 +20,7 @@ const KEPT: usize = 8;
 
 /// Memory for one operand; it goes back when this is dropped.
 #[derive(Default)]
-pub(super) struct Scratch(Vec<Line>);
+pub(in crate::ops) struct Scratch(Vec<Line>);
 
 /// What scratch memory can hold: plain numbers of four bytes, of which all bit patterns are values.
 pub(in crate::ops) trait Plain: Copy {}

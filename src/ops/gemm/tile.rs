@@ -183,19 +183,19 @@ pub(in crate::ops) trait Kernel: Copy + Send + Sync + 'static {
     );
 }
 
-/// Calls `$inner::<$rows, PANEL>` for the number of rows that it is.
+/// Calls `$inner::<$rows, …>` for the number of rows that it is.
 macro_rules! by_rows {
-    ($rows:expr, $inner:ident::<$panel:ident> $arguments:tt, $($count:literal)*) => {
+    ($rows:expr, $inner:ident::<$($constant:ident),*> $arguments:tt, $($count:literal)*) => {
+        by_rows!(@each $rows, $inner, [$($constant),*], $arguments, $($count)*)
+    };
+    (@each $rows:expr, $inner:ident, $constants:tt, $arguments:tt, $($count:literal)*) => {
         match $rows {
-            $($count => $inner::<$count, $panel> $arguments,)*
+            $($count => by_rows!(@call $inner, $count, $constants, $arguments),)*
             _ => unreachable!("a tile has no more rows than its kernel"),
         }
     };
-    ($rows:expr, $inner:ident::<$panel:ident, $ahead:ident> $arguments:tt, $($count:literal)*) => {
-        match $rows {
-            $($count => $inner::<$count, $panel, $ahead> $arguments,)*
-            _ => unreachable!("a tile has no more rows than its kernel"),
-        }
+    (@call $inner:ident, $count:literal, [$($constant:ident),*], $arguments:tt) => {
+        $inner::<$count, $($constant),*> $arguments
     };
 }
 
@@ -274,8 +274,12 @@ mod x86 {
     use super::super::prefetch;
     use super::{Kernel, Left, Place, Start};
 
-    /// Rows of a tile, which with their columns fill the registers; also of a panel of the left side, as it is packed always.
+    /// Rows of a tile, which with their columns fill the registers; also of a panel of the left side where it was packed.
     const AVX2_ROWS: usize = 6;
+
+    /// A left side whose lines are columns where they lie. What the places of a packed panel are apart is known when the loop is
+    /// compiled, so that the processor finds them without a register.
+    const UNPACKED: bool = false;
 
     /// float32 with AVX2 and FMA.
     #[derive(Clone, Copy)]
@@ -297,7 +301,19 @@ mod x86 {
         ) {
             // SAFETY: this function's contract is the inner one's.
             unsafe {
-                by_rows!(rows, avx2::<PANEL, AHEAD>(depth, left, right, place, start), 1 2 3 4 5 6)
+                if PANEL && left.stride != AVX2_ROWS {
+                    by_rows!(
+                        rows,
+                        avx2::<PANEL, UNPACKED, AHEAD>(depth, left, right, place, start),
+                        1 2 3 4 5 6
+                    )
+                } else {
+                    by_rows!(
+                        rows,
+                        avx2::<PANEL, PANEL, AHEAD>(depth, left, right, place, start),
+                        1 2 3 4 5 6
+                    )
+                }
             }
         }
 
@@ -384,7 +400,7 @@ mod x86 {
             let high = _mm256_loadu_ps(b.add(8));
             for (row, sums) in sums.iter_mut().enumerate() {
                 let a = _mm256_set1_ps(*if PANEL {
-                    pointers[0].add(k * AVX2_ROWS + row)
+                    pointers[0].add(k * stride + row)
                 } else {
                     pointers[row / SHARED].add(row % SHARED * stride + k)
                 });
@@ -395,7 +411,7 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<const ROWS: usize, const PANEL: bool, const AHEAD: bool>(
+    unsafe fn avx2<const ROWS: usize, const PANEL: bool, const PACKED: bool, const AHEAD: bool>(
         depth: usize,
         left: Left<f32>,
         right: *const f32,
@@ -415,9 +431,8 @@ mod x86 {
                     SHARED * index * left.stride
                 })
             });
-            // What a panel's places are apart is known here, so that the processor finds them without a register.
-            debug_assert!(!PANEL || left.stride == AVX2_ROWS);
-            let step = if PANEL { AVX2_ROWS } else { 1 };
+            let stride = if PACKED { AVX2_ROWS } else { left.stride };
+            let step = if PANEL { stride } else { 1 };
             let mut places = depth;
             while places >= UNROLLED {
                 if AHEAD {
@@ -431,7 +446,7 @@ mod x86 {
                     ahead = ahead.wrapping_add(UNROLLED * place.ahead.step);
                 }
                 for k in 0..UNROLLED {
-                    add_place::<ROWS, PANEL>(&mut sums, pointers, left.stride, k, b.add(16 * k));
+                    add_place::<ROWS, PANEL>(&mut sums, pointers, stride, k, b.add(16 * k));
                 }
                 for pointer in &mut pointers {
                     *pointer = pointer.wrapping_add(UNROLLED * step);
@@ -440,7 +455,7 @@ mod x86 {
                 places -= UNROLLED;
             }
             for k in 0..places {
-                add_place::<ROWS, PANEL>(&mut sums, pointers, left.stride, k, b.add(16 * k));
+                add_place::<ROWS, PANEL>(&mut sums, pointers, stride, k, b.add(16 * k));
             }
             finish_avx2(sums, place, start);
         }
@@ -511,11 +526,19 @@ mod x86 {
         ) {
             // SAFETY: this function's contract is the inner one's.
             unsafe {
-                by_rows!(
-                    rows,
-                    avx512::<PANEL, AHEAD>(depth, left, right, place, start),
-                    1 2 3 4 5 6 7 8 9 10 11 12
-                )
+                if PANEL && left.stride != AVX512_ROWS {
+                    by_rows!(
+                        rows,
+                        avx512::<PANEL, UNPACKED, AHEAD>(depth, left, right, place, start),
+                        1 2 3 4 5 6 7 8 9 10 11 12
+                    )
+                } else {
+                    by_rows!(
+                        rows,
+                        avx512::<PANEL, PANEL, AHEAD>(depth, left, right, place, start),
+                        1 2 3 4 5 6 7 8 9 10 11 12
+                    )
+                }
             }
         }
 
@@ -551,7 +574,7 @@ mod x86 {
             unsafe {
                 by_rows!(
                     rows,
-                    avx512_bf16::<PANEL, AHEAD>(depth, left, right, place, start),
+                    avx512_bf16::<PANEL, PANEL, AHEAD>(depth, left, right, place, start),
                     1 2 3 4 5 6 7 8 9 10 11 12
                 )
             }
@@ -784,7 +807,12 @@ mod x86 {
     macro_rules! avx512_tile {
         ($name:ident, $features:literal, $unit:ty, $load:expr, $broadcast:expr, $multiply_add:expr) => {
             #[target_feature(enable = $features)]
-            unsafe fn $name<const ROWS: usize, const PANEL: bool, const AHEAD: bool>(
+            unsafe fn $name<
+                const ROWS: usize,
+                const PANEL: bool,
+                const PACKED: bool,
+                const AHEAD: bool,
+            >(
                 depth: usize,
                 left: Left<$unit>,
                 right: *const $unit,
@@ -804,8 +832,9 @@ mod x86 {
                             SHARED * index * left.stride
                         })
                     });
-                    debug_assert!(!PANEL || left.stride == AVX512_ROWS);
-                    let step = if PANEL { AVX512_ROWS } else { 1 };
+                    debug_assert!(!PACKED || left.stride == AVX512_ROWS);
+                    let stride = if PACKED { AVX512_ROWS } else { left.stride };
+                    let step = if PANEL { stride } else { 1 };
                     /// Adds the products of one place: `k` places behind the pointers.
                     macro_rules! add_place {
                         ($k:expr) => {{
@@ -813,9 +842,9 @@ mod x86 {
                             let high = $load(b.add(32 * $k + 16));
                             for (row, sums) in sums.iter_mut().enumerate() {
                                 let a = if PANEL {
-                                    pointers[0].add($k * AVX512_ROWS + row)
+                                    pointers[0].add($k * stride + row)
                                 } else {
-                                    pointers[row / SHARED].add(row % SHARED * left.stride + $k)
+                                    pointers[row / SHARED].add(row % SHARED * stride + $k)
                                 };
                                 let a = $broadcast(*a);
                                 sums[0] = $multiply_add(sums[0], a, low);
