@@ -42,8 +42,11 @@ pub enum Accumulate<'a> {
     Bias(&'a [f32]),
 }
 
-/// Units of the inner dimension that are multiplied at once: a panel of them fits the first-level cache, or nearly.
-pub(super) const INNER: usize = 384;
+/// Units of the inner dimension that are multiplied at once, at most: a panel of them fits the first-level cache, or nearly.
+pub(super) const INNER: usize = 512;
+
+/// Blocks of the inner dimension have a multiple of so many units, but for the last.
+const UNITS: usize = 16;
 
 /// Rows of the left side that panels go by, at most about: they fit the second-level cache.
 const BAND: usize = 64;
@@ -58,7 +61,7 @@ const PANELS: usize = 8;
 const ALONE: usize = 1 << 17;
 
 /// Tasks for each thread, about: whoever is held up leaves the rest to others.
-const TASKS: usize = 8;
+const TASKS: usize = 16;
 
 impl Precision {
     /// The name of the widest instructions that products in this precision use. For bfloat16 the first call may ask the operating
@@ -315,7 +318,7 @@ impl Product<'_> {
     ) {
         const {
             // Blocks of the inner dimension follow one another in rows of units.
-            assert!(INNER.is_multiple_of(K::STEP));
+            assert!(UNITS.is_multiple_of(K::STEP) && INNER.is_multiple_of(UNITS));
         }
         let (m, n, k) = self.sizes;
         let deep = K::Unit::DEPTH;
@@ -341,8 +344,11 @@ impl Product<'_> {
         let columns = panels.div_ceil(blocks) * K::COLUMNS;
         let blocks = n.div_ceil(columns);
         let shared = Shared(result);
-        for inner in (0..k).step_by(INNER * deep) {
-            let depth = (k - inner).min(INNER * deep);
+        // Blocks of about one size: a short one at the end would read and write the result for little.
+        let blocks_of_inner = k.div_ceil(INNER * deep);
+        let most = k.div_ceil(blocks_of_inner).next_multiple_of(UNITS * deep);
+        for inner in (0..k).step_by(most) {
+            let depth = (k - inner).min(most);
             let right =
                 right_scratch.take::<K::Unit>(panels * K::COLUMNS * pack::units::<K>(depth));
             self.pack_right::<K>(inner..inner + depth, threads, right);
