@@ -166,7 +166,7 @@ impl DropoutMask {
 
     /// The factors of rows of `width`: those of the first are elements `start`, `start` + 1, …, those of each next one
     /// `stride` later. Both must be multiples of [`FACTORS`]. In `out` a row has `padded` places, room for whole blocks; those
-    /// behind the width get some number.
+    /// behind the width get some finite number.
     pub fn fill_rows(
         &self,
         (start, stride): (u64, u64),

@@ -20,17 +20,17 @@ fn numbers() -> Vec<f32> {
         num_hidden_layers: 2,
         num_attention_heads: 4,
         intermediate_size: 75,
-        max_position_embeddings: 64,
+        max_position_embeddings: 72,
         num_labels: 3,
         ..BertConfig::default()
     };
     let model = Model::new(config, Device::Cpu).unwrap();
     let parameters = Parameters::initialise(&model.config, &model.table, 7, &Device::Cpu).unwrap();
-    let sequences: Vec<Vec<u32>> = [1u32, 40, 17, 64]
+    let sequences: Vec<Vec<u32>> = [1u32, 40, 17, 70]
         .iter()
         .map(|&n| (0..n).map(|i| 1 + (i * 7 + n) % 49).collect())
         .collect();
-    let types = [0u32; 64];
+    let types = [0u32; 70];
     let batch = Batch::pack(
         sequences
             .iter()

@@ -14,6 +14,7 @@ use super::plain::dropout_site;
 use super::{Gradients, ParameterKind};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::ops::attention;
 use crate::ops::layer_norm::{self, Before, Norm};
 use crate::ops::parallel::together;
 use crate::ops::{
@@ -118,8 +119,12 @@ impl Packed<'_> {
             .map_or(0, |lora| lora.rank * lora.targets.len());
         let token = 14 * config.hidden_size + 2 * config.intermediate_size + adapters;
         let tokens = self.batch.tokens() as u128;
-        let squares: u128 = self.batch.ranges().map(|r| (r.len() as u128).pow(2)).sum();
-        let layer = tokens * token as u128 + squares * config.num_attention_heads as u128;
+        let probabilities: u128 = self
+            .batch
+            .ranges()
+            .map(|range| range.len() as u128 * attention::padded(range.len()) as u128)
+            .sum();
+        let layer = tokens * token as u128 + probabilities * config.num_attention_heads as u128;
         let input = tokens * config.hidden_size as u128;
         // What the last block has in place of keys and values.
         let of_first = match self.has_keys(config.num_hidden_layers - 1) {

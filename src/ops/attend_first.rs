@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use super::aligned::Aligned;
 use super::attend::COLUMNS;
-use super::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
-use super::gemm::{Lines, Matrix, pack_columns};
+use super::gemm::tile::{self, Kernel, Left};
+use super::gemm::{Lines, Matrix, pack_columns, tiles};
 use super::isa::{self, vectorised};
 use super::linear::with_kernel;
 use super::parallel::Shared;
@@ -146,21 +146,12 @@ fn attend_with<K: Kernel<Unit = f32>>(
                 start: query[number * wide + row * hidden..].as_ptr(),
                 stride: hidden,
             };
-            for (panel, keys) in keys.chunks_exact(K::COLUMNS * hidden).enumerate() {
-                let place = Place {
-                    start: scores.at(place + row * width + start + panel * K::COLUMNS),
-                    stride: width,
-                    columns: K::COLUMNS,
-                    ahead: Ahead::NONE,
-                };
-                let rows = K::ROWS.min(heads - row);
-                // SAFETY: the rows are inside the query, whose size was checked, and the panel was just packed; of the
-                // scores, [heads, width] for each sequence, whole panels from `start` are this piece's alone. The kernel is of
-                // this machine's instructions.
-                unsafe {
-                    K::tile::<false, false>(rows, hidden, left, keys.as_ptr(), place, Start::Zero);
-                }
-            }
+            let shape = (K::ROWS.min(heads - row), keys.len() / hidden, hidden);
+            let result = scores.at(place + row * width + start);
+            // SAFETY: the rows are inside the query, whose size was checked, and the panels were just packed; of the scores,
+            // [heads, width] for each sequence, whole panels from `start` are this piece's alone. The kernel is of this machine's
+            // instructions.
+            unsafe { tiles::<K, false>(shape, left, keys, (result, width)) }
         }
     });
     team.run(sequences.len() * heads, |piece| {
@@ -198,20 +189,11 @@ fn attend_with<K: Kernel<Unit = f32>>(
                 start: scores.at(place + row * width).cast_const(),
                 stride: width,
             };
-            for (panel, values) in values.chunks_exact(K::COLUMNS * tokens.len()).enumerate() {
-                let place = Place {
-                    start: context.at(number * wide + row * hidden + column + panel * K::COLUMNS),
-                    stride: hidden,
-                    columns: K::COLUMNS.min(columns - panel * K::COLUMNS),
-                    ahead: Ahead::NONE,
-                };
-                let (rows, depth) = (K::ROWS.min(heads - row), tokens.len());
-                // SAFETY: as above, with the scores as rows; of the context, whose size was checked, these columns of the
-                // sequence's rows are this piece's alone.
-                unsafe {
-                    K::tile::<false, false>(rows, depth, left, values.as_ptr(), place, Start::Zero);
-                }
-            }
+            let shape = (K::ROWS.min(heads - row), columns, tokens.len());
+            let result = context.at(number * wide + row * hidden + column);
+            // SAFETY: as above, with the scores as rows; of the context, whose size was checked, these columns of the
+            // sequence's rows are this piece's alone.
+            unsafe { tiles::<K, false>(shape, left, values, (result, hidden)) }
         }
     });
     Ok(())

@@ -1,5 +1,5 @@
 //! Scaled dot-product attention over packed sequences: softmax(Q Kᵀ / √d) V for each sequence and head on its own, so
-//! that nothing is computed on padding.
+//! that nothing is computed on padding tokens.
 
 use std::ops::Range;
 
@@ -113,7 +113,7 @@ impl Shape<'_> {
 
 /// Places of a row of probabilities over so many tokens: whole vectors, which take less time than a rest. Those behind the tokens
 /// are zero.
-fn padded(tokens: usize) -> usize {
+pub(crate) fn padded(tokens: usize) -> usize {
     tokens.next_multiple_of(LANES)
 }
 
@@ -131,7 +131,7 @@ struct Piece {
 
 impl Piece {
     fn tasks(&self) -> impl Iterator<Item = Task> {
-        let rows = self.queries.len() * padded(self.tokens.len());
+        let of_one = self.queries.len() * padded(self.tokens.len());
         self.heads
             .clone()
             .enumerate()
@@ -139,7 +139,7 @@ impl Piece {
                 tokens: self.tokens.clone(),
                 queries: self.queries.clone(),
                 head,
-                probabilities: self.probabilities + number * rows,
+                probabilities: self.probabilities + number * of_one,
             })
     }
 }
@@ -200,9 +200,10 @@ impl Task {
             .fill_rows((start, stride), (width, padded(width)), out);
     }
 
-    /// Asks for the next head's part of these rows, where they are few: they are read when this head is done.
+    /// Asks for the next head's part of these rows, where they are few: this thread reads them when it is done with this head, unless
+    /// that is its piece's last.
     fn ask_for_next(&self, shape: &Shape<'_>, states: &[f32], rows: &Range<usize>) {
-        if self.head + 1 < shape.heads && rows.len() <= 64 {
+        if self.head + 1 < shape.heads && rows.len() <= FEW {
             for row in rows.clone() {
                 prefetch::numbers(
                     &states[self.offset(shape, row) + shape.head_size..][..shape.head_size],
@@ -212,7 +213,7 @@ impl Task {
     }
 
     /// Numbers in this head's probabilities.
-    fn rows_len(&self) -> usize {
+    fn probabilities_len(&self) -> usize {
         self.queries.len() * padded(self.tokens.len())
     }
 }
@@ -220,7 +221,10 @@ impl Task {
 /// Columns of the probabilities that are packed at once, in tiles.
 const GROUP: usize = 8;
 
-/// Probabilities whose columns are read where they are: the first-level cache holds them.
+/// Rows of a head that the first-level cache holds beside what is worked on, about.
+const FEW: usize = 64;
+
+/// Probabilities whose columns are read where they are, at most: the first-level cache holds them.
 const SHORT: usize = 4096;
 
 /// A matrix's rows from `first` on as a tile's left side.
@@ -261,12 +265,12 @@ pub fn forward(
         let mut scratch = Scratch::default();
         let scratch = &mut scratch;
         for task in pieces[number].tasks() {
-            // SAFETY: this task's rows, which lie inside the buffer (its size was checked) and are no other task's; of the
-            // context, whose size was checked, it writes its sequence's rows in its head's columns alone.
+            // SAFETY: all sizes were checked, and the macro chooses this machine's kernel. The probabilities are this task's alone;
+            // of the context it writes its sequence's rows in its head's columns alone.
             unsafe {
-                let rows = task.rows_len();
+                let length = task.probabilities_len();
                 let probabilities =
-                    std::slice::from_raw_parts_mut(all.at(task.probabilities), rows);
+                    std::slice::from_raw_parts_mut(all.at(task.probabilities), length);
                 with_kernel!(forward_head::<K>(
                     (&shape, &task),
                     dropout,
@@ -281,7 +285,8 @@ pub fn forward(
 }
 
 /// # Safety
-/// The kernel is of this machine's instructions, `context` as large as the queries, and the task's part of it no one else's.
+/// The kernel is of this machine's instructions, the states have the shape's sizes, `context` is as large as the queries, and the
+/// task's part of it no one else's.
 unsafe fn forward_head<K: Kernel<Unit = f32>>(
     (shape, task): (&Shape<'_>, &Task),
     dropout: Option<ProbabilityDropout>,
@@ -375,8 +380,9 @@ pub fn backward(
         let mut scratch = Scratch::default();
         let scratch = &mut scratch;
         for task in pieces[number].tasks() {
-            let probabilities = &probabilities[task.probabilities..][..task.rows_len()];
-            // SAFETY: of the derivatives, whose sizes were checked, it writes its sequence's rows in its head's columns alone.
+            let probabilities = &probabilities[task.probabilities..][..task.probabilities_len()];
+            // SAFETY: all sizes were checked, and the macro chooses this machine's kernel. Of the derivatives it writes its
+            // sequence's rows in its head's columns alone.
             unsafe {
                 with_kernel!(backward_head::<K>(
                     (&shape, &task),
@@ -393,8 +399,8 @@ pub fn backward(
 }
 
 /// # Safety
-/// The kernel is of this machine's instructions, the derivatives are as large as what they are of, and the task's part of them no one
-/// else's.
+/// The kernel is of this machine's instructions, the states and `dcontext` have the shape's sizes, the derivatives are as large as
+/// what they are of, and the task's part of them no one else's.
 unsafe fn backward_head<K: Kernel<Unit = f32>>(
     (shape, task): (&Shape<'_>, &Task),
     dropout: Option<ProbabilityDropout>,
@@ -542,6 +548,7 @@ mod tests {
             (vec![1], 1, 1),
             (vec![5, 1, 9], 3, 7),
             (vec![64, 33], 2, 16),
+            (vec![29, 90], 2, 40),
             (vec![512], 1, 4),
         ] {
             for first_only in [false, true] {

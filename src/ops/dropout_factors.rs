@@ -2,7 +2,6 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::isa;
-use super::isa::vectorised;
 use crate::random::{FACTORS, MaskParts, philox4x32_10};
 
 /// Which blocks are drawn, and where they go.
@@ -27,7 +26,7 @@ pub fn fill(mask: MaskParts, rows: BlockRows, out: &mut [f32]) {
         unsafe { x86::fill(mask, rows, out) };
         return;
     }
-    vectorised!(each::<16>(rows, out, |numbers| portable(mask, numbers)));
+    each::<16>(rows, out, |numbers| portable(mask, numbers));
 }
 
 /// Fills the rows with what `factors` gives for some blocks at a time.
@@ -41,7 +40,7 @@ fn each<const LANES: usize>(
     // What is left of a row waits for the next one's: attention's rows are short.
     let (mut numbers, mut places, mut waiting) = ([0; LANES], [0; LANES], 0);
     let mut first = rows.first;
-    for start in (0..out.len()).step_by(rows.width) {
+    for start in (0..out.len()).step_by(rows.width.max(1)) {
         for block in (0..whole).step_by(LANES) {
             let factors = factors(std::array::from_fn(|lane| first + (block + lane) as u64));
             write(out, start + block * FACTORS, factors.as_flattened());

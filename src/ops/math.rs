@@ -140,7 +140,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_of(n, |i| a[i] * b[i])
 }
 
-/// The higher of the two; NaN is none of them, unless the first is.
+/// The higher of the two. A NaN as `value` is passed over; as `best` it stays.
 #[inline(always)]
 fn higher(best: f32, value: f32) -> f32 {
     if value > best { value } else { best }

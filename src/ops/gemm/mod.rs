@@ -42,8 +42,9 @@ pub enum Accumulate<'a> {
     Bias(&'a [f32]),
 }
 
-/// Units of the inner dimension that are multiplied at once, at most: a panel of them fits the first-level cache, or nearly.
-pub(super) const INNER: usize = 512;
+/// Units of the inner dimension that are multiplied at once, at most: a panel of them is as large as the first-level cache where
+/// tiles have 16 columns; wider ones come from the second, which is fast enough for them.
+const INNER: usize = 512;
 
 /// Blocks of the inner dimension have a multiple of so many units, but for the last.
 const UNITS: usize = 16;
@@ -166,6 +167,13 @@ macro_rules! with_kernel {
     }};
 }
 
+/// Places of the inner dimension that are multiplied at once where there are `k`, in units of so many: blocks of about one size,
+/// since a short one at the end would read and write the result for little.
+pub(super) fn inner_block(k: usize, deep: usize) -> usize {
+    let blocks = k.div_ceil(INNER * deep);
+    k.div_ceil(blocks).next_multiple_of(UNITS * deep)
+}
+
 /// A small float32 product, `result`[m, n] (+)= left[m, k] · right[k, n], on the thread that asks. The result's rows are
 /// `stride` apart. None of the sizes is zero.
 ///
@@ -209,19 +217,21 @@ pub(super) fn pack_columns<K: Kernel>(
     }
 }
 
-/// Writes `rows` rows, at most [`Kernel::ROWS`], of `columns` numbers to memory in which rows are `stride` apart: the left side's
-/// times panels of the right one. Panels may be wider than the columns by less than one of theirs.
+/// Writes rows of `columns` numbers, `stride` apart: those of the left side, as many as one tile has at most, times panels of the
+/// right one. The last panel may reach beyond the columns; columns behind it stay as they are.
 ///
 /// # Safety
-/// The left side is readable for `depth` places, the result writable by this call alone, and the kernel one of this machine's.
-pub(super) unsafe fn tiles<K: Kernel, const PANEL: bool>(
+/// 0 < `rows` ≤ [`Kernel::ROWS`]; no panel begins behind the columns; the left side is readable for `depth` places, the result is
+/// readable, and writable by this call alone, and the kernel is one of this machine's.
+pub(super) unsafe fn tiles<K: Kernel<Unit = f32>, const PANEL: bool>(
     (rows, columns, depth): (usize, usize, usize),
-    left: Left<K::Unit>,
-    panels: &[K::Unit],
+    left: Left<f32>,
+    panels: &[f32],
     (result, stride): (*mut f32, usize),
 ) {
     for (number, panel) in panels.chunks_exact(K::COLUMNS * depth).enumerate() {
         let column = number * K::COLUMNS;
+        debug_assert!(column < columns);
         let place = Place {
             start: result.wrapping_add(column),
             stride,
@@ -234,8 +244,8 @@ pub(super) unsafe fn tiles<K: Kernel, const PANEL: bool>(
 }
 
 /// Numbers of `width` columns as panels.
-pub(super) fn panels_len<K: Kernel>((depth, width): (usize, usize)) -> usize {
-    width.next_multiple_of(K::COLUMNS) * pack::units::<K>(depth)
+pub(super) fn panels_len<K: Kernel<Unit = f32>>((depth, width): (usize, usize)) -> usize {
+    width.next_multiple_of(K::COLUMNS) * depth
 }
 
 /// Rows of the left side, `width` of them with `depth` places, from lines that are its columns: a panel each [`Kernel::ROWS`] rows.
@@ -344,9 +354,7 @@ impl Product<'_> {
         let columns = panels.div_ceil(blocks) * K::COLUMNS;
         let blocks = n.div_ceil(columns);
         let shared = Shared(result);
-        // Blocks of about one size: a short one at the end would read and write the result for little.
-        let blocks_of_inner = k.div_ceil(INNER * deep);
-        let most = k.div_ceil(blocks_of_inner).next_multiple_of(UNITS * deep);
+        let most = inner_block(k, deep);
         for inner in (0..k).step_by(most) {
             let depth = (k - inner).min(most);
             let right =
@@ -566,7 +574,7 @@ mod tests {
     }
 
     /// Sizes around every edge: tiles, panels, blocks of columns, blocks of the inner dimension, odd ones of it.
-    const SIZES: [(usize, usize, usize); 12] = [
+    const SIZES: [(usize, usize, usize); 13] = [
         (2, 3, 0),
         (1, 1, 1),
         (1, 3, 7),
@@ -576,9 +584,10 @@ mod tests {
         (25, 37, 801),
         (100, 70, 1537),
         (300, 300, 5),
-        (37, 13, 385),
+        (37, 13, 513),
         (4, 600, 20),
-        (40, 100, 769),
+        (40, 100, 1025),
+        (9, 20, 2049),
     ];
 
     /// The product in all three forms that a linear layer needs, on one kernel, with one thread and with three.

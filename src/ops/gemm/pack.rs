@@ -144,15 +144,18 @@ pub(super) fn panels<K: Kernel>(
         out[last..].fill(K::Unit::default());
     }
     match matrix.lines {
-        // Few numbers that stay as they are: panel by panel, in copies whose length the compiler knows.
+        // Few numbers that stay as they are: panel by panel.
         Lines::Outer if block.depth * block.width <= SMALL && K::Unit::DEPTH == 1 && !K::ROUNDS => {
             for (number, panel) in out.chunks_exact_mut(units * width).enumerate() {
                 let start = block.inner * matrix.stride + block.outer + number * width;
                 let columns = width.min(block.width - number * width);
                 for (place, out) in panel.chunks_exact_mut(width).enumerate() {
-                    let line = &matrix.values[start + place * matrix.stride..];
-                    for (out, &number) in out.iter_mut().zip(&line[..columns]) {
-                        *out = K::Unit::of(number, 0.0, false);
+                    let line = &matrix.values[start + place * matrix.stride..][..columns];
+                    let of = |number| K::Unit::of(number, 0.0, false);
+                    // Whole rows have a width that the compiler knows.
+                    match columns == width {
+                        true => (0..width).for_each(|column| out[column] = of(line[column])),
+                        false => (0..columns).for_each(|column| out[column] = of(line[column])),
                     }
                 }
             }

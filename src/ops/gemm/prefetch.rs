@@ -3,7 +3,7 @@
 
 /// Asks for the cache line at an address.
 #[inline(always)]
-pub(in crate::ops) fn line<T>(at: *const T) {
+pub(super) fn line<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of x86-64, and a prefetch has no other effect.
     unsafe {

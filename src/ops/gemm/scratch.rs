@@ -1,4 +1,5 @@
-//! Memory for packed operands, used again from product to product: fresh pages cost as much as the arithmetic on them.
+//! Memory for packed operands and for what attention works with, used again from call to call: fresh pages cost as much as the
+//! arithmetic on them.
 
 use std::cell::RefCell;
 
@@ -18,7 +19,10 @@ thread_local! {
 /// Pieces that a thread keeps, at most.
 const KEPT: usize = 8;
 
-/// Memory for one operand; it goes back when this is dropped.
+/// Lines of a piece that is kept, at most: 32 MiB. Arithmetic on more takes far longer than getting its pages.
+const LONGEST: usize = 1 << 19;
+
+/// A piece of memory; it goes back when this is dropped.
 #[derive(Default)]
 pub(in crate::ops) struct Scratch(Vec<Line>);
 
@@ -47,7 +51,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.0);
-        if memory.capacity() > 0 {
+        if (1..=LONGEST).contains(&memory.capacity()) {
             free(|free| {
                 if free.len() < KEPT {
                     free.push(memory);

@@ -167,8 +167,7 @@ pub(in crate::ops) trait Kernel: Copy + Send + Sync + 'static {
     }
 
     /// `place` = `start` + the product of `rows` rows of `left` and a panel of `depth` times [`Kernel::COLUMNS`] units.
-    /// With `PANEL` the left side is a panel too, of `depth` times [`Kernel::ROWS`] units; else its rows are apart by its
-    /// stride.
+    /// With `PANEL` the left side goes place by place: its stride is from one to the next. Else it is from row to row.
     ///
     /// # Safety
     /// The instruction set is there, 0 < `rows` ≤ [`Kernel::ROWS`], the operands are readable, the result's rows are
@@ -185,7 +184,7 @@ pub(in crate::ops) trait Kernel: Copy + Send + Sync + 'static {
 
 /// Calls `$inner::<$rows, …>` for the number of rows that it is.
 macro_rules! by_rows {
-    ($rows:expr, $inner:ident::<$($constant:ident),*> $arguments:tt, $($count:literal)*) => {
+    ($rows:expr, $inner:ident::<$($constant:tt),*> $arguments:tt, $($count:literal)*) => {
         by_rows!(@each $rows, $inner, [$($constant),*], $arguments, $($count)*)
     };
     (@each $rows:expr, $inner:ident, $constants:tt, $arguments:tt, $($count:literal)*) => {
@@ -194,7 +193,7 @@ macro_rules! by_rows {
             _ => unreachable!("a tile has no more rows than its kernel"),
         }
     };
-    (@call $inner:ident, $count:literal, [$($constant:ident),*], $arguments:tt) => {
+    (@call $inner:ident, $count:literal, [$($constant:tt),*], $arguments:tt) => {
         $inner::<$count, $($constant),*> $arguments
     };
 }
@@ -277,10 +276,6 @@ mod x86 {
     /// Rows of a tile, which with their columns fill the registers; also of a panel of the left side where it was packed.
     const AVX2_ROWS: usize = 6;
 
-    /// A left side whose lines are columns where they lie. What the places of a packed panel are apart is known when the loop is
-    /// compiled, so that the processor finds them without a register.
-    const UNPACKED: bool = false;
-
     /// float32 with AVX2 and FMA.
     #[derive(Clone, Copy)]
     pub(in crate::ops) struct Avx2<const ROUNDS: bool>;
@@ -301,10 +296,12 @@ mod x86 {
         ) {
             // SAFETY: this function's contract is the inner one's.
             unsafe {
+                // What the places of a packed panel are apart is known when the loop is compiled, so that the processor finds
+                // them without a register.
                 if PANEL && left.stride != AVX2_ROWS {
                     by_rows!(
                         rows,
-                        avx2::<PANEL, UNPACKED, AHEAD>(depth, left, right, place, start),
+                        avx2::<true, false, AHEAD>(depth, left, right, place, start),
                         1 2 3 4 5 6
                     )
                 } else {
@@ -526,10 +523,11 @@ mod x86 {
         ) {
             // SAFETY: this function's contract is the inner one's.
             unsafe {
+                // As with AVX2.
                 if PANEL && left.stride != AVX512_ROWS {
                     by_rows!(
                         rows,
-                        avx512::<PANEL, UNPACKED, AHEAD>(depth, left, right, place, start),
+                        avx512::<true, false, AHEAD>(depth, left, right, place, start),
                         1 2 3 4 5 6 7 8 9 10 11 12
                     )
                 } else {

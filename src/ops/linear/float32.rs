@@ -3,7 +3,7 @@
 use super::{Layout, Target, TileResult, activate, share_out, tiles};
 use crate::error::Result;
 use crate::ops::arena::{Arena, Slab};
-use crate::ops::gemm::INNER;
+use crate::ops::gemm::inner_block;
 use crate::ops::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
 use crate::ops::isa;
 use crate::ops::parallel::Shared;
@@ -139,8 +139,9 @@ fn product<K: Kernel<Unit = f32>>(
     let panels = panels.slice();
     let numbers = sections.start * layout.panels()..sections.end * layout.panels();
     share_out(team, rows, K::ROWS, numbers, |rows, numbers| {
-        for inner in (0..inputs).step_by(INNER) {
-            let depth = (inputs - inner).min(INNER);
+        let most = inner_block(inputs, 1);
+        for inner in (0..inputs).step_by(most) {
+            let depth = (inputs - inner).min(most);
             for number in numbers.clone() {
                 let (section, columns) = layout.columns(number);
                 let bias = &bias[section * layout.width + columns.start..][..columns.len()];
