@@ -210,10 +210,7 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
     let mut first = 0;
     while first < queries {
         let rows = (queries - first).min(K::ROWS);
-        let left = Left {
-            start: query[first * query_stride..].as_ptr(),
-            stride: query_stride,
-        };
+        let left = Left::new(&query[first * query_stride..], query_stride);
         // SAFETY: the query rows and the panels are there (just checked, just packed), the scores' rows are `width` wide, and the
         // kernel is of this machine's instructions.
         unsafe {
@@ -229,10 +226,7 @@ unsafe fn attend_with<K: Kernel<Unit = f32>>(
                 softmax_of_first::<A>(row, tokens, scale);
             }
         });
-        let left = Left {
-            start: scores.as_ptr(),
-            stride: width,
-        };
+        let left = Left::new(scores, width);
         let result = context.start.wrapping_add(first * context.stride);
         // SAFETY: as above; the context's rows are this call's alone, by this function's contract.
         unsafe {

@@ -142,10 +142,7 @@ fn attend_with<K: Kernel<Unit = f32>>(
         );
         pack_columns::<K>(right, (hidden, count), keys);
         for row in (0..heads).step_by(K::ROWS) {
-            let left = Left {
-                start: query[number * wide + row * hidden..].as_ptr(),
-                stride: hidden,
-            };
+            let left = Left::new(&query[number * wide + row * hidden..], hidden);
             let shape = (K::ROWS.min(heads - row), keys.len() / hidden, hidden);
             let result = scores.at(place + row * width + start);
             // SAFETY: the rows are inside the query, whose size was checked, and the panels were just packed; of the scores,

@@ -84,18 +84,29 @@ impl Shape<'_> {
         for range in self.batch.ranges() {
             let queries = query..query + self.queries_of(range.len());
             for first in (0..self.heads).step_by(HEADS) {
-                let heads = first..self.heads.min(first + HEADS);
-                pieces.push(Piece {
+                let piece = Piece {
                     tokens: range.clone(),
                     queries: queries.clone(),
-                    heads: heads.clone(),
+                    heads: first..self.heads.min(first + HEADS),
                     probabilities: start,
-                });
-                start += heads.len() * queries.len() * padded(range.len());
+                };
+                start += piece.heads.len() * piece.of_one();
+                pieces.push(piece);
             }
             query = queries.end;
         }
         pieces
+    }
+
+    /// Calls `work` for every head of every sequence, with memory that the thread uses again.
+    fn each_head(&self, work: impl Fn(&Task, &mut Scratch) + Sync) {
+        let pieces = self.pieces();
+        parallel::run(pieces.len(), |number| {
+            let mut scratch = Scratch::default();
+            for task in pieces[number].tasks() {
+                work(&task, &mut scratch);
+            }
+        });
     }
 
     /// Holds the sizes of what has a row for each query, and of what has one for each token.
@@ -130,17 +141,22 @@ struct Piece {
 }
 
 impl Piece {
+    /// Numbers in one head's probabilities.
+    fn of_one(&self) -> usize {
+        self.queries.len() * padded(self.tokens.len())
+    }
+
     fn tasks(&self) -> impl Iterator<Item = Task> {
-        let of_one = self.queries.len() * padded(self.tokens.len());
-        self.heads
-            .clone()
-            .enumerate()
-            .map(move |(number, head)| Task {
+        let of_one = self.of_one();
+        self.heads.clone().enumerate().map(move |(number, head)| {
+            let start = self.probabilities + number * of_one;
+            Task {
                 tokens: self.tokens.clone(),
                 queries: self.queries.clone(),
                 head,
-                probabilities: self.probabilities + number * of_one,
-            })
+                probabilities: start..start + of_one,
+            }
+        })
     }
 }
 
@@ -151,7 +167,8 @@ struct Task {
     /// Its rows among the queries and the context.
     queries: Range<usize>,
     head: usize,
-    probabilities: usize,
+    /// Where its probabilities stand.
+    probabilities: Range<usize>,
 }
 
 impl Task {
@@ -211,11 +228,6 @@ impl Task {
             }
         }
     }
-
-    /// Numbers in this head's probabilities.
-    fn probabilities_len(&self) -> usize {
-        self.queries.len() * padded(self.tokens.len())
-    }
 }
 
 /// Columns of the probabilities that are packed at once, in tiles.
@@ -229,10 +241,7 @@ const SHORT: usize = 4096;
 
 /// A matrix's rows from `first` on as a tile's left side.
 fn rows_from(matrix: Matrix<'_>, first: usize) -> Left<f32> {
-    Left {
-        start: matrix.values[first * matrix.stride..].as_ptr(),
-        stride: matrix.stride,
-    }
+    Left::new(&matrix.values[first * matrix.stride..], matrix.stride)
 }
 
 /// So many numbers of the memory for each.
@@ -260,26 +269,20 @@ pub fn forward(
         Shared(probabilities.as_mut_ptr()),
         Shared(context.as_mut_ptr()),
     );
-    let pieces = shape.pieces();
-    parallel::run(pieces.len(), |number| {
-        let mut scratch = Scratch::default();
-        let scratch = &mut scratch;
-        for task in pieces[number].tasks() {
-            // SAFETY: all sizes were checked, and the macro chooses this machine's kernel. The probabilities are this task's alone;
-            // of the context it writes its sequence's rows in its head's columns alone.
-            unsafe {
-                let length = task.probabilities_len();
-                let probabilities =
-                    std::slice::from_raw_parts_mut(all.at(task.probabilities), length);
-                with_kernel!(forward_head::<K>(
-                    (&shape, &task),
-                    dropout,
-                    states,
-                    probabilities,
-                    context,
-                    scratch
-                ));
-            }
+    shape.each_head(|task, scratch| {
+        let Range { start, end } = task.probabilities;
+        // SAFETY: all sizes were checked, and the macro chooses this machine's kernel. The probabilities are this task's alone; of
+        // the context it writes its sequence's rows in its head's columns alone.
+        unsafe {
+            let probabilities = std::slice::from_raw_parts_mut(all.at(start), end - start);
+            with_kernel!(forward_head::<K>(
+                (&shape, task),
+                dropout,
+                states,
+                probabilities,
+                context,
+                scratch
+            ));
         }
     });
 }
@@ -353,7 +356,7 @@ unsafe fn forward_head<K: Kernel<Unit = f32>>(
         unsafe {
             tiles::<K, false>(
                 (rows, size, n),
-                rows_from(Matrix::new(used, width, Lines::Inner), 0),
+                Left::new(used, width),
                 values,
                 (context.wrapping_add(first * stride), stride),
             );
@@ -375,25 +378,20 @@ pub fn backward(
     shape.assert_sizes(&[query, dcontext, dq], &[key, value, dk, dv]);
     assert_eq!(probabilities.len(), shape.probabilities());
     let derivatives = [dq, dk, dv].map(|derivatives| Shared(derivatives.as_mut_ptr()));
-    let pieces = shape.pieces();
-    parallel::run(pieces.len(), |number| {
-        let mut scratch = Scratch::default();
-        let scratch = &mut scratch;
-        for task in pieces[number].tasks() {
-            let probabilities = &probabilities[task.probabilities..][..task.probabilities_len()];
-            // SAFETY: all sizes were checked, and the macro chooses this machine's kernel. Of the derivatives it writes its
-            // sequence's rows in its head's columns alone.
-            unsafe {
-                with_kernel!(backward_head::<K>(
-                    (&shape, &task),
-                    dropout,
-                    states,
-                    probabilities,
-                    dcontext,
-                    derivatives,
-                    scratch
-                ));
-            }
+    shape.each_head(|task, scratch| {
+        let probabilities = &probabilities[task.probabilities.clone()];
+        // SAFETY: all sizes were checked, and the macro chooses this machine's kernel. Of the derivatives it writes its sequence's
+        // rows in its head's columns alone.
+        unsafe {
+            with_kernel!(backward_head::<K>(
+                (&shape, task),
+                dropout,
+                states,
+                probabilities,
+                dcontext,
+                derivatives,
+                scratch
+            ));
         }
     });
 }
@@ -486,7 +484,7 @@ unsafe fn backward_head<K: Kernel<Unit = f32>>(
         unsafe {
             tiles::<K, false>(
                 (rows, size, n),
-                rows_from(Matrix::new(scores, width, Lines::Inner), 0),
+                Left::new(scores, width),
                 keys,
                 (dq, stride),
             );
@@ -510,14 +508,8 @@ unsafe fn backward_head<K: Kernel<Unit = f32>>(
             }
             for tile in (0..count).step_by(K::ROWS) {
                 let left = match packs_columns {
-                    true => Left {
-                        start: columns[tile * m..].as_ptr(),
-                        stride: K::ROWS,
-                    },
-                    false => Left {
-                        start: left.values[tile..].as_ptr(),
-                        stride: width,
-                    },
+                    true => Left::new(&columns[tile * m..], K::ROWS),
+                    false => Left::new(&left.values[tile..], width),
                 };
                 let rows = K::ROWS.min(count - tile);
                 // SAFETY: the columns and the panels were just packed or are there; the rows of the derivative are this

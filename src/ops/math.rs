@@ -107,10 +107,16 @@ fn sum_of(n: usize, term: impl Fn(usize) -> f32) -> f32 {
     for place in whole..n {
         lanes[place - whole] += term(place);
     }
+    in_pairs(lanes, |a, b| a + b)
+}
+
+/// One number from all lanes: each half with the other, until one is left.
+#[inline(always)]
+fn in_pairs(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
+            lanes[lane] = join(lanes[lane], lanes[lane + width]);
         }
         width /= 2;
     }
@@ -159,14 +165,7 @@ pub fn highest(x: &[f32]) -> f32 {
     for (lane, &value) in lanes.iter_mut().zip(rest) {
         *lane = higher(*lane, value);
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] = higher(lanes[lane], lanes[lane + width]);
-        }
-        width /= 2;
-    }
-    lanes[0]
+    in_pairs(lanes, higher)
 }
 
 #[cfg(test)]

@@ -497,10 +497,6 @@ impl<U: Unit> Task<'_, U> {
             }
             _ => &[],
         };
-        let left = |units: &[U], stride| Left {
-            start: units.as_ptr(),
-            stride,
-        };
         // Rows are shared out evenly among as few tiles as they need, unless tiles cost the same with fewer, or are cut already.
         let whole = K::STEP > 1 || matches!(self.left, LeftSide::Unpacked(_));
         let first = |tile: usize| match whole {
@@ -528,17 +524,18 @@ impl<U: Unit> Task<'_, U> {
                     ahead: Ahead::NONE,
                 };
                 let (left, is_panel) = match self.left {
-                    LeftSide::Rows(values, stride) => {
-                        (left(&values[row * stride + inner / deep..], stride), false)
-                    }
+                    LeftSide::Rows(values, stride) => (
+                        Left::new(&values[row * stride + inner / deep..], stride),
+                        false,
+                    ),
                     LeftSide::Columns(values, stride) => {
-                        (left(&values[inner * stride + row..], stride), true)
+                        (Left::new(&values[inner * stride + row..], stride), true)
                     }
                     LeftSide::Unpacked(_) => {
                         let packed = &packed[tile * K::ROWS * units..];
                         match K::STEP {
-                            1 => (left(packed, K::ROWS), true),
-                            _ => (left(packed, units), false),
+                            1 => (Left::new(packed, K::ROWS), true),
+                            _ => (Left::new(packed, units), false),
                         }
                     }
                 };

@@ -41,9 +41,6 @@ pub(super) const SQUARE: usize = 16;
 /// Rows or columns that are packed at once, at most.
 pub(super) const WIDEST: usize = 256;
 
-/// Numbers that are packed panel by panel, at most: attention's operands.
-const SMALL: usize = 4096;
-
 /// Lines that are asked for ahead of the one that is read.
 const AHEAD: usize = 8;
 
@@ -144,22 +141,6 @@ pub(super) fn panels<K: Kernel>(
         out[last..].fill(K::Unit::default());
     }
     match matrix.lines {
-        // Few numbers that stay as they are: panel by panel.
-        Lines::Outer if block.depth * block.width <= SMALL && K::Unit::DEPTH == 1 && !K::ROUNDS => {
-            for (number, panel) in out.chunks_exact_mut(units * width).enumerate() {
-                let start = block.inner * matrix.stride + block.outer + number * width;
-                let columns = width.min(block.width - number * width);
-                for (place, out) in panel.chunks_exact_mut(width).enumerate() {
-                    let line = &matrix.values[start + place * matrix.stride..][..columns];
-                    let of = |number| K::Unit::of(number, 0.0, false);
-                    // Whole rows have a width that the compiler knows.
-                    match columns == width {
-                        true => (0..width).for_each(|column| out[column] = of(line[column])),
-                        false => (0..columns).for_each(|column| out[column] = of(line[column])),
-                    }
-                }
-            }
-        }
         // Line by line through all panels: what is read lies together.
         Lines::Outer => {
             let line = |k: usize| &matrix.values[k * matrix.stride + block.outer..][..block.width];

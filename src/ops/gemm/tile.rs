@@ -41,6 +41,16 @@ pub(in crate::ops) struct Left<U> {
     pub stride: usize,
 }
 
+impl<U> Left<U> {
+    /// The left side that begins with the first of these units.
+    pub fn new(units: &[U], stride: usize) -> Left<U> {
+        Left {
+            start: units.as_ptr(),
+            stride,
+        }
+    }
+}
+
 /// Where a tile's result goes.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Place {

@@ -162,10 +162,8 @@ fn product<K: Kernel<Unit = f32>>(
                     0
                 };
                 for (number, tile) in tiles(rows.clone(), K::ROWS).enumerate() {
-                    let left = Left {
-                        start: x[tile.start * row_numbers + part + inner..].as_ptr(),
-                        stride: row_numbers,
-                    };
+                    let left =
+                        Left::new(&x[tile.start * row_numbers + part + inner..], row_numbers);
                     let start = match inner {
                         0 => Start::Bias(bias.as_ptr()),
                         _ => Start::Result,
