@@ -341,6 +341,23 @@ static inline char *read_bytes(const char *path, size_t *length)
     return bytes;
 }
 
+/* The path of a file of the project's, by its path from the project's directory: the variable BERT_TEST_ROOT, where
+ * this program was carried elsewhere, or the one that it was compiled in; for free(). */
+static inline char *project_path(const char *name)
+{
+    const char *root = getenv("BERT_TEST_ROOT"), *end = strstr(__FILE__, "tests/c/");
+    CHECK(end != NULL);
+    size_t size = (root == NULL ? (size_t)(end - __FILE__) : strlen(root)) + strlen(name) + 2;
+    char *path = malloc(size);
+    CHECK(path != NULL);
+    if (root != NULL) {
+        snprintf(path, size, "%s/%s", root, name);
+    } else {
+        snprintf(path, size, "%.*s%s", (int)(end - __FILE__), __FILE__, name);
+    }
+    return path;
+}
+
 /* This process's memory in pages: all that is mapped, and what is resident. */
 static inline void memory_now(long *mapped, long *resident)
 {

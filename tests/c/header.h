@@ -7,20 +7,12 @@
 
 #include "check.h"
 
-/* A file of the project's, by its path from the project's directory: the variable BERT_TEST_ROOT, where this program was
- * carried elsewhere, or the one that it was compiled in; for free(). */
+/* A file of the project's, by its path from the project's directory; for free(). */
 static inline char *project_file(const char *name)
 {
-    char path[4096];
-    const char *root = getenv("BERT_TEST_ROOT"), *end = strstr(__FILE__, "tests/c/");
-    CHECK(end != NULL);
-    if (root != NULL) {
-        snprintf(path, sizeof(path), "%s/%s", root, name);
-    } else {
-        snprintf(path, sizeof(path), "%.*s%s", (int)(end - __FILE__), __FILE__, name);
-    }
-    char *text = read_bytes(path, NULL);
+    char *path = project_path(name), *text = read_bytes(path, NULL);
     CHECK(text != NULL);
+    free(path);
     return text;
 }
 
