@@ -8,11 +8,15 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "build_script/linking.rs"]
+mod linking;
+
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     for watched in [
         "build.rs",
+        "build_script",
         "cbindgen.toml",
         "src",
         "Cargo.toml",
@@ -26,7 +30,7 @@ fn main() {
         out.join("bert.h").display()
     );
     println!("cargo:rustc-env=BERT_BUILD_INFO={}", build_info(&root));
-    link_options();
+    linking::link(&root, &out);
     if env::var_os("CARGO_FEATURE_CUDA").is_some() {
         compile_kernels(&root, &out);
     }
@@ -61,6 +65,7 @@ fn for_c(header: &str) -> String {
 fn build_info(root: &Path) -> String {
     let mut hasher = DefaultHasher::new();
     let mut files = vec![root.join("Cargo.lock"), root.join("build.rs")];
+    collect(&root.join("build_script"), &mut files);
     collect(&root.join("src"), &mut files);
     files.sort();
     for file in &files {
@@ -89,15 +94,6 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
         } else {
             files.push(path);
         }
-    }
-}
-
-fn link_options() {
-    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
-        // One soname, the file's own name, whoever builds it: cargo writes no file with a version in its name.
-        println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libbert.so");
-        // Worker threads outlive every handle: the code must stay where it is after dlclose.
-        println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
 }
 

@@ -30,7 +30,8 @@ for line in sys.stdin:
         shutil.copy(made["executable"], sys.argv[1] + "/" + made["target"]["name"])
 ' "$folder/bin"
 target=${CARGO_TARGET_DIR:-$root/target}
-cp "$target/release/libbert.so" "$folder/lib/"
+# With the link that programs find the library by.
+cp -P "$target"/release/libbert.so{,.[0-9]*} "$folder/lib/"
 strip --strip-unneeded "$folder/lib/libbert.so" "$folder"/bin/*
 compile() {
     # The benchmark's switches are those of bench/run.py.

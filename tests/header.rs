@@ -36,9 +36,19 @@ fn main() {
             exports_match,
         ),
         trial(
-            "library_soname_is_its_file_name",
+            "library_exports_one_version",
+            needs("nm"),
+            exports_have_the_version,
+        ),
+        trial(
+            "library_soname_is_a_link_beside_it",
             needs("readelf"),
-            soname_is_plain,
+            soname_is_beside_the_library,
+        ),
+        trial(
+            "cargo_c_knows_the_versions",
+            || Ok(()),
+            cargo_c_knows_the_versions,
         ),
     ];
     libtest_mimic::run(&arguments, trials).exit();
@@ -156,19 +166,28 @@ fn is_documented() -> Outcome {
     Err(lacking.join("\n").into())
 }
 
-fn exports_match() -> Outcome {
+/// The functions that the library exports, each with its version as `nm` shows it: `@@BERT_N`, or nothing. Not the
+/// version's own name, which GNU ld exports too.
+fn exported() -> Result<Vec<(String, String)>, String> {
     let listing = run_quietly(
         Command::new("nm")
             .args(["-D", "--defined-only", "--extern-only"])
             .arg(cdylib()?),
     )?;
-    // A version that the linker adds behind a name ("@@VERSION") isn't part of it.
-    let exported: BTreeSet<String> = listing
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(2))
-        .filter_map(|name| name.split('@').next())
-        .map(str::to_string)
-        .collect();
+    let version = version();
+    let names = listing.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let name = *words.get(2)?;
+        (words[1] != "A" || name.split('@').next() != Some(&version)).then_some(name)
+    });
+    Ok(names
+        .map(|name| name.split_at(name.find('@').unwrap_or(name.len())))
+        .map(|(name, version)| (name.to_string(), version.to_string()))
+        .collect())
+}
+
+fn exports_match() -> Outcome {
+    let exported: BTreeSet<String> = exported()?.into_iter().map(|(name, _)| name).collect();
     let declared = declared()?;
     if declared.len() < 40 {
         return Err(format!("only {} functions were found in the header", declared.len()).into());
@@ -184,14 +203,81 @@ fn exports_match() -> Outcome {
     .into())
 }
 
-fn soname_is_plain() -> Outcome {
-    let dynamic = run_quietly(Command::new("readelf").arg("-d").arg(cdylib()?))?;
-    let soname = dynamic
+/// The symbol version of every exported function.
+fn version() -> String {
+    format!("BERT_{}", bert::capi::BERT_ABI_VERSION)
+}
+
+fn exports_have_the_version() -> Outcome {
+    let exported = exported()?;
+    // A linker that can't give versions makes a library without any, which the build tells. Here it must be able to.
+    let may_lack = !cfg!(all(target_arch = "x86_64", target_env = "gnu"));
+    if may_lack && exported.iter().all(|(_, version)| version.is_empty()) {
+        return Ok(());
+    }
+    let expected = format!("@@{}", version());
+    let wrong: Vec<_> = exported
+        .iter()
+        .filter(|(_, version)| *version != expected)
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(format!("these functions don't have the version {expected}: {wrong:?}").into())
+}
+
+/// A program asks the loader for a file of the soname's name. cargo writes none: that is a link that the build puts beside
+/// the library, here and where `cargo build` leaves it.
+fn soname_is_beside_the_library() -> Outcome {
+    let library = cdylib()?;
+    let soname = format!("libbert.so.{}", bert::capi::BERT_ABI_VERSION);
+    let dynamic = run_quietly(Command::new("readelf").arg("-d").arg(library))?;
+    let line = dynamic
         .lines()
         .find(|line| line.contains("(SONAME)"))
         .ok_or("the library has no soname")?;
-    if soname.contains("[libbert.so]") {
-        return Ok(());
+    if !line.contains(&format!("[{soname}]")) {
+        return Err(format!("the soname isn't {soname}: {}", line.trim()).into());
     }
-    Err(format!("the soname isn't libbert.so: {}", soname.trim()).into())
+    let beside = library.parent().ok_or("the library has a directory")?;
+    let above = beside.parent().ok_or("cargo's directory has a parent")?;
+    for directory in [beside, above] {
+        let link = directory.join(&soname);
+        let target =
+            fs::read_link(&link).map_err(|error| format!("{}: {error}", link.display()))?;
+        if target != Path::new("libbert.so") {
+            return Err(format!("{} leads to {}", link.display(), target.display()).into());
+        }
+        // A link with another number would lead to this library too.
+        for entry in fs::read_dir(directory)? {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("libbert.so.") && name != soname {
+                return Err(format!("{} has {name} too", directory.display()).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// cargo-c takes the soname and the file's name from Cargo.toml, where they are written down once more.
+fn cargo_c_knows_the_versions() -> Outcome {
+    let manifest = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))?;
+    let section = manifest
+        .split("\n[")
+        .find_map(|section| section.strip_prefix("package.metadata.capi.library]\n"))
+        .ok_or("Cargo.toml has no section package.metadata.capi.library")?;
+    let number = bert::capi::BERT_ABI_VERSION;
+    let minor = env!("CARGO_PKG_VERSION_MINOR");
+    let patch = env!("CARGO_PKG_VERSION_PATCH");
+    for expected in [
+        format!("version = \"{number}.{minor}.{patch}\""),
+        "version_suffix_components = 1".to_string(),
+    ] {
+        if !section.lines().any(|line| line == expected) {
+            let place = "Cargo.toml's section package.metadata.capi.library";
+            return Err(format!("{place} has no line '{expected}'").into());
+        }
+    }
+    Ok(())
 }

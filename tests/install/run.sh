@@ -23,7 +23,25 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 prefix=$work/prefix
 "$cmake" --install "$build" --prefix "$prefix" >"$work/install.log" || fail "$(cat "$work/install.log")"
-(cd "$prefix" && find . -type f | sort)
+(cd "$prefix" && find . -type f -o -type l | sort)
+
+# On Linux the library's file has its whole version in its name. The soname, with the ABI's number, is a link to it, for
+# the loader; the name without a number is a link too, for the linker.
+abi=$(sed -n 's/^#define BERT_ABI_VERSION //p' "$(find "$prefix" -name bert.h)")
+soname=
+if test "$(uname)" = Linux; then
+    soname=libbert.so.$abi
+    plain=$(find "$prefix" -name libbert.so)
+    libdir=$(dirname "$plain")
+    real=$(basename "$(readlink -f "$plain")")
+    case $real in
+    "$soname".*.*) ;;
+    *) fail "libbert.so leads to $real, which isn't $soname.MINOR.PATCH" ;;
+    esac
+    test "$(readlink "$plain")" = "$soname" || fail "libbert.so is no link to $soname"
+    test "$(readlink "$libdir/$soname")" = "$real" || fail "$soname is no link to $real"
+    test "$(find "$libdir" -name 'libbert.so*' -type f)" = "$libdir/$real" || fail "the library is there more than once"
+fi
 mkdir "$work/app"
 cp "$source/app.c" "$source/app.cpp" "$source/two_rusts.c" "$source/CMakeLists.txt" "$work/app"
 cd "$work/app"
@@ -50,9 +68,13 @@ export LD_LIBRARY_PATH
 ./pc_c
 ./pc_cpp
 
-# The name that programs ask the loader for is the file's own.
-if command -v readelf >/dev/null && readelf -d pc_c 2>/dev/null | grep -q NEEDED; then
-    readelf -d pc_c | grep -q 'NEEDED.*\[libbert\.so\]' || fail "the soname isn't libbert.so"
+# What programs ask the loader for is the soname, however they were linked; and each function with its version.
+if test -n "$soname" && command -v readelf >/dev/null; then
+    for program in pc_c pc_cpp build/app_c build/app_cpp; do
+        readelf -d "$program" | grep -q "NEEDED.*\\[$soname\\]" || fail "$program doesn't need $soname"
+        readelf --dyn-syms --wide "$program" | grep -q " bert_version@BERT_$abi " ||
+            test "$(uname -m)" != x86_64 || fail "$program doesn't need bert_version of the version BERT_$abi"
+    done
 fi
 # The static library keeps to the header's names, so that it gets on with other Rust libraries in one program.
 archive=$(find "$prefix" -name libbert.a)
