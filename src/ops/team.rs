@@ -5,8 +5,10 @@
 //! Nobody waits for a worker that has not come: whoever shares the work out does all of it alone if none is free. So two
 //! calls at once get on with a core each.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// Pieces of one round, at most: so many fit the ticket.
 pub const MAX_PIECES: usize = (1 << 16) - 1;
@@ -14,11 +16,48 @@ pub const MAX_PIECES: usize = (1 << 16) - 1;
 /// Turns of waiting before the processor is offered to others: some ten microseconds.
 const SPINS: u32 = 400;
 
-/// A thread and the workers that share its work.
+thread_local! {
+    /// Whether this thread leads a team, or is on a piece of one's work.
+    static IS_TAKEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes this thread a taken one, and what it was before again when it is dropped, also where the work panics.
+struct Taken(bool);
+
+impl Taken {
+    fn take() -> Taken {
+        Taken(IS_TAKEN.replace(true))
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        IS_TAKEN.set(self.0);
+    }
+}
+
+/// A thread and the workers that share its work. It belongs to the thread that leads it: a round has its place in what the
+/// members share, and there is one.
 pub struct Team<'a> {
     shared: Option<&'a Shared>,
     members: usize,
+    /// A round is on. A cell, so that no other thread can get at the team: `Team` isn't `Sync`.
+    is_running: Cell<bool>,
 }
+
+/// Doesn't compile if `Team` is `Sync`: then both of these are its, and which one is meant isn't known.
+const _: () = {
+    trait NotSync<Which> {
+        const IS_KNOWN: () = ();
+    }
+    struct AndSync;
+    impl<T> NotSync<()> for T {}
+    impl<T: Sync> NotSync<AndSync> for T {}
+    <Team<'static> as NotSync<_>>::IS_KNOWN
+};
+
+/// A round's work, in the frame of the call that waits for the round's end.
+type Work<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// What the members share.
 #[derive(Default)]
@@ -28,23 +67,12 @@ struct Shared {
     ticket: AtomicU64,
     /// Pieces of this round that are done.
     done: AtomicU32,
-    /// The round's work: a function, and what it works on.
-    work: AtomicPtr<()>,
-    call: AtomicUsize,
+    /// The round's work.
+    work: AtomicPtr<Work<'static>>,
     /// No more rounds come.
     is_over: AtomicBool,
     /// A piece panicked on a worker.
     has_panicked: AtomicBool,
-}
-
-/// Calls the work behind an address for one piece.
-type Call = unsafe fn(*const (), usize);
-
-/// # Safety
-/// `work` is a live `F`.
-unsafe fn call<F: Fn(usize) + Sync>(work: *const (), piece: usize) {
-    // SAFETY: by this function's contract.
-    unsafe { (*work.cast::<F>())(piece) }
 }
 
 fn pieces(ticket: u64) -> u64 {
@@ -74,10 +102,7 @@ impl Shared {
             if next(ticket) >= pieces(ticket) {
                 return has_worked;
             }
-            let (work, function) = (
-                self.work.load(Ordering::Relaxed),
-                self.call.load(Ordering::Relaxed),
-            );
+            let work = self.work.load(Ordering::Relaxed);
             let taken = self.ticket.compare_exchange_weak(
                 ticket,
                 ticket + 1,
@@ -88,13 +113,11 @@ impl Shared {
                 continue;
             }
             has_worked = true;
-            // SAFETY: `function` was stored from a `Call`. The ticket was of this round when the piece was taken, and the
-            // next round isn't begun, nor this one's work dropped, before the piece is done: so both are this round's and
-            // live.
-            let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
-                let function = std::mem::transmute::<usize, Call>(function);
-                function(work, next(ticket) as usize);
-            }));
+            let _taken = Taken::take();
+            // SAFETY: the ticket was of this round when the piece was taken, and the call that began the round waits until
+            // the piece is done: so this is the round's work, which is in that call's frame, and live.
+            let work = unsafe { *work };
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(next(ticket) as usize)));
             if let Err(panic) = outcome {
                 // A payload whose drop panics must not do so here.
                 std::mem::forget(panic);
@@ -132,12 +155,15 @@ impl Team<'_> {
         Team {
             shared: None,
             members: 1,
+            is_running: Cell::new(false),
         }
     }
 
-    /// Runs `work` with a team of up to `members` threads of the current pool.
+    /// Runs `work` with a team of up to `members` threads of the current pool; inside of a team's work, with this thread by
+    /// itself. The members are busy there, and a thread that waits for members of its own might wait for one that waits for
+    /// it.
     pub fn of<R: Send>(members: usize, work: impl FnOnce(&Team<'_>) -> R + Send) -> R {
-        if members <= 1 {
+        if members <= 1 || IS_TAKEN.get() {
             return work(&Team::alone());
         }
         let shared = Shared::default();
@@ -147,9 +173,11 @@ impl Team<'_> {
                 scope.spawn(|_| shared.help());
             }
             let _over = Over(shared);
+            let _taken = Taken::take();
             work(&Team {
                 shared: Some(shared),
                 members,
+                is_running: Cell::new(false),
             })
         })
     }
@@ -159,18 +187,18 @@ impl Team<'_> {
         self.members
     }
 
-    /// Calls `work` with each number below `count`, and returns when all calls have. The order is anyone's.
+    /// Calls `work` with each number below `count`, and returns when all calls have. The order is anyone's. Where the call
+    /// comes from a round of this team, all its calls are on this thread.
     pub fn run<F: Fn(usize) + Sync>(&self, count: usize, work: F) {
         let shared = match self.shared {
-            Some(shared) if (2..=MAX_PIECES).contains(&count) => shared,
+            Some(shared) if (2..=MAX_PIECES).contains(&count) && !self.is_running.get() => shared,
             _ => return (0..count).for_each(work),
         };
-        let function: Call = call::<F>;
-        shared.work.store(
-            std::ptr::from_ref(&work).cast_mut().cast(),
-            Ordering::Relaxed,
-        );
-        shared.call.store(function as usize, Ordering::Relaxed);
+        self.is_running.set(true);
+        let work: Work<'_> = &work;
+        shared
+            .work
+            .store(ptr::from_ref(&work).cast_mut().cast(), Ordering::Relaxed);
         shared.done.store(0, Ordering::Relaxed);
         let round = (shared.ticket.load(Ordering::Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;
         shared
@@ -181,7 +209,8 @@ impl Team<'_> {
         while shared.done.load(Ordering::Acquire) < count as u32 {
             pause(&mut turn);
         }
-        if shared.has_panicked.load(Ordering::Relaxed) {
+        self.is_running.set(false);
+        if shared.has_panicked.swap(false, Ordering::Relaxed) {
             resume_unwind(Box::new("a piece of shared work panicked"));
         }
     }
@@ -191,6 +220,7 @@ impl Team<'_> {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
+    use std::thread::{self, ThreadId};
 
     fn pool(threads: usize) -> rayon::ThreadPool {
         rayon::ThreadPoolBuilder::new()
@@ -242,6 +272,64 @@ mod tests {
         });
     }
 
+    /// What cells for one thread make possible in safe code: the team is reached from inside of its own round.
+    struct OnlyHere<'a>(&'a Team<'a>, ThreadId);
+
+    // SAFETY: the thread that made it gets at the team, and no other.
+    unsafe impl Sync for OnlyHere<'_> {}
+
+    impl OnlyHere<'_> {
+        fn get(&self) -> Option<&Team<'_>> {
+            (thread::current().id() == self.1).then_some(self.0)
+        }
+    }
+
+    #[test]
+    fn a_round_inside_of_a_round_takes_nothing_from_it() {
+        for threads in [1, 2, 4] {
+            let inside = AtomicUsize::new(0);
+            pool(threads).install(|| {
+                Team::of(threads, |team| {
+                    let here = OnlyHere(team, thread::current().id());
+                    for _ in 0..200 {
+                        let done: Vec<AtomicUsize> = (0..32).map(|_| AtomicUsize::new(0)).collect();
+                        team.run(done.len(), |piece| {
+                            done[piece].fetch_add(1, Ordering::Relaxed);
+                            let Some(team) = here.get() else { return };
+                            let sum = AtomicUsize::new(0);
+                            team.run(9, |number| {
+                                sum.fetch_add(number, Ordering::Relaxed);
+                            });
+                            assert_eq!(sum.into_inner(), 36);
+                            inside.fetch_add(1, Ordering::Relaxed);
+                        });
+                        assert!(done.iter().all(|d| d.load(Ordering::Relaxed) == 1));
+                    }
+                });
+            });
+            assert!(inside.into_inner() > 0);
+        }
+    }
+
+    #[test]
+    fn inside_of_a_team_a_team_is_one_thread() {
+        let pool = pool(3);
+        let members = || Team::of(3, |team| team.members());
+        pool.install(|| {
+            assert_eq!(members(), 3);
+            Team::of(3, |team| {
+                assert_eq!(members(), 1);
+                team.run(16, |_| assert_eq!(members(), 1));
+                assert_eq!(members(), 1);
+            });
+            let outcome = catch_unwind(|| Team::of(3, |_| panic!("its work fails")));
+            assert!(outcome.is_err());
+            assert_eq!(members(), 3);
+        });
+        // Nobody of them is taken any more.
+        assert_eq!(pool.broadcast(|_| members()), [3; 3]);
+    }
+
     #[test]
     fn a_panic_in_a_piece_reaches_the_caller_and_ends_the_team() {
         let pool = pool(3);
@@ -257,7 +345,18 @@ mod tests {
             }));
             assert!(outcome.is_err());
         }
-        let after = pool.install(|| Team::of(3, |team| team.members()));
-        assert_eq!(after, 3);
+        // Another round of the same team isn't blamed for it.
+        let sum = AtomicUsize::new(0);
+        pool.install(|| {
+            Team::of(3, |team| {
+                let failing = AssertUnwindSafe(|| team.run(16, |_| panic!("all are bad")));
+                assert!(catch_unwind(failing).is_err());
+                team.run(16, |piece| {
+                    sum.fetch_add(piece, Ordering::Relaxed);
+                });
+                assert_eq!(team.members(), 3);
+            });
+        });
+        assert_eq!(sum.into_inner(), 120);
     }
 }

@@ -138,6 +138,7 @@ fn product<K: Kernel<Unit = f32>>(
     let out = Shared(out.as_mut_ptr());
     let panels = panels.slice();
     let numbers = sections.start * layout.panels()..sections.end * layout.panels();
+    let others = team.members() - 1;
     share_out(team, rows, K::ROWS, numbers, |rows, numbers| {
         let most = inner_block(inputs, 1);
         for inner in (0..inputs).step_by(most) {
@@ -149,12 +150,12 @@ fn product<K: Kernel<Unit = f32>>(
                 let column = (section - sections.start) * layout.width + columns.start;
                 // The next panel comes from memory while this one's tiles are computed; behind a piece's last one lie the
                 // other members' pieces.
-                let others = match number + 1 == numbers.end {
-                    true => (team.members() - 1) * numbers.len(),
+                let between = match number + 1 == numbers.end {
+                    true => others * numbers.len(),
                     false => 0,
                 };
                 let panel = inputs * K::COLUMNS;
-                let next = right.as_ptr().wrapping_add((1 + others) * panel).cast();
+                let next = right.as_ptr().wrapping_add((1 + between) * panel).cast();
                 let count = rows.len().div_ceil(K::ROWS);
                 let part = if layout.reads_parts {
                     section * inputs
