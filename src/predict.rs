@@ -330,7 +330,7 @@ impl Classifier {
     ) -> Result<Predictions> {
         let config = &self.model().config;
         for (index, range) in sequences.ranges().enumerate() {
-            if range.is_empty() || range.len() > config.max_position_embeddings {
+            if range.len() > config.max_position_embeddings {
                 return Err(Error::InvalidArgument(format!(
                     "Sequence {index} has {} tokens; it must have between 1 and {}.",
                     range.len(),
@@ -340,13 +340,13 @@ impl Classifier {
         }
         let wrong =
             |values: &[u32], limit: usize| values.iter().find(|&&v| v as usize >= limit).copied();
-        if let Some(id) = wrong(&sequences.input_ids, config.vocab_size) {
+        if let Some(id) = wrong(sequences.input_ids(), config.vocab_size) {
             return Err(Error::InvalidArgument(format!(
                 "The token id {id} is not below this model's vocab_size, {}.",
                 config.vocab_size
             )));
         }
-        if let Some(id) = wrong(&sequences.token_type_ids, config.type_vocab_size) {
+        if let Some(id) = wrong(sequences.token_type_ids(), config.type_vocab_size) {
             return Err(Error::InvalidArgument(format!(
                 "The token type {id} is not below this model's type_vocab_size, {}.",
                 config.type_vocab_size

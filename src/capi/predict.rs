@@ -555,11 +555,11 @@ pub unsafe extern "C" fn bert_predict_ids(
                 Outputs::new(predictions, count, config, wanted)?,
             )
         };
-        let sequences = Batch {
-            input_ids: memory::copied(ids)?,
-            token_type_ids: types.map_or_else(|| memory::filled(0, tokens), memory::copied)?,
+        let sequences = Batch::new(
+            memory::copied(ids)?,
+            types.map_or_else(|| memory::filled(0, tokens), memory::copied)?,
             offsets,
-        };
+        )?;
         outputs.write(&classifier.predict_ids(&sequences, options.precision)?);
         Ok(())
     })

@@ -56,7 +56,7 @@ impl CudaBatch {
         is_training: bool,
         padding: Option<u32>,
     ) -> Result<CudaBatch> {
-        let mut numbers: Vec<i32> = memory::room(5 * batch.tokens() + batch.offsets.len())?;
+        let mut numbers: Vec<i32> = memory::room(5 * batch.tokens() + batch.offsets().len())?;
         let mut lists = Vec::new();
         let mut push = |list: Vec<i32>| -> Result<()> {
             lists.push((numbers.len(), list.len()));
@@ -67,19 +67,19 @@ impl CudaBatch {
         let ints = |all: &[u32]| memory::collected(all.iter().map(|&n| Ok(n as i32)));
         let mut positions: Vec<u32> = memory::room(batch.tokens())?;
         positions.extend(batch.ranges().flat_map(|range| 0..range.len() as u32));
-        push(ints(&batch.input_ids)?)?;
-        push(ints(&batch.token_type_ids)?)?;
+        push(ints(batch.input_ids())?)?;
+        push(ints(batch.token_type_ids())?)?;
         push(ints(&positions)?)?;
         push(memory::collected(
-            batch.offsets.iter().map(|&n| Ok(n as i32)),
+            batch.offsets().iter().map(|&n| Ok(n as i32)),
         )?)?;
         push(tiles(batch, FORWARD_ROWS))?;
         push(tiles(batch, BACKWARD_ROWS))?;
         push(tiles(batch, TENSOR_ROWS))?;
         if is_training {
             for (rows, without) in [
-                (&batch.input_ids, padding),
-                (&batch.token_type_ids, None),
+                (batch.input_ids(), padding),
+                (batch.token_type_ids(), None),
                 (&positions, None),
             ] {
                 for list in readers(rows, without) {

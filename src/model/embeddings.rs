@@ -13,8 +13,8 @@ impl Pass<'_> {
         let mut types = vec![0u32; sequences * length];
         for (sequence, range) in self.batch.ranges().enumerate() {
             let row = sequence * length..sequence * length + range.len();
-            ids[row.clone()].copy_from_slice(&self.batch.input_ids[range.clone()]);
-            types[row].copy_from_slice(&self.batch.token_type_ids[range]);
+            ids[row.clone()].copy_from_slice(&self.batch.input_ids()[range.clone()]);
+            types[row].copy_from_slice(&self.batch.token_type_ids()[range]);
         }
         let index = self.table.embeddings;
         let lookup = |table: usize, rows: Vec<u32>| -> Result<Tensor> {

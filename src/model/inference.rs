@@ -189,11 +189,11 @@ impl Pass<'_> {
 
     /// The group's first token in the batch.
     fn first(&self) -> usize {
-        self.batch.offsets[self.sequences.start]
+        self.batch.offsets()[self.sequences.start]
     }
 
     fn tokens(&self) -> usize {
-        self.batch.offsets[self.sequences.end] - self.first()
+        self.batch.offsets()[self.sequences.end] - self.first()
     }
 
     /// Where sequence `number` of the group stands among the group's tokens.
@@ -301,8 +301,8 @@ impl Pass<'_> {
         for range in self.sequences.clone().map(|index| self.batch.range(index)) {
             for (position, token) in range.enumerate() {
                 let Some(row) = rows.next() else { break };
-                let word = self.batch.input_ids[token] as usize;
-                let token_type = self.batch.token_type_ids[token] as usize;
+                let word = self.batch.input_ids()[token] as usize;
+                let token_type = self.batch.token_type_ids()[token] as usize;
                 self.prepared.word.add(word, row);
                 self.prepared.token_type.add(token_type, row);
                 self.prepared.position.add(position, row);
@@ -370,7 +370,7 @@ impl Pass<'_> {
         let workspace = &mut *self.workspace;
         let mut of_states = workspace.buffers.take(query.len())?;
         let what = FirstTokens {
-            offsets: &self.batch.offsets[self.sequences.start..=self.sequences.end],
+            offsets: &self.batch.offsets()[self.sequences.start..=self.sequences.end],
             heads,
             scale: 1.0 / (self.config.head_size() as f32).sqrt(),
             query: &query,
@@ -434,7 +434,7 @@ impl Pass<'_> {
         let Workspace { buffers, heads, .. } = &mut *self.workspace;
         let mut context = buffers.take(rows * self.config.hidden_size)?;
         let what = Attention {
-            offsets: &self.batch.offsets[self.sequences.start..=self.sequences.end],
+            offsets: &self.batch.offsets()[self.sequences.start..=self.sequences.end],
             heads: self.config.num_attention_heads,
             head_size: self.config.head_size(),
             query,

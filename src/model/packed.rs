@@ -180,7 +180,7 @@ impl Packed<'_> {
     /// The tokens whose states go on from block `number`'s queries; `None` where those are all.
     pub(super) fn rows(&self, number: usize) -> Option<&[usize]> {
         let is_last = number + 1 == self.config.num_hidden_layers;
-        (is_last && self.reads_first_only()).then(|| &self.batch.offsets[..self.batch.len()])
+        (is_last && self.reads_first_only()).then(|| &self.batch.offsets()[..self.batch.len()])
     }
 
     pub(super) fn mask(&self, site: u32, probability: f64) -> Option<DropoutMask> {
@@ -337,8 +337,11 @@ impl Packed<'_> {
         let mut rows = sums.chunks_exact_mut(hidden);
         for range in self.batch.ranges() {
             for (position, token) in range.enumerate() {
-                let word = row(index.word, self.batch.input_ids[token] as usize);
-                let token_type = row(index.token_type, self.batch.token_type_ids[token] as usize);
+                let word = row(index.word, self.batch.input_ids()[token] as usize);
+                let token_type = row(
+                    index.token_type,
+                    self.batch.token_type_ids()[token] as usize,
+                );
                 let position = row(index.position, position);
                 let Some(out) = rows.next() else { break };
                 for (((out, word), token_type), position) in
@@ -879,13 +882,13 @@ impl Packed<'_> {
         for range in self.batch.ranges() {
             for (position, token) in range.enumerate() {
                 let Some(derivative) = rows.next() else { break };
-                let word = self.batch.input_ids[token];
+                let word = self.batch.input_ids()[token];
                 if Some(word) != padding {
                     add(index.word, word as usize, derivative);
                 }
                 add(
                     index.token_type,
-                    self.batch.token_type_ids[token] as usize,
+                    self.batch.token_type_ids()[token] as usize,
                     derivative,
                 );
                 add(index.position, position, derivative);

@@ -128,9 +128,9 @@ impl Fingerprint {
             }
         };
         let sequences = &data.sequences;
-        numbers(&mut sequences.offsets.iter().map(|&n| n as u64));
-        numbers(&mut sequences.input_ids.iter().map(|&n| n.into()));
-        numbers(&mut sequences.token_type_ids.iter().map(|&n| n.into()));
+        numbers(&mut sequences.offsets().iter().map(|&n| n as u64));
+        numbers(&mut sequences.input_ids().iter().map(|&n| n.into()));
+        numbers(&mut sequences.token_type_ids().iter().map(|&n| n.into()));
         match &data.targets {
             Targets::Classes(classes) => numbers(&mut classes.iter().map(|&n| n.into())),
             Targets::Labels(lists) => {

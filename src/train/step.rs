@@ -302,7 +302,7 @@ impl Trainer {
                 .iter()
                 .flatten()
                 .map(|&example| sequences.range(example));
-            touched.set(ranges.flat_map(|range| sequences.input_ids[range].iter().copied()));
+            touched.set(ranges.flat_map(|range| sequences.input_ids()[range].iter().copied()));
             let (mut loss, mut correct) = (0.0, 0);
             for (number, examples) in step.window.iter().enumerate() {
                 let batch = sequences.select(examples);
