@@ -23,6 +23,8 @@ unsafe impl Plain for i8 {}
 // SAFETY: as above.
 unsafe impl Plain for i16 {}
 // SAFETY: as above.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
 unsafe impl Plain for f32 {}
 
 /// Bytes at the beginning of a line; which numbers they are is for whoever uses them.

@@ -7,6 +7,7 @@ use super::gemm::{Lines, Matrix, pack_columns, tiles};
 use super::isa::{self, vectorised};
 use super::linear::with_kernel;
 use super::parallel::Shared;
+use super::sizes::{assert_offsets, product, sum, whole};
 use super::softmax::softmax_of_first;
 use super::team::Team;
 use crate::error::Result;
@@ -41,7 +42,11 @@ pub struct Part<'a> {
 
 impl Part<'_> {
     fn assert_rows(&self, rows: usize, width: usize) {
-        assert!(rows == 0 || self.states.len() >= (rows - 1) * self.stride + width);
+        let len = match rows {
+            0 => 0,
+            _ => sum([product([rows - 1, self.stride]), width]),
+        };
+        assert!(self.states.len() >= len);
     }
 }
 
@@ -64,21 +69,21 @@ pub fn attention(
         key,
         value,
     } = attention;
-    let (sequences, width) = (offsets.len() - 1, heads * head_size);
-    assert!(offsets.is_sorted());
+    assert_offsets(offsets, 0);
+    let (sequences, width) = (offsets.len() - 1, product([heads, head_size]));
     let range = |number: usize| offsets[number] - offsets[0]..offsets[number + 1] - offsets[0];
     let tokens = offsets[sequences] - offsets[0];
     let rows = if first_only { sequences } else { tokens };
     query.assert_rows(rows, width);
     key.assert_rows(tokens, width);
     value.assert_rows(tokens, width);
-    assert_eq!(context.len(), rows * width);
+    assert_eq!(context.len(), product([rows, width]));
     let longest = (0..sequences).map(|number| range(number).len()).max();
-    let pieces = sequences * heads;
+    let pieces = product([sequences, heads]);
     // One after another they use the same memory, which stays in the cache.
     let slot = scratch_len(longest.unwrap_or(0), head_size);
     let slots = if team.members() == 1 { 1 } else { pieces };
-    let scratch = Shared(scratch.room::<f32>(slots * slot)?.as_mut_ptr());
+    let scratch = Shared(scratch.room::<f32>(product([slots, slot]))?.as_mut_ptr());
     let context = Shared(context.as_mut_ptr());
     team.run(pieces, |piece| {
         let (number, head) = (piece / heads, piece % heads);
@@ -157,8 +162,12 @@ const ROWS: usize = 12;
 
 /// Numbers of working memory for heads of this size over so many tokens.
 fn scratch_len(tokens: usize, size: usize) -> usize {
-    let keys = tokens.next_multiple_of(COLUMNS);
-    keys * size + size.next_multiple_of(COLUMNS) * tokens + ROWS * keys
+    let keys = whole(tokens, COLUMNS);
+    sum([
+        product([keys, size]),
+        product([whole(size, COLUMNS), tokens]),
+        product([ROWS, keys]),
+    ])
 }
 
 /// Writes the head's context.
@@ -296,6 +305,74 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_reaches_beyond_its_slices_is_refused() {
+        let states = wave(4, 0.37);
+        let part = |stride| Part {
+            states: &states,
+            stride,
+        };
+        let sound = Attention {
+            offsets: &[3, 5],
+            heads: 1,
+            head_size: 2,
+            query: part(2),
+            first_only: false,
+            key: part(2),
+            value: part(2),
+        };
+        // Whether it panics; an error is another answer.
+        let is_refused = |bad: Attention<'_>, room: usize| {
+            std::panic::catch_unwind(|| {
+                let (mut scratch, mut context) = (Aligned::default(), vec![0.0; room]);
+                attention(&Team::alone(), bad, &mut scratch, &mut context).is_ok()
+            })
+            .is_err()
+        };
+        assert!(!is_refused(sound, 4));
+        assert!(is_refused(sound, 3) && is_refused(sound, 5));
+        for offsets in [&[][..], &[0, 1, 0, 2], &[5, 3], &[0, 3]] {
+            let bad = Attention { offsets, ..sound };
+            assert!(is_refused(bad, 4), "{offsets:?}");
+        }
+        // Sizes whose product is a small number, if what doesn't fit is left out.
+        let half = 1 << (usize::BITS / 2);
+        let wide = Attention {
+            heads: half,
+            head_size: half,
+            ..sound
+        };
+        assert!(is_refused(wide, 0));
+        // Three rows, of which the last one would begin where the first does.
+        let far = part(1 << (usize::BITS - 1));
+        let (offsets, query) = (&[0, 3][..], part(0));
+        for (query, key, value) in [
+            (far, query, query),
+            (query, far, query),
+            (query, query, far),
+        ] {
+            let bad = Attention {
+                offsets,
+                query,
+                key,
+                value,
+                ..sound
+            };
+            assert!(is_refused(bad, 6));
+        }
+        // One row again and again: more tokens than there is memory for their scores.
+        let long = Attention {
+            offsets: &[0, 1 << (usize::BITS - 2)],
+            head_size: 4,
+            query: part(0),
+            first_only: true,
+            key: part(0),
+            value: part(0),
+            ..sound
+        };
+        assert!(is_refused(long, 4));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::gemm::{Lines, Matrix, pack_columns, tiles};
 use super::isa::{self, vectorised};
 use super::linear::with_kernel;
 use super::parallel::Shared;
+use super::sizes::{assert_offsets, product, sum, whole};
 use super::softmax::softmax_of_first;
 use super::team::Team;
 use crate::error::Result;
@@ -74,14 +75,14 @@ fn attend_with<K: Kernel<Unit = f32>>(
         query,
         states,
     } = attention;
+    assert_offsets(offsets, 1);
     let mut sequences = memory::room(offsets.len() - 1)?;
     let mut blocks = Vec::new();
     let (mut scores_len, mut longest) = (0, 0);
     for (number, ends) in offsets.windows(2).enumerate() {
         let tokens = ends[0] - offsets[0]..ends[1] - offsets[0];
-        assert!(!tokens.is_empty());
         longest = longest.max(tokens.len());
-        let width = tokens.len().next_multiple_of(COLUMNS);
+        let width = whole(tokens.len(), COLUMNS);
         memory::reserve(&mut blocks, tokens.len().div_ceil(TOKENS))?;
         blocks.extend(
             (0..tokens.len())
@@ -93,31 +94,31 @@ fn attend_with<K: Kernel<Unit = f32>>(
             scores: scores_len,
             width,
         });
-        scores_len += heads * width;
+        scores_len = sum([scores_len, product([heads, width])]);
     }
     let Some(last) = sequences.last() else {
         return Ok(());
     };
     let hidden = states.len() / last.tokens.end;
-    let wide = heads * hidden;
+    let wide = product([heads, hidden]);
     assert!(
         states.len() == last.tokens.end * hidden
-            && query.len() == sequences.len() * wide
+            && query.len() == product([sequences.len(), wide])
             && context.len() == query.len()
     );
 
     let groups = hidden.div_ceil(PLACES);
     // Whole lines of the cache, as are the scores: panels begin at one.
-    let key_slot = longest.next_multiple_of(COLUMNS).min(TOKENS) * hidden;
-    let value_slot = longest * PLACES.min(hidden.next_multiple_of(COLUMNS));
+    let key_slot = product([whole(longest, COLUMNS).min(TOKENS), hidden]);
+    let value_slot = product([longest, PLACES.min(whole(hidden, COLUMNS))]);
     // One after another they use the same memory, which stays in the cache.
     let (key_slots, value_slots) = match team.members() {
         1 => (1, 1),
-        _ => (blocks.len(), sequences.len() * groups),
+        _ => (blocks.len(), product([sequences.len(), groups])),
     };
-    let slots_len = (key_slots * key_slot).max(value_slots * value_slot);
+    let slots_len = product([key_slots, key_slot]).max(product([value_slots, value_slot]));
     let (scores, slots) = scratch
-        .room::<f32>(scores_len + slots_len)?
+        .room::<f32>(sum([scores_len, slots_len]))?
         .split_at_mut(scores_len);
     let (scores, slots) = (Shared(scores.as_mut_ptr()), Shared(slots.as_mut_ptr()));
 
@@ -202,6 +203,39 @@ mod tests {
 
     fn wave(n: usize, k: f32) -> Vec<f32> {
         (0..n).map(|i| (k * i as f32).sin()).collect()
+    }
+
+    #[test]
+    fn what_reaches_beyond_its_slices_is_refused() {
+        let (query, states) = (wave(2, 0.37), wave(4, 0.53));
+        let sound = FirstTokens {
+            offsets: &[3, 5],
+            heads: 1,
+            scale: 1.0,
+            query: &query,
+            states: &states,
+        };
+        // Whether it panics; an error is another answer.
+        let is_refused = |bad: FirstTokens<'_>, room: usize| {
+            std::panic::catch_unwind(|| {
+                let (mut scratch, mut context) = (Aligned::default(), vec![0.0; room]);
+                attend_first(&Team::alone(), bad, &mut scratch, &mut context).is_ok()
+            })
+            .is_err()
+        };
+        assert!(!is_refused(sound, 2));
+        assert!(is_refused(sound, 1) && is_refused(sound, 4));
+        for offsets in [&[][..], &[0, 2, 2], &[5, 3], &[5, 3, 4], &[0, 3]] {
+            let bad = FirstTokens { offsets, ..sound };
+            assert!(is_refused(bad, 2), "{offsets:?}");
+        }
+        // As many heads as make the query's size zero, if what doesn't fit is left out.
+        let many = FirstTokens {
+            heads: 1 << (usize::BITS - 1),
+            query: &[],
+            ..sound
+        };
+        assert!(is_refused(many, 0));
     }
 
     /// By the formula in float64, alone and in teams, for sizes that fill no panel and no piece of work.

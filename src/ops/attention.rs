@@ -11,6 +11,7 @@ use super::isa::{self, vectorised};
 use super::linear::with_kernel;
 use super::math::LANES;
 use super::parallel::{self, Shared};
+use super::sizes::{assert_offsets, product, sum, whole};
 use super::softmax::{softmax_backward, softmax_of_first};
 use crate::data::Batch;
 use crate::random::DropoutMask;
@@ -65,10 +66,11 @@ impl Shape<'_> {
 
     /// Numbers in all probabilities: for each query and head a row ([`padded`]) over the tokens of the query's sequence.
     pub fn probabilities(&self) -> usize {
-        self.batch
-            .ranges()
-            .map(|range| self.heads * self.queries_of(range.len()) * padded(range.len()))
-            .sum()
+        let of_sequence = |range: Range<usize>| {
+            let row = whole(range.len(), LANES);
+            product([self.heads, self.queries_of(range.len()), row])
+        };
+        sum(self.batch.ranges().map(of_sequence))
     }
 
     /// Queries of a sequence of that length.
@@ -109,14 +111,17 @@ impl Shape<'_> {
         });
     }
 
-    /// Holds the sizes of what has a row for each query, and of what has one for each token.
+    /// Holds the sizes of what has a row for each query, and of what has one for each token. What follows from them below is no
+    /// larger than these, or than [`probabilities`](Shape::probabilities).
     fn assert_sizes(&self, of_queries: &[&[f32]], of_tokens: &[&[f32]]) {
+        assert_offsets(self.batch.offsets(), 1);
+        let width = product([self.heads, self.head_size]);
         for (states, rows) in [
             (of_queries, self.query_rows()),
             (of_tokens, self.batch.tokens()),
         ] {
             for states in states {
-                assert_eq!(states.len(), rows * self.width());
+                assert_eq!(states.len(), product([rows, width]));
             }
         }
     }
@@ -547,6 +552,52 @@ mod tests {
                 check(&lengths, heads, head_size, first_only);
             }
         }
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let batch = Batch::pack([(&[1][..], &[0][..]), (&[1, 2], &[0, 0])]);
+        let shape = Shape {
+            batch: &batch,
+            heads: 1,
+            head_size: 2,
+            first_only: false,
+        };
+        let is_refused = |shape: Shape<'_>, sizes: [usize; 5]| {
+            std::panic::catch_unwind(|| {
+                let [q, k, v, mut p, mut c] = sizes.map(|size| vec![0.0; size]);
+                forward(shape, None, (&q, &k, &v), &mut p, &mut c);
+                let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(Clone::clone);
+                backward(
+                    shape,
+                    None,
+                    (&q, &k, &v),
+                    &p,
+                    &c,
+                    (&mut dq, &mut dk, &mut dv),
+                );
+            })
+            .is_err()
+        };
+        let sound = [6, 6, 6, shape.probabilities(), 6];
+        assert!(!is_refused(shape, sound));
+        for place in 0..sound.len() {
+            let mut sizes = sound;
+            sizes[place] -= 1;
+            assert!(is_refused(shape, sizes), "{place}");
+        }
+        let half = 1 << (usize::BITS / 2);
+        let wide = Shape {
+            heads: half,
+            head_size: half,
+            ..shape
+        };
+        assert!(is_refused(wide, [0; 5]));
+        let many = Shape {
+            heads: 1 << (usize::BITS - LANES.ilog2()),
+            ..shape
+        };
+        assert!(std::panic::catch_unwind(|| many.probabilities()).is_err());
     }
 
     fn check(lengths: &[usize], heads: usize, head_size: usize, first_only: bool) {

@@ -12,6 +12,7 @@ use super::gemm::{Accumulate, Lines, Matrix, small_product};
 use super::isa::vectorised;
 use super::math::{dot, sum};
 use super::parallel::{self, Shared};
+use super::sizes::{assert_offsets, product};
 use super::softmax::{softmax, softmax_backward};
 use super::{Buffer, Buffers};
 use crate::data::Batch;
@@ -124,14 +125,25 @@ impl FirstAttention<'_> {
     }
 
     fn assert_sizes(&self, states: &[f32], of_sequences: [&[f32]; 2]) {
-        let hidden = self.hidden();
-        assert_eq!(states.len(), self.batch.tokens() * hidden);
+        assert_offsets(self.batch.offsets(), 1);
+        let hidden = product([self.heads, self.head_size]);
+        assert_eq!(states.len(), product([self.batch.tokens(), hidden]));
         for rows in of_sequences {
-            assert_eq!(rows.len(), self.batch.len() * hidden);
+            assert_eq!(rows.len(), product([self.batch.len(), hidden]));
         }
-        assert_eq!(self.key_weight.len(), hidden * hidden);
+        assert_eq!(self.key_weight.len(), product([hidden, hidden]));
         assert_eq!(self.value_weight.len(), hidden * hidden);
         assert_eq!(self.value_bias.len(), hidden);
+    }
+
+    /// Numbers that a tape has: of [sequences, heads, hidden_size], of probabilities and of totals.
+    fn tape_sizes(&self) -> [usize; 3] {
+        let (sequences, heads) = (self.batch.len(), self.heads);
+        [
+            product([sequences, heads, self.hidden()]),
+            product([self.batch.tokens(), heads]),
+            product([sequences, heads]),
+        ]
     }
 
     /// `context`[sequences, hidden_size] gets the heads' outputs side by side, of `query`[sequences, hidden_size] and
@@ -152,11 +164,12 @@ impl FirstAttention<'_> {
         if sequences == 0 {
             return Ok(Tape::default());
         }
+        let [wide, probabilities, totals] = self.tape_sizes();
         let mut tape = Tape {
-            state_query: buffers.take(sequences * self.wide())?,
-            probabilities: buffers.take(self.batch.tokens() * heads)?,
-            state_context: buffers.take(sequences * self.wide())?,
-            totals: buffers.take(sequences * heads)?,
+            state_query: buffers.take(wide)?,
+            probabilities: buffers.take(probabilities)?,
+            state_context: buffers.take(wide)?,
+            totals: buffers.take(totals)?,
         };
         let shared = Shared(tape.state_query.as_mut_ptr());
         // SAFETY: [sequences, heads, hidden_size] numbers are there, of which each head writes its own.
@@ -259,7 +272,7 @@ impl FirstAttention<'_> {
     }
 
     /// From the derivative by the context to that by the query, which `dquery` gets, and by the states, which `dstates`
-    /// gets unless it is empty. The gradients of weights are added to, or replaced, as `accumulate` says.
+    /// gets unless it is empty. The gradients of weights are added to, or replaced, as `accumulate` says, which isn't a bias.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
@@ -274,6 +287,10 @@ impl FirstAttention<'_> {
         self.assert_sizes(states, [query, dcontext]);
         assert_eq!(dquery.len(), query.len());
         assert!(dstates.is_empty() || dstates.len() == states.len());
+        assert!(
+            !matches!(accumulate, Accumulate::Bias(_)),
+            "a gradient has no bias"
+        );
         let (hidden, heads, head_size) = (self.hidden(), self.heads, self.head_size);
         let sequences = self.batch.len();
         if sequences == 0 {
@@ -283,8 +300,16 @@ impl FirstAttention<'_> {
             }
             return Ok(());
         }
-        let mut dstate_context = buffers.take(sequences * self.wide())?;
-        let mut dtotals = buffers.take(sequences * heads)?;
+        let [wide, probabilities, totals] = self.tape_sizes();
+        assert!(
+            tape.state_query.len() == wide
+                && tape.probabilities.len() == probabilities
+                && tape.state_context.len() == wide
+                && tape.totals.len() == totals,
+            "the tape is of another pass"
+        );
+        let mut dstate_context = buffers.take(wide)?;
+        let mut dtotals = buffers.take(totals)?;
         for (derivatives, dcontext) in dtotals
             .chunks_exact_mut(heads)
             .zip(dcontext.chunks_exact(hidden))
@@ -338,7 +363,7 @@ impl FirstAttention<'_> {
                 }
             }
         }
-        let mut dstate_query = buffers.take(sequences * self.wide())?;
+        let mut dstate_query = buffers.take(wide)?;
         self.attend_backward(
             (tape, states),
             (&dstate_context, &dtotals),
@@ -481,6 +506,7 @@ mod tests {
     use super::*;
     use crate::random::Dropout;
     use candle_core::{D, DType, Device, Tensor, Var};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     fn wave(n: usize, k: f32) -> Vec<f32> {
         (0..n).map(|i| (k * i as f32).sin()).collect()
@@ -555,6 +581,70 @@ mod tests {
         let all = derivative(&mut vec![0.0; states.len()], 1);
         assert!(all.iter().any(|d| *d != 0.0));
         assert_eq!(derivative(&mut [], 0), all);
+    }
+
+    #[test]
+    fn tapes_biases_and_sizes_of_something_else_are_refused() {
+        let batch = Batch::pack([(&[1, 2][..], &[0, 0][..])]);
+        let (states, query, weight) = (wave(2 * 6, 0.5), wave(6, 0.3), wave(36, 0.7));
+        let attention = FirstAttention {
+            batch: &batch,
+            heads: 2,
+            head_size: 3,
+            dropout: None,
+            key_weight: &weight,
+            value_weight: &weight,
+            value_bias: &weight[..6],
+        };
+        let pass = |attention: &FirstAttention<'_>| {
+            let mut context = vec![0.0; 6];
+            attention.forward(&mut Buffers::default(), &query, &states, &mut context)
+        };
+        let is_refused = |tape: &Tape, accumulate: Accumulate<'_>| {
+            let back = AssertUnwindSafe(|| {
+                let mut gradients = vec![0.0; 36 + 36 + 6];
+                let (key_weight, rest) = gradients.split_at_mut(36);
+                let (value_weight, value_bias) = rest.split_at_mut(36);
+                let gradients = ProjectionGradients {
+                    key_weight,
+                    value_weight,
+                    value_bias,
+                };
+                let (mut dquery, mut dstates) = (vec![0.0; 6], vec![0.0; 12]);
+                attention.backward(
+                    &mut Buffers::default(),
+                    (tape, &query, &states),
+                    &query,
+                    (&mut dquery, &mut dstates),
+                    (gradients, accumulate),
+                )
+            });
+            catch_unwind(back).is_err()
+        };
+        let tape = pass(&attention).unwrap();
+        assert!(!is_refused(&tape, Accumulate::Add));
+        assert!(is_refused(&tape, Accumulate::Bias(&[])));
+        assert!(is_refused(&Tape::default(), Accumulate::Add));
+        let other = FirstAttention {
+            heads: 1,
+            head_size: 6,
+            ..attention
+        };
+        assert!(is_refused(&pass(&other).unwrap(), Accumulate::Add));
+        let half = 1 << (usize::BITS / 2);
+        let wide = FirstAttention {
+            heads: half,
+            head_size: half,
+            key_weight: &[],
+            value_weight: &[],
+            value_bias: &[],
+            ..attention
+        };
+        let forward = AssertUnwindSafe(|| {
+            wide.forward(&mut Buffers::default(), &[], &[], &mut [])
+                .is_ok()
+        });
+        assert!(catch_unwind(forward).is_err());
     }
 
     #[test]

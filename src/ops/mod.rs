@@ -23,6 +23,7 @@ mod math;
 pub mod norm;
 pub mod parallel;
 mod rows;
+mod sizes;
 mod softmax;
 pub mod team;
 

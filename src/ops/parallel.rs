@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr;
 
+use super::sizes::sum;
 use super::team::{MAX_PIECES, Team};
 use crate::threads;
 
@@ -215,7 +216,7 @@ pub fn each_of<P: Pieces>(parts: Vec<P>) -> EachOf<P> {
     let mut starts = vec![0];
     let mut count = 0;
     for part in &parts {
-        count += part.count();
+        count = sum([count, part.count()]);
         starts.push(count);
     }
     EachOf { parts, starts }

@@ -19,6 +19,7 @@ pub(super) use self::scratch::Scratch;
 use self::tile::{Ahead, Kernel, Left, Place, Start};
 use super::isa::{self, vectorised};
 use super::parallel::{self, Shared, chunks_mut, for_each};
+use super::sizes;
 use crate::threads;
 
 /// What products are computed in.
@@ -87,7 +88,7 @@ impl Precision {
         outputs: usize,
     ) {
         let rows = x.len() / inputs;
-        assert!(x.len() == rows * inputs && weight.len() == inputs * outputs);
+        assert!(x.len() == rows * inputs && weight.len() == sizes::product([inputs, outputs]));
         let product = Product {
             sizes: (rows, outputs, inputs),
             left: Matrix::new(x, inputs, Lines::Inner),
@@ -107,7 +108,7 @@ impl Precision {
         outputs: usize,
     ) {
         let rows = dy.len() / outputs;
-        assert!(dy.len() == rows * outputs && weight.len() == inputs * outputs);
+        assert!(dy.len() == rows * outputs && weight.len() == sizes::product([inputs, outputs]));
         let product = Product {
             sizes: (rows, inputs, outputs),
             left: Matrix::new(dy, outputs, Lines::Inner),
@@ -127,7 +128,7 @@ impl Precision {
         outputs: usize,
     ) {
         let rows = x.len() / inputs;
-        assert!(x.len() == rows * inputs && dy.len() == rows * outputs);
+        assert!(x.len() == rows * inputs && dy.len() == sizes::product([rows, outputs]));
         let product = Product {
             sizes: (outputs, inputs, rows),
             left: Matrix::new(dy, outputs, Lines::Outer),
@@ -178,7 +179,8 @@ pub(super) fn inner_block(k: usize, deep: usize) -> usize {
 /// `stride` apart. None of the sizes is zero.
 ///
 /// # Safety
-/// The result's elements are inside memory that is writable, by this call alone.
+/// The result's elements are inside memory that is writable, by this call alone. The left side has its m rows, or k columns, and a
+/// bias has n numbers.
 pub(super) unsafe fn small_product(
     (m, n, k): (usize, usize, usize),
     left: Matrix<'_>,
@@ -290,7 +292,7 @@ impl Product<'_> {
 
     fn on<K: Kernel>(self, result: &mut [f32], accumulate: Accumulate<'_>) {
         let (m, n, k) = self.sizes;
-        assert_eq!(result.len(), m * n);
+        assert_eq!(result.len(), sizes::product([m, n]));
         if let Accumulate::Bias(bias) = accumulate {
             assert_eq!(bias.len(), n);
         }
@@ -311,14 +313,16 @@ impl Product<'_> {
             small if small <= ALONE => 1,
             _ => threads::current_num_threads(),
         };
-        // SAFETY: the result is m × n (just checked), and it is borrowed by this call alone.
+        // SAFETY: the result is m × n (just checked), and it is borrowed by this call alone; a bias has n numbers, and whoever makes
+        // a product holds the size of its left side.
         unsafe { self.write::<K>(result.as_mut_ptr(), n, accumulate, threads) }
     }
 
     /// Block by block of the inner dimension.
     ///
     /// # Safety
-    /// `result` begins m rows of n numbers, `stride` apart, that no one else touches.
+    /// `result` begins m rows of n numbers, `stride` apart, that no one else touches. The left side has its m rows, or k columns, and a
+    /// bias has n numbers.
     unsafe fn write<K: Kernel>(
         self,
         result: *mut f32,
@@ -568,6 +572,50 @@ mod tests {
             .iter()
             .map(|&x| f64::from(<f32 as Unit>::of(x, 0.0, rounds)))
             .collect()
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        type Form = fn(Precision, &mut [f32], Accumulate<'_>, &[f32], &[f32], usize, usize);
+        let half = 1 << (usize::BITS / 2);
+        for (form, of_outputs) in [
+            (Precision::matmul_nt as Form, [false, false]),
+            (Precision::matmul, [true, false]),
+            (Precision::matmul_tn, [true, true]),
+        ] {
+            let is_refused = |sizes: [usize; 3], bias: Option<usize>, inputs, outputs| {
+                std::panic::catch_unwind(|| {
+                    let [mut result, left, right] = sizes.map(|size| vec![0.0; size]);
+                    let bias = bias.map(|size| vec![0.0; size]);
+                    let accumulate = bias.as_deref().map_or(Accumulate::Add, Accumulate::Bias);
+                    let precision = Precision::Float32;
+                    form(
+                        precision,
+                        &mut result,
+                        accumulate,
+                        &left,
+                        &right,
+                        inputs,
+                        outputs,
+                    );
+                })
+                .is_err()
+            };
+            // Two rows of three inputs and five outputs.
+            let (sound, columns) = match of_outputs {
+                [false, _] => ([10, 6, 15], 5),
+                [true, false] => ([6, 10, 15], 3),
+                [true, true] => ([15, 10, 6], 3),
+            };
+            assert!(!is_refused(sound, None, 3, 5) && !is_refused(sound, Some(columns), 3, 5));
+            assert!(is_refused(sound, Some(columns - 1), 3, 5));
+            for place in 0..sound.len() {
+                let mut sizes = sound;
+                sizes[place] -= 1;
+                assert!(is_refused(sizes, None, 3, 5), "{place}");
+            }
+            assert!(is_refused([0; 3], None, half, half));
+        }
     }
 
     /// Sizes around every edge: tiles, panels, blocks of columns, blocks of the inner dimension, odd ones of it.

@@ -1,8 +1,8 @@
 //! Operands in the order in which tiles read them, rounded where their format is narrower.
 
 use super::prefetch;
-use super::scratch::Plain;
 use super::tile::Kernel;
+use crate::ops::aligned::Plain;
 
 /// A matrix as it lies in memory.
 #[derive(Clone, Copy)]

@@ -3,6 +3,8 @@
 
 use std::cell::RefCell;
 
+use crate::ops::aligned::Plain;
+
 /// A line of the cache, so that panels begin at one.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
@@ -26,14 +28,8 @@ const LONGEST: usize = 1 << 19;
 #[derive(Default)]
 pub(in crate::ops) struct Scratch(Vec<Line>);
 
-/// What scratch memory can hold: plain numbers of four bytes, of which all bit patterns are values.
-pub(in crate::ops) trait Plain: Copy {}
-
-impl Plain for f32 {}
-impl Plain for u32 {}
-
 impl Scratch {
-    /// `length` numbers; what they are is arbitrary.
+    /// `length` numbers of four bytes; what they are is arbitrary.
     pub fn take<T: Plain>(&mut self, length: usize) -> &mut [T] {
         const { assert!(size_of::<T>() == 4 && align_of::<T>() == 4) };
         if self.0.capacity() == 0 {

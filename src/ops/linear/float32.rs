@@ -7,6 +7,7 @@ use crate::ops::gemm::inner_block;
 use crate::ops::gemm::tile::{self, Ahead, Kernel, Left, Place, Start};
 use crate::ops::isa;
 use crate::ops::parallel::Shared;
+use crate::ops::sizes::product as size;
 use crate::ops::team::Team;
 
 /// Places of the inner dimension that are packed at once.
@@ -82,6 +83,7 @@ fn pack<K: Kernel<Unit = f32>>(
     inputs: usize,
 ) -> Result<Float32Weights> {
     let width = weights.first().map_or(0, |weight| weight.len() / inputs);
+    assert!(weights.iter().all(|weight| weight.len() == width * inputs));
     let layout = Layout {
         panel: K::COLUMNS,
         width,
@@ -90,11 +92,10 @@ fn pack<K: Kernel<Unit = f32>>(
     };
     let panel = K::COLUMNS * inputs;
     let count = layout.sections * layout.panels();
-    let mut panels = arena.take::<f32>(count * panel)?;
+    let mut panels = arena.take::<f32>(size([count, panel]))?;
     let filled = panels.slice_mut().chunks_exact_mut(panel);
     for (number, out) in filled.take(count).enumerate() {
         let (section, columns) = layout.columns(number);
-        assert_eq!(weights[section].len(), width * inputs);
         // A square at a time, so that the panel's lines stay in the cache while they fill.
         for inner in (0..inputs).step_by(SQUARE) {
             let depth = SQUARE.min(inputs - inner);
@@ -132,7 +133,7 @@ fn product<K: Kernel<Unit = f32>>(
         sections.end <= layout.sections
             && layout.panel == K::COLUMNS
             && bias.len() == layout.sections * layout.width
-            && out.len() == rows * stride
+            && out.len() == size([rows, stride])
             && x.len() == rows * row_numbers
     );
     let out = Shared(out.as_mut_ptr());

@@ -9,6 +9,7 @@ use crate::ops::aligned::Aligned;
 use crate::ops::arena::{Arena, Slab};
 use crate::ops::isa::{self, vectorised};
 use crate::ops::parallel::Shared;
+use crate::ops::sizes::product as size;
 use crate::ops::team::Team;
 
 /// The largest number that is quantized to.
@@ -126,7 +127,11 @@ pub(super) fn quantize_rows<K: Kernel>(
     let rows = x.len() / inputs;
     let stride = inputs.next_multiple_of(UNIT);
     (out.rows, out.inputs) = (rows, inputs);
-    let numbers = Shared(out.numbers.room::<K::Number>(rows * stride)?.as_mut_ptr());
+    let numbers = Shared(
+        out.numbers
+            .room::<K::Number>(size([rows, stride]))?
+            .as_mut_ptr(),
+    );
     let scales = Shared(out.scales.room::<f32>(rows)?.as_mut_ptr());
     team.run(rows.div_ceil(QUANTIZED_AT_ONCE), |piece| {
         let first = piece * QUANTIZED_AT_ONCE;
@@ -210,16 +215,18 @@ pub(super) fn pack<K: Kernel>(
         sections: weights.len(),
         reads_parts: false,
     };
+    assert!(weights.iter().all(|(weights, scales)| {
+        scales.len() == layout.width && weights.len() == size([layout.width, inputs])
+    }));
     let panel = K::COLUMNS * inputs.next_multiple_of(UNIT);
     let count = layout.sections * layout.panels();
-    let mut panels = arena.take::<i8>(count * panel)?;
+    let mut panels = arena.take::<i8>(size([count, panel]))?;
     let mut scales = memory::filled(0f32, count * K::COLUMNS)?;
     let mut sums = memory::filled(0i32, count * K::COLUMNS)?;
     let filled = panels.slice_mut().chunks_exact_mut(panel);
     for (number, out) in filled.take(count).enumerate() {
         let (section, columns) = layout.columns(number);
         let (weights, of_section) = weights[section];
-        assert!(of_section.len() == layout.width && weights.len() == layout.width * inputs);
         for (column, output) in columns.enumerate() {
             let row = &weights[output * inputs..(output + 1) * inputs];
             for (unit, numbers) in row.chunks(UNIT).enumerate() {
@@ -255,7 +262,7 @@ pub(super) fn product<K: Kernel>(
         sections.end <= layout.sections
             && layout.panel == K::COLUMNS
             && bias.len() == layout.sections * layout.width
-            && out.len() == rows * stride
+            && out.len() == size([rows, stride])
             && x.inputs == weights.inputs
     );
     let out = Shared(out.as_mut_ptr());
