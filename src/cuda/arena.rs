@@ -60,7 +60,7 @@ impl Arena {
 
     /// Puts these numbers, as many as there are, in place of the present ones.
     pub fn write(&mut self, arrays: &[Vec<f32>]) -> Result<()> {
-        debug_assert!(arrays.iter().map(Vec::len).eq(self.lengths.iter().copied()));
+        assert!(arrays.iter().map(Vec::len).eq(self.lengths.iter().copied()));
         let (starts, room) = starts(&self.lengths);
         let mut all = memory::filled(0f32, room)?;
         for (array, start) in arrays.iter().zip(starts) {

@@ -601,10 +601,16 @@ pub(super) struct Product {
 }
 
 /// Numbers that are copied as they are.
-pub(super) trait Number: Copy {}
-impl Number for f32 {}
-impl Number for f64 {}
-impl Number for i32 {}
+///
+/// # Safety
+/// Every pattern of bits is a value, and none of the bytes is padding.
+pub(super) unsafe trait Number: Copy {}
+// SAFETY: numbers; so the others.
+unsafe impl Number for f32 {}
+// SAFETY: as above.
+unsafe impl Number for f64 {}
+// SAFETY: as above.
+unsafe impl Number for i32 {}
 
 /// A piece of a GPU's memory; dropped, it goes to the next who asks.
 pub(super) struct Memory {

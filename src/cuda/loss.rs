@@ -21,6 +21,7 @@ pub(super) fn derivative(
     outcome: &CudaOutcome,
 ) -> Result<Memory> {
     let (count, num_labels) = (examples.len(), objective.num_labels);
+    assert_eq!(logits.bytes(), 4 * count * num_labels);
     let derivative = gpu.memory(4 * count * num_labels)?;
     // Two float64 an example.
     let losses = gpu.memory(16 * count)?;
@@ -28,9 +29,13 @@ pub(super) fn derivative(
     let threads = num_labels.next_multiple_of(WARP).min(THREADS);
     match objective.targets.select(examples) {
         Targets::Classes(classes) => {
+            let weights = &objective.cross_entropy.class_weights;
+            assert!(
+                classes.iter().all(|&class| (class as usize) < num_labels)
+                    && (weights.is_empty() || weights.len() == num_labels)
+            );
             let classes = memory::collected(classes.iter().map(|&class| Ok(class as i32)))?;
             let labels = gpu.upload(&classes)?;
-            let weights = &objective.cross_entropy.class_weights;
             let weights = match weights.is_empty() {
                 true => None,
                 false => Some(gpu.upload(weights)?),
@@ -75,6 +80,7 @@ pub(super) fn derivative(
             )?;
         }
         Targets::Values { values, .. } => {
+            assert_eq!(values.len(), count * num_labels);
             let targets = gpu.upload(&values)?;
             gpu.launch(
                 ("squared_error", ""),

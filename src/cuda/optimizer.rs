@@ -28,7 +28,8 @@ struct Slice {
     weight_decay: f64,
 }
 
-impl Number for Slice {}
+// SAFETY: numbers without room between them.
+unsafe impl Number for Slice {}
 
 /// `Rule` in `kernels/kernels.cu`.
 #[derive(Clone, Copy)]
@@ -139,6 +140,11 @@ impl CudaTraining {
         pass: TrainingPass<'_>,
         (objective, examples, factor): (Objective<'_>, &[usize], f64),
     ) -> Result<()> {
+        self.assert_values(values);
+        assert!(
+            model.table.has_lengths(&self.lengths) && examples.len() == pass.batch.len(),
+            "the gradients or the examples are of another pass"
+        );
         let derivative = |logits: &Memory| {
             loss::derivative(self.gpu, objective, examples, logits, factor, &self.outcome)
         };
@@ -160,6 +166,7 @@ impl CudaTraining {
         learning_rate: f64,
         max_grad_norm: f64,
     ) -> Result<(BegunStep, CudaValues)> {
+        self.assert_values(values);
         // All that may be missing is asked for before anything changes.
         let later = Later::new(self.gpu)?;
         let next = values.with_room(&self.lengths)?;
@@ -222,6 +229,17 @@ impl CudaTraining {
         outcome.read_later(&later)?;
         self.step += 1;
         Ok((BegunStep(later), next))
+    }
+
+    /// Holds values to be on this GPU, and as large as what is trained of them.
+    fn assert_values(&self, values: &CudaValues) {
+        assert!(
+            std::ptr::eq(values.gpu(), self.gpu),
+            "the values are on another GPU"
+        );
+        for (index, &length) in self.lengths.iter().enumerate() {
+            assert!(length == 0 || values.value(index).bytes() == 4 * length);
+        }
     }
 
     /// The last `steps` steps that were begun made no update, and the next one is to make one again.

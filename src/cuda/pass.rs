@@ -133,11 +133,17 @@ pub fn logits_and_gradients(
     gradients: &mut Gradients,
 ) -> Result<Vec<f32>> {
     let lengths = memory::collected(gradients.iter().map(|gradient| Ok(gradient.len())))?;
+    assert!(
+        model.table.has_lengths(&lengths),
+        "the gradients are of another model"
+    );
     let sums = Arena::new(values.gpu(), lengths)?;
     let mut numbers = memory::filled(0f32, training.batch.len() * model.config.num_labels)?;
     let loss = |logits: &Memory| {
         logits.read(&mut numbers)?;
-        values.gpu().upload(&loss(&numbers))
+        let derivative = loss(&numbers);
+        assert_eq!(derivative.len(), numbers.len());
+        values.gpu().upload(&derivative)
     };
     train(model, values, training, loss, &sums.addresses()?)?;
     sums.read(|index, sums| {
@@ -149,7 +155,7 @@ pub fn logits_and_gradients(
     Ok(numbers)
 }
 
-/// Where each parameter's gradient is on the GPU, float32, in the table's order; `None` where it is frozen.
+/// Where each parameter's gradient is on the GPU, float32, in the table's order and as large; `None` where it is frozen.
 pub(super) type Sums = [Option<Address>];
 
 /// Which tokens' states there are.
@@ -262,6 +268,26 @@ struct HeadTape {
     dropped: Memory,
 }
 
+/// Holds what the kernels go by without a look: the sizes of all values, and where a batch's numbers point.
+///
+/// # Panics
+/// Where the values aren't the model's, or the batch isn't one that it reads.
+fn assert_sizes(model: &Model, values: &CudaValues, batch: &Batch) -> Result<()> {
+    let Model { config, table, .. } = model;
+    config.validate()?;
+    check_config(config)?;
+    assert!(table.is_of(config), "the parameters are of another model");
+    assert!(values.are_of(table), "the values are of another model");
+    let all_below = |numbers: &[u32], limit: usize| numbers.iter().all(|&n| (n as usize) < limit);
+    assert!(
+        all_below(batch.input_ids(), config.vocab_size)
+            && all_below(batch.token_type_ids(), config.type_vocab_size)
+            && batch.longest() <= config.max_position_embeddings,
+        "a token, its type or its position isn't one of the model's"
+    );
+    Ok(())
+}
+
 impl<'a> Pass<'a> {
     fn new(
         model: &'a Model,
@@ -271,6 +297,7 @@ impl<'a> Pass<'a> {
         (kind, pooling): (Kind, Pooling),
         is_training: bool,
     ) -> Result<Pass<'a>> {
+        assert_sizes(model, values, batch)?;
         let gpu = values.gpu();
         let rounded = values.rounded(&model.table, kind)?;
         let words = model.table.embeddings.word;

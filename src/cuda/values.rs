@@ -33,7 +33,8 @@ struct Copied {
     count: i64,
 }
 
-impl Number for Copied {}
+// SAFETY: whole numbers without room between them.
+unsafe impl Number for Copied {}
 
 /// One whole set, float32, in the table's order. It never changes; sets share what is the same in them.
 #[derive(Debug, Clone)]
@@ -111,6 +112,12 @@ impl CudaValues {
     /// The GPU that has them.
     pub fn gpu(&self) -> &'static Gpu {
         self.gpu
+    }
+
+    /// Whether they are as large as the table's parameters.
+    pub(super) fn are_of(&self, table: &ParameterTable) -> bool {
+        let sizes = table.specs.iter().map(|spec| 4 * spec.len());
+        self.values.iter().map(|values| values.bytes()).eq(sizes)
     }
 
     /// Parameter number `index`.

@@ -391,6 +391,58 @@ impl ParameterTable {
         }
     }
 
+    /// Whether all shapes are those of a model of this shape, by which its passes go.
+    pub(crate) fn is_of(&self, config: &BertConfig) -> bool {
+        let hidden = config.hidden_size;
+        let has = |index: usize, shape: &[usize]| {
+            self.specs
+                .get(index)
+                .is_some_and(|spec| spec.shape == shape)
+        };
+        let linear = |index: LinearIndex, inputs: usize, outputs: usize| {
+            has(index.weight, &[outputs, inputs]) && has(index.bias, &[outputs])
+        };
+        let norm = |index: NormIndex| has(index.weight, &[hidden]) && has(index.bias, &[hidden]);
+        let projection = |number: usize, layer: &LayerIndex, projection: Projection| {
+            let (inputs, outputs) = projection.sizes(config);
+            let adapter = self.adapter(number, projection);
+            linear(layer.projection(projection), inputs, outputs)
+                && adapter.is_none_or(|(index, lora)| {
+                    has(index.down, &[lora.rank, inputs]) && has(index.up, &[outputs, lora.rank])
+                })
+        };
+        let embeddings = self.embeddings;
+        has(embeddings.word, &[config.vocab_size, hidden])
+            && has(
+                embeddings.position,
+                &[config.max_position_embeddings, hidden],
+            )
+            && has(embeddings.token_type, &[config.type_vocab_size, hidden])
+            && norm(embeddings.norm)
+            && self.layers.len() == config.num_hidden_layers
+            && self.layers.iter().enumerate().all(|(number, layer)| {
+                Projection::ALL
+                    .into_iter()
+                    .all(|which| projection(number, layer, which))
+                    && norm(layer.attention_norm)
+                    && norm(layer.output_norm)
+            })
+            && self.final_norm.is_none_or(norm)
+            && self
+                .pooler
+                .is_none_or(|index| linear(index, hidden, hidden))
+            && linear(self.classifier, hidden, config.num_labels)
+    }
+
+    /// Whether there is a number for each parameter, that of its numbers or 0.
+    pub(crate) fn has_lengths(&self, lengths: &[usize]) -> bool {
+        lengths.len() == self.specs.len()
+            && lengths
+                .iter()
+                .zip(&self.specs)
+                .all(|(&length, spec)| length == 0 || length == spec.len())
+    }
+
     /// Numbers in all parameters.
     pub fn parameter_count(&self) -> usize {
         self.specs.iter().map(ParameterSpec::len).sum()
@@ -675,6 +727,31 @@ mod tests {
         let config = BertConfig::default();
         let adapted = ParameterTable::with_lora(&config, LoraConfig::default());
         assert_eq!(adapted.base_specs(), table.specs);
+        assert!(table.is_of(&config) && adapted.is_of(&config));
+        let change: [fn(&mut BertConfig); 8] = [
+            |config| config.vocab_size += 1,
+            |config| config.max_position_embeddings += 1,
+            |config| config.type_vocab_size += 1,
+            |config| config.num_hidden_layers += 1,
+            |config| config.num_hidden_layers -= 1,
+            |config| config.intermediate_size += 1,
+            |config| config.num_labels += 1,
+            |config| config.hidden_size *= 2,
+        ];
+        for change in change {
+            let mut other = config.clone();
+            change(&mut other);
+            assert!(!table.is_of(&other), "{other:?}");
+        }
+        let mut short = adapted.clone();
+        short.specs.pop();
+        assert!(!short.is_of(&config));
+        let mut wide = adapted.clone();
+        wide.lora = Some(LoraConfig {
+            rank: LoraConfig::default().rank + 1,
+            ..LoraConfig::default()
+        });
+        assert!(!wide.is_of(&config));
         let (adapter, lora) = adapted.adapter(7, Projection::Value).unwrap();
         assert!(adapted.adapter(7, Projection::Key).is_none());
         assert_eq!(
