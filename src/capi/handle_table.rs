@@ -29,12 +29,16 @@ impl Cell {
 /// Addresses of freed handles that aren't given out again yet, so that a stale one is told from a new one.
 const QUARANTINE: usize = 4096;
 
+/// What keeps a cell where it is. A box that is moved has the only pointer to what is in it, and callers have another one. It
+/// isn't loom's in `tests/loom.rs`: it is counted under the table's lock alone.
+type Kept = std::sync::Arc<Cell>;
+
 /// A live handle's object.
 pub struct Entry<O> {
     pub object: O,
     /// Set where a call on it met a defect of the library.
     pub poisoned: Arc<AtomicBool>,
-    cell: Box<Cell>,
+    cell: Kept,
 }
 
 /// Objects of the kinds in `O`.
@@ -42,7 +46,7 @@ pub struct HandleTable<O>(Mutex<Entries<O>>);
 
 struct Entries<O> {
     live: HashMap<usize, Entry<O>>,
-    freed: VecDeque<Box<Cell>>,
+    freed: VecDeque<Kept>,
 }
 
 impl<O> HandleTable<O> {
@@ -60,11 +64,11 @@ impl<O> HandleTable<O> {
 
     /// Gives an object an address; `cancel` is a trainer's flag.
     pub fn insert(&self, object: O, cancel: Option<Arc<AtomicBool>>) -> *const Cell {
-        let cell = Box::new(Cell {
+        let cell = Kept::new(Cell {
             tag: AtomicU64::new(if cancel.is_some() { LIVE_TRAINER } else { 0 }),
             cancel,
         });
-        let address = std::ptr::from_ref(&*cell);
+        let address = Kept::as_ptr(&cell);
         let entry = Entry {
             object,
             poisoned: Arc::new(AtomicBool::new(false)),
