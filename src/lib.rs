@@ -1,6 +1,7 @@
 //! libbert: train, fine-tune, evaluate and run BERT text classifiers, from C or from Rust.
 //!
-//! The C ABI is [`capi`] (`include/bert.h`); everything below it is safe Rust with the same functions:
+//! The C ABI is [`capi`] (`include/bert.h`). Below it is a safe API with the same functions: what takes no `unsafe` to call does
+//! nothing undefined, whatever it is given. `unsafe` code is in [`ops`], [`cuda`] and [`capi`] alone.
 //!
 //! - [`classifier`]: model + tokenizer + labels, what a user makes or loads, predicts with ([`predict`]) and saves;
 //! - [`data`]: examples, file readers, labels, batches;
@@ -14,10 +15,13 @@
 //! - [`device`], [`threads`], [`memory`], [`random`], [`log`], [`error`]: what all of them stand on.
 
 #![warn(missing_docs)]
+#![deny(unsafe_code)]
 
 #[cfg(feature = "capi")]
+#[allow(unsafe_code)]
 pub mod capi;
 pub mod classifier;
+#[allow(unsafe_code)]
 pub mod cuda;
 pub mod data;
 pub mod device;
@@ -27,6 +31,7 @@ pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod model;
+#[allow(unsafe_code)]
 pub mod ops;
 pub mod predict;
 pub mod problem;
