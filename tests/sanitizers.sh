@@ -4,7 +4,7 @@
 #     tests/sanitizers.sh c [PROGRAM…]         its own side with -fsanitize=address,undefined; the library as it ships
 #     tests/sanitizers.sh address [PROGRAM…]   both sides with AddressSanitizer (nightly Rust)
 #     tests/sanitizers.sh thread [PROGRAM…]    both sides and the standard library with ThreadSanitizer (nightly Rust with
-#                                              its rust-src); the threads suite
+#                                              its rust-src, which builds that too); the threads suite
 #     tests/sanitizers.sh valgrind [PROGRAM…]  memcheck; the quick part, on one worker thread
 #
 # PROGRAM is a name under tests/c without .c. BERT_TARGET is where cargo builds, BERT_SHARED the data beside the project.
@@ -21,12 +21,16 @@ shared=${BERT_SHARED:-$root/../shared}
 sanitized_library() {
     sanitizer=$1
     shift
+    # With line tables, so that a report says where.
     CARGO_TARGET_DIR=$target/$sanitizer RUSTFLAGS="-Zsanitizer=$sanitizer -Cunsafe-allow-abi-mismatch=sanitizer" \
+        CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
         cargo +nightly build --manifest-path "$root/Cargo.toml" --release --lib --target "$host" "$@"
     library=$target/$sanitizer/$host/release
 }
 
 programs=$*
+# What programs are compiled with, and what they are linked with where that isn't the same.
+links=
 case $mode in
 c)
     CARGO_TARGET_DIR=$target cargo build --manifest-path "$root/Cargo.toml" --release
@@ -40,22 +44,18 @@ address)
 thread)
     # A standard library that isn't instrumented makes it useless: what its mutexes, its Arc and its condition variables
     # order isn't seen, and every use of them is reported.
-    if [ ! -d "$(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library" ]; then
+    sysroot=$(rustc +nightly --print sysroot)
+    if [ ! -d "$sysroot/lib/rustlib/src/rust/library" ]; then
         echo "$0: needs the standard library's source: rustup component add rust-src --toolchain nightly" >&2
         exit 77
     fi
     sanitized_library thread -Zbuild-std
-    # GCC's runtime before version 13 lacks what rustc calls these by.
-    extra=$(mktemp -d)/names.c
-    cat >"$extra" <<'END'
-#include <string.h>
-__attribute__((weak)) void *__tsan_memcpy(void *to, const void *from, size_t size) { return memcpy(to, from, size); }
-__attribute__((weak)) void *__tsan_memmove(void *to, const void *from, size_t size) { return memmove(to, from, size); }
-__attribute__((weak)) void *__tsan_memset(void *to, int value, size_t size) { return memset(to, value, size); }
-END
-    flags="-fsanitize=thread -fno-builtin $extra"
+    flags=-fsanitize=thread
+    # One runtime for both sides, that of the library's compiler: a C compiler's own may be older than what the library calls.
+    links="-Wl,--whole-archive $sysroot/lib/rustlib/$host/lib/librustc-nightly_rt.tsan.a -Wl,--no-whole-archive
+           -Wl,--export-dynamic"
     # Those that fork after threads were started aren't for it.
-    : "${programs:=soak_threads save_races callbacks handles}"
+    : "${programs:=soak_threads save_races callbacks handles signals}"
     ;;
 valgrind)
     CARGO_TARGET_DIR=$target cargo build --manifest-path "$root/Cargo.toml" --release
@@ -89,7 +89,9 @@ failed=
 for name in $programs; do
     source=$root/tests/c/$name.c
     # shellcheck disable=SC2086
-    cc -std=c99 -g $flags -I"$root/include" "$source" -o "$work/$name.program" \
+    cc -std=c99 -g $flags -I"$root/include" -c "$source" -o "$work/$name.o"
+    # shellcheck disable=SC2086
+    cc ${links:-$flags} "$work/$name.o" -o "$work/$name.program" \
         -L"$library" -lbert "-Wl,-rpath,$library" -lpthread -lm -ldl
     mkdir "$work/$name"
     cd "$work/$name"
