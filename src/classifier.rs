@@ -185,9 +185,20 @@ impl Classifier {
         let parameters = Parameters::Int8(quantized(&model.table, &values)?.into());
         drop(values);
         // Now, so that a model that int8 can't be computed of is refused here.
-        threads::run(|| model.prepare(&parameters))??;
+        threads::run_here(|| model.prepare(&parameters))??;
         let origins = self.origins.only_of(&model);
         Ok(self.with_model(model, self.labels.clone(), parameters, origins))
+    }
+
+    /// Brings the present values into the form that predictions on the CPU read, as the first of them does otherwise. This
+    /// thread alone does it and none is started, so that children which the process forks afterwards share what was made.
+    /// Training makes new values, which are brought into that form by the first prediction with them.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; [`Error::Unsupported`] for an int8 model whose layers are too long.
+    pub fn prepare(&self) -> Result<()> {
+        let parameters = self.parameters();
+        threads::run_here(|| self.model.prepare(&parameters))?
     }
 
     /// A classifier of the same values on another device: `cpu`, `cuda`, `cuda:N` or `auto`.

@@ -12,7 +12,7 @@
 //! - [`hf`]: Hugging Face model directories;
 //! - [`problem`]: the kinds of problem, single-label, multi-label and regression;
 //! - [`sync`]: what threads share, and the order of their steps;
-//! - [`device`], [`threads`], [`memory`], [`random`], [`log`], [`error`]: what all of them stand on.
+//! - [`device`], [`threads`], [`memory`], [`cgroups`], [`random`], [`log`], [`error`]: what all of them stand on.
 
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
@@ -20,6 +20,7 @@
 #[cfg(feature = "capi")]
 #[allow(unsafe_code)]
 pub mod capi;
+pub mod cgroups;
 pub mod classifier;
 #[allow(unsafe_code)]
 pub mod cuda;

@@ -13,7 +13,7 @@ use crate::train::loss::{argmax, probability, reaches, softmax};
 /// Texts that are tokenized and held at once, so that a call of any size runs in bounded memory.
 pub(crate) const TEXTS_AT_ONCE: usize = 1024;
 
-/// Texts of so many bytes are little work: not worth waiting for another thread's turn on a pool of one.
+/// Texts of so many bytes are little work: with one thread for all work not worth waiting for another's turn.
 const MAX_SMALL_BYTES: usize = 4096;
 
 /// Windows of long texts that are held at once.
@@ -210,8 +210,8 @@ impl Classifier {
         Predictions::new(num_labels, problem_type, logits)
     }
 
-    /// Runs the work on these texts on the library's pool, or on this thread where it is little and the pool is a single
-    /// thread.
+    /// Runs the work on these texts on the library's pool; where one thread is to do all work on this one, without waiting
+    /// for a turn if it is little.
     fn run<T: Send>(
         &self,
         parameters: &Parameters,

@@ -29,6 +29,7 @@ fn main() {
         })
         .collect();
     trials.extend(examples());
+    trials.push(trial("docs::forking", || has_program("cc"), forking_recipe));
     trials.push(trial(
         "readme::compile_line",
         readme_can_run,
@@ -204,6 +205,33 @@ fn classify(source: &Path) -> Outcome {
                 return Err(format!("not an answer: {line}").into());
             }
         }
+    }
+    Ok(())
+}
+
+/// The program of docs/forking.md: a model is loaded once, and each of the workers that it forks says what it predicts.
+fn forking_recipe() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let model = train_into(&root().join("examples-c/train_file.c"), directory.path())?;
+    let text = fs::read_to_string(root().join("docs/forking.md"))?;
+    let code = text
+        .split("```c\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .ok_or("docs/forking.md has a program")?;
+    let source = directory.path().join("prefork.c");
+    fs::write(&source, code)?;
+    let out = run_quietly(program(&source, directory.path())?.arg(&model))?;
+    let mut lines: Vec<&str> = out.lines().collect();
+    lines.sort_unstable();
+    let answers: Vec<&str> = lines
+        .iter()
+        .enumerate()
+        .filter_map(|(number, line)| line.strip_prefix(&format!("worker {number}: ")))
+        .collect();
+    if answers.len() != 4 || lines.len() != 4 || answers.iter().any(|answer| *answer != answers[0])
+    {
+        return Err(format!("expected the same answer of four workers, got:\n{out}").into());
     }
     Ok(())
 }

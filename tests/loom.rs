@@ -6,13 +6,13 @@
 //! What isn't modelled: fairness, of which loom knows nothing; the worker threads, which are rayon's; a fork, for which a
 //! copy of the one number that a child looks at stands.
 
-#[path = "../src/sync/calls_inside.rs"]
-mod calls_inside;
 #[path = "../src/sync/exclusive.rs"]
 mod exclusive;
 #[allow(dead_code)]
 #[path = "../src/capi/handle_table.rs"]
 mod handle_table;
+#[path = "../src/sync/in_process.rs"]
+mod in_process;
 #[path = "../src/sync/published.rs"]
 mod published;
 #[path = "../src/sync/turns.rs"]
@@ -33,9 +33,9 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use loom::thread;
 
-use calls_inside::CallsInside;
 use exclusive::Exclusive;
 use handle_table::HandleTable;
+use in_process::InProcess;
 use published::Published;
 use turns::Turns;
 
@@ -210,10 +210,10 @@ const CHILD: u32 = 8;
 #[test]
 fn a_child_sees_who_was_inside() {
     try_all(|| {
-        let inside = Arc::new(CallsInside(AtomicU64::new(0)));
+        let inside = Arc::new(InProcess(AtomicU64::new(0)));
         // Odd while the thread is surely inside.
         let moment = Arc::new(AtomicU64::new(0));
-        let call = |inside: &CallsInside, moment: &AtomicU64| {
+        let call = |inside: &InProcess, moment: &AtomicU64| {
             assert!(inside.enter(PARENT));
             moment.fetch_add(1, Ordering::AcqRel);
             moment.fetch_add(1, Ordering::AcqRel);
@@ -233,8 +233,10 @@ fn a_child_sees_who_was_inside() {
         let before = moment.load(Ordering::Acquire);
         let copy = inside.0.load(Ordering::Acquire);
         let after = moment.load(Ordering::Acquire);
-        let child = CallsInside(AtomicU64::new(copy));
+        let child = InProcess(AtomicU64::new(copy));
+        let is_told = child.is_of_another(CHILD);
         let may_enter = child.enter(CHILD);
+        assert_ne!(is_told, may_enter);
         if before == after && before % 2 == 1 {
             assert!(!may_enter, "what the other thread has locked stays locked");
         }
@@ -242,7 +244,7 @@ fn a_child_sees_who_was_inside() {
         other.join().unwrap();
         assert_eq!(inside.count(), 0);
         // Nobody is inside any more: a fork is nothing special then.
-        assert!(CallsInside(AtomicU64::new(inside.0.load(Ordering::Acquire))).enter(CHILD));
+        assert!(InProcess(AtomicU64::new(inside.0.load(Ordering::Acquire))).enter(CHILD));
     });
 }
 

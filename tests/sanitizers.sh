@@ -75,7 +75,7 @@ if [ -z "$programs" ]; then
         # A sanitizer brings an allocator and a start-up of its own.
         allocation_failures) continue ;;
         # Its allocator's locks stay locked in a child that was forked while another thread held them.
-        forks) continue ;;
+        forks | fork_recipe) continue ;;
         # It keeps freed memory for a while: what is resident says nothing.
         loading) continue ;;
         esac

@@ -268,14 +268,12 @@ impl BertConfig {
             .parameter_count()
             .and_then(|count| count.checked_mul(4))
             .unwrap_or(usize::MAX);
-        let memory = crate::memory::physical_bytes();
-        if bytes > memory {
-            return Err(Error::OutOfMemory(format!(
-                "A model of these sizes needs {bytes} bytes for its parameters; this machine has {memory}. Choose a \
+        crate::memory::check(bytes as u128, |most| {
+            format!(
+                "A model of these sizes needs {bytes} bytes for its parameters; this process can have {most}. Choose a \
                  smaller hidden_size, num_hidden_layers or vocabulary."
-            )));
-        }
-        Ok(())
+            )
+        })
     }
 
     /// Width of one head.

@@ -144,7 +144,7 @@ fn cut(batch: &Batch, threads: usize) -> Result<Vec<Range<usize>>> {
     Ok(groups)
 }
 
-/// Refuses what this machine can't hold before any of it is asked for.
+/// Refuses what this process can't hold before any of it is asked for.
 fn check_memory(
     config: &BertConfig,
     batch: &Batch,
@@ -160,15 +160,14 @@ fn check_memory(
     };
     let largest = groups.iter().map(of).max().unwrap_or(0);
     let bytes = largest * threads.min(groups.len()) as u128;
-    let memory = memory::physical_bytes();
-    if bytes <= memory as u128 {
-        return Ok(());
-    }
-    Err(Error::OutOfMemory(format!(
-        "{} sequences of up to {} tokens need about {bytes} bytes of memory; there are {memory}. Set a smaller max_length.",
-        batch.len(),
-        batch.longest(),
-    )))
+    memory::check(bytes, |most| {
+        format!(
+            "{} sequences of up to {} tokens need about {bytes} bytes of memory; this process can have {most}. Set a \
+             smaller max_length.",
+            batch.len(),
+            batch.longest(),
+        )
+    })
 }
 
 /// One group's forward pass.

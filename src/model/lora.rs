@@ -192,15 +192,13 @@ impl LoraConfig {
         let numbers = per_layer * config.num_hidden_layers;
         let base = config.parameter_count().unwrap_or(usize::MAX);
         let bytes = base.saturating_add(numbers).saturating_mul(4);
-        let memory = crate::memory::physical_bytes();
-        if bytes > memory {
-            return Err(Error::OutOfMemory(format!(
-                "The model with LoRA adapters of rank {} needs {bytes} bytes for its parameters; this machine has \
-                 {memory}. Choose a smaller rank or fewer targets.",
+        crate::memory::check(bytes as u128, |most| {
+            format!(
+                "The model with LoRA adapters of rank {} needs {bytes} bytes for its parameters; this process can have \
+                 {most}. Choose a smaller rank or fewer targets.",
                 self.rank
-            )));
-        }
-        Ok(())
+            )
+        })
     }
 }
 

@@ -186,8 +186,8 @@ impl Model {
         }
     }
 
-    /// Brings values into the form that predictions on the CPU read, as the first of them does otherwise. Runs on the
-    /// library's pool.
+    /// Brings values into the form that predictions on the CPU read, as the first of them does otherwise. To be called by
+    /// [`threads::run`] or [`threads::run_here`].
     pub fn prepare(&self, parameters: &Parameters) -> Result<()> {
         match parameters {
             Parameters::Host(_) | Parameters::Int8(_) => parameters.prepared(self).map(|_| ()),

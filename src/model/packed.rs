@@ -110,7 +110,7 @@ impl Packed<'_> {
         Ok(answer)
     }
 
-    /// Refuses what this machine can't hold before any of it is asked for.
+    /// Refuses what this process can't hold before any of it is asked for.
     fn check_memory(&self, kept_layers: usize) -> Result<()> {
         let config = self.config;
         let adapters = self
@@ -143,11 +143,10 @@ impl Packed<'_> {
             layer * kept_layers.max(1) as u128 + of_first
         };
         let bytes = 4 * kept;
-        let memory = crate::memory::physical_bytes();
-        if bytes > memory as u128 {
-            return Err(Error::OutOfMemory(format!(
-                "{} sequences of up to {} tokens need about {bytes} bytes of memory; there are {memory}. Set a smaller \
-                 max_length{}.",
+        crate::memory::check(bytes, |most| {
+            format!(
+                "{} sequences of up to {} tokens need about {bytes} bytes of memory; this process can have {most}. Set a \
+                 smaller max_length{}.",
                 self.batch.len(),
                 self.batch.longest(),
                 if kept_layers > 0 {
@@ -155,9 +154,8 @@ impl Packed<'_> {
                 } else {
                     ""
                 }
-            )));
-        }
-        Ok(())
+            )
+        })
     }
 
     pub(super) fn hidden(&self) -> usize {

@@ -604,7 +604,8 @@ impl Parameters {
         }
     }
 
-    /// The form that inference on the CPU reads; made at the first call, which runs on the library's pool.
+    /// The form that inference on the CPU reads; made at the first call, by [`threads::run`](crate::threads::run) or
+    /// [`threads::run_here`](crate::threads::run_here).
     pub(super) fn prepared(&self, model: &Model) -> Result<&Prepared> {
         let (config, table) = (&model.config, &model.table);
         match self {

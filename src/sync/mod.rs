@@ -1,8 +1,8 @@
 //! What threads share, each in its smallest form: the parts of the library in which the order of two threads' steps
 //! counts. They use nothing but [`primitives`], in whose place `tests/loom.rs` puts loom's, to try every order.
 
-mod calls_inside;
 mod exclusive;
+mod in_process;
 mod published;
 mod turns;
 
@@ -12,7 +12,7 @@ pub mod primitives {
     pub use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 }
 
-pub use calls_inside::CallsInside;
 pub use exclusive::{Exclusive, Right};
+pub use in_process::InProcess;
 pub use published::Published;
 pub use turns::Turns;

@@ -43,7 +43,7 @@ impl Tokenizer {
         let mut second = pipeline.ids(pair);
         let large = text.len().min(pair.len()) >= BYTES_A_THREAD;
         let (first_is_long, second_is_long) = if large {
-            let (first, second) = rayon::join(|| first.until(enough), || second.until(enough));
+            let (first, second) = threads::join(|| first.until(enough), || second.until(enough));
             (first?, second?)
         } else {
             (first.until(enough)?, second.until(enough)?)
@@ -211,7 +211,7 @@ fn compare_lengths(first: &mut Counting, second: &mut Counting) -> Result<(usize
             return Ok(lengths);
         }
         let target = lengths.0.max(lengths.1).saturating_add(turn);
-        let (in_first, in_second) = rayon::join(|| first.until(target), || second.until(target));
+        let (in_first, in_second) = threads::join(|| first.until(target), || second.until(target));
         in_first.and(in_second)?;
         // One that goes further than the other's end does so by no more than that had.
         turn = turn.saturating_mul(2);

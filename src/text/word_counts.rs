@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::pipeline::{Pipeline, SPECIAL_TOKENS};
 use crate::error::Result;
 use crate::memory;
+use crate::threads;
 
 /// Longer words, in characters, are no words: they are left out, so that a text that is one unbroken run of
 /// characters doesn't end up in the vocabulary.
@@ -18,21 +19,28 @@ const TEXTS_A_TASK: usize = 512;
 /// The words of `texts`, cut by the pipeline that will encode, with their counts and in order of first appearance.
 /// Runs on rayon's current pool; the result doesn't depend on its size.
 pub(super) fn count_words(texts: &[&str], pipeline: &Pipeline) -> Result<Vec<(String, u64)>> {
-    let parts: Vec<Counts> = texts
-        .par_chunks(TEXTS_A_TASK)
-        .map(|texts| {
-            let mut counts = Counts::default();
-            for text in texts {
-                pipeline.each_word(text, MAX_WORD_CHARS, |word| {
-                    if SPECIAL_TOKENS.contains(&word) {
-                        return Ok(());
-                    }
-                    counts.add(word, 1)
-                })?;
-            }
-            Ok(counts)
-        })
-        .collect::<Result<_>>()?;
+    let count = |texts: &[&str]| {
+        let mut counts = Counts::default();
+        for text in texts {
+            pipeline.each_word(text, MAX_WORD_CHARS, |word| {
+                if SPECIAL_TOKENS.contains(&word) {
+                    return Ok(());
+                }
+                counts.add(word, 1)
+            })?;
+        }
+        Ok(counts)
+    };
+    let parts: Vec<Counts> = match threads::current_num_threads() {
+        1 => texts
+            .chunks(TEXTS_A_TASK)
+            .map(count)
+            .collect::<Result<_>>()?,
+        _ => texts
+            .par_chunks(TEXTS_A_TASK)
+            .map(count)
+            .collect::<Result<_>>()?,
+    };
     let mut all = Counts::default();
     for part in parts {
         for (word, count) in part.words {

@@ -299,13 +299,12 @@ impl Trainer {
             .sum();
         // All values; of what is trained another set, gradients and two moments too.
         let bytes = (4 * model.table.parameter_count()).saturating_add(4 * 4 * trained);
-        let memory = crate::memory::physical_bytes();
-        if bytes > memory {
-            return Err(Error::OutOfMemory(format!(
-                "Training this model needs at least {bytes} bytes for weights, gradients and moments; this machine \
-                 has {memory}."
-            )));
-        }
+        memory::check(bytes as u128, |most| {
+            format!(
+                "Training this model needs at least {bytes} bytes for weights, gradients and moments; this process can \
+                 have {most}."
+            )
+        })?;
         let mut groups = groups;
         let on_gpu = match &model.device {
             Device::Cpu => {

@@ -317,6 +317,8 @@ static void a_fork_before_the_first_thread_is_harmless(void)
 
 static void a_fork_afterwards_is_told(void)
 {
+    /* With one there would be no threads. */
+    CHECK_OK(bert_set_num_threads(2));
     bert_dataset *train = toy(BERT_TOY_TRAIN);
     bert_model *model = small_model();
     bert_trainer *trainer = trainer_of(model, train, NULL, NULL);

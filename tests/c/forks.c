@@ -10,6 +10,8 @@
 
 #include "header.h"
 
+enum { THREADS = 4, FORKS = 200 };
+
 /* ---- What each function is called with: live handles and sound arguments, so that nothing but the fork can be wrong. -- */
 
 static bert_model *model;
@@ -335,6 +337,8 @@ static int32_t forks_inside(const bert_progress *progress, void *user_data)
 
 static void every_function_is_refused_in_a_child(void)
 {
+    /* With one there would be no threads. */
+    CHECK_OK(bert_set_num_threads(THREADS));
     train = toy(BERT_TOY_TRAIN);
     model = create(model_options(), train);
     CHECK_OK(bert_add_lora(model, NULL, &adapted));
@@ -379,8 +383,10 @@ static void every_function_is_refused_in_a_child(void)
     }
 }
 
-static void a_fork_inside_a_callback_is_told(void)
+/* Also where it lacks no threads: others may have been inside, and what they had locked stays locked. */
+static void a_fork_inside_a_callback_is_told(int32_t threads)
 {
+    CHECK_OK(bert_set_num_threads(threads));
     bert_model *other = create(model_options(), train);
     bert_train_options options = train_options();
     options.epochs = 2;
@@ -450,8 +456,6 @@ static void *predicts(void *argument)
     return NULL;
 }
 
-enum { THREADS = 4, FORKS = 200 };
-
 /* In the child each call answers at once: with BERT_ERR_FORKED where a thread was inside at the fork, and as ever where
  * none was and none of ours had started. */
 static int forks_during(void *(*work)(void *), void *argument, int may_work)
@@ -506,7 +510,8 @@ int main(int argc, char **argv)
     /* Before the library has threads. */
     CHECK(forks_during(makes_and_frees_datasets, NULL, 1) > 0);
     every_function_is_refused_in_a_child();
-    a_fork_inside_a_callback_is_told();
+    a_fork_inside_a_callback_is_told(1);
+    a_fork_inside_a_callback_is_told(THREADS);
     a_program_that_a_child_starts_works(argv[0]);
     CHECK_EQUAL(forks_during(predicts, model, 0), FORKS);
     release(bytes);

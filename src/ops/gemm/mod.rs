@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use self::pack::{Block, Unit};
 pub(super) use self::pack::{Lines, Matrix};
+pub use self::scratch::KeptScratch;
 pub(super) use self::scratch::Scratch;
 use self::tile::{Ahead, Kernel, Left, Place, Start};
 use super::isa::{self, vectorised};

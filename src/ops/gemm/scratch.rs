@@ -57,6 +57,32 @@ impl Drop for Scratch {
     }
 }
 
+/// What threads keep that do the library's work one after another: it goes from one to the next, so that not each of them
+/// keeps as much until it ends.
+#[derive(Default)]
+pub struct KeptScratch(Vec<Vec<Line>>);
+
+impl KeptScratch {
+    /// This thread's until the guard is dropped.
+    pub fn lend(&mut self) -> LentScratch<'_> {
+        self.exchange();
+        LentScratch(self)
+    }
+
+    fn exchange(&mut self) {
+        free(|free| std::mem::swap(free, &mut self.0));
+    }
+}
+
+/// What a thread has for a while; see [`KeptScratch::lend`].
+pub struct LentScratch<'a>(&'a mut KeptScratch);
+
+impl Drop for LentScratch<'_> {
+    fn drop(&mut self) {
+        self.0.exchange();
+    }
+}
+
 /// Nothing where the thread is ending.
 fn free<R>(work: impl FnOnce(&mut Vec<Vec<Line>>) -> R) -> Option<R> {
     FREE.try_with(|free| work(&mut free.borrow_mut())).ok()
