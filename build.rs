@@ -8,6 +8,8 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "build_script/header.rs"]
+mod header;
 #[path = "build_script/linking.rs"]
 mod linking;
 
@@ -24,7 +26,7 @@ fn main() {
     ] {
         println!("cargo:rerun-if-changed={watched}");
     }
-    write_header(&root, &out);
+    header::write(&root, &out);
     println!(
         "cargo:rustc-env=BERT_HEADER={}",
         out.join("bert.h").display()
@@ -34,31 +36,6 @@ fn main() {
     if env::var_os("CARGO_FEATURE_CUDA").is_some() {
         compile_kernels(&root, &out);
     }
-}
-
-fn write_header(root: &Path, out: &Path) {
-    let config =
-        cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is valid");
-    // The C ABI's files alone, in the order in which the header tells of them.
-    let mut builder = cbindgen::Builder::new().with_config(config);
-    for file in [
-        "status", "global", "handles", "problem", "dataset", "model", "adapter", "trainer",
-        "predict",
-    ] {
-        builder = builder.with_src(root.join(format!("src/capi/{file}.rs")));
-    }
-    // A source that doesn't parse is for the compiler to report.
-    if let Ok(bindings) = builder.generate() {
-        let mut header = Vec::new();
-        bindings.write(&mut header);
-        let text = String::from_utf8(header).expect("the source is UTF-8");
-        fs::write(out.join("bert.h"), for_c(&text)).expect("OUT_DIR is writable");
-    }
-}
-
-/// Rust's section about pointers says in C what every C programmer expects; its heading is Rust's, so it goes.
-fn for_c(header: &str) -> String {
-    header.replace(" * # Safety\n", " * Pointers:\n")
 }
 
 /// Version, profile, target, features, and a number that changes with the source.

@@ -5,7 +5,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// The name of the file that cargo writes.
@@ -221,7 +221,7 @@ fn put_link(folder: &Path, soname: &str) -> io::Result<()> {
 
 #[cfg(unix)]
 fn leads_to_library(link: &Path) -> bool {
-    fs::read_link(link).is_ok_and(|target| target == PathBuf::from(FILE))
+    fs::read_link(link).is_ok_and(|target| target == Path::new(FILE))
 }
 
 #[cfg(not(unix))]

@@ -16,7 +16,7 @@ import sys
 from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
 BERT_OK = 0
-BERT_ABI_VERSION = 1
+BERT_ABI_VERSION = 2
 BERT_NUL_TERMINATED = c_size_t(-1).value
 BERT_PRESET_COMPACT = 0
 BERT_TOY_TRAIN = 0

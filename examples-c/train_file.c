@@ -600,7 +600,7 @@ static void print_model(const bert_model *model) {
 }
 
 /* Trains; gives 1 if it was cancelled. */
-static int train(const bert_model *model, const bert_dataset *data, const bert_dataset *validation) {
+static int train(bert_model *model, const bert_dataset *data, const bert_dataset *validation) {
     train_options.progress = show_progress;
     bert_trainer *trainer;
     check(bert_trainer_create(model, data, validation, &train_options, &trainer), "the training");

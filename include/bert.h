@@ -1,2491 +1,3129 @@
 /* libbert: train, fine-tune, evaluate and run BERT text classifiers.
  *
- * Every function that can fail returns a bert_status: BERT_OK (0), or the category of the failure; the sentence for it
- * is bert_last_error_message(). Results go through out-parameters, which are untouched on failure. Nothing is printed,
- * and no failure ends the process.
+ * Errors: Functions that can fail return a bert_status. BERT_OK is 0; other values are error categories. Call
+ * bert_last_error_message() for a description of the error. Results are written to out-parameters. A function that
+ * fails doesn't change them, unless its comment says otherwise. The library prints nothing. It never ends the process,
+ * except in the cases in docs/limits.md.
  *
- * Handles (bert_model, bert_dataset, bert_trainer) are opaque and have one free function each, which takes NULL too.
- * They can be freed in any order. A NULL, freed or wrong handle gives BERT_ERR_HANDLE.
+ * Statuses: Each function lists the errors that it can return. In addition, any function can return BERT_ERR_INTERNAL
+ * (a bug in this library). After that, calls with the handles of the failed call return BERT_ERR_POISONED; these
+ * handles can only be freed. A function checks the handles among its arguments first, then its other arguments in their
+ * order (texts with their bytes, structs with their fields), then the state of the objects and the content of the data.
  *
- * Each function lists the statuses that say something of that call. Two more can come from any that takes a handle:
- * BERT_ERR_INTERNAL, a defect of the library that was caught, and from then on BERT_ERR_POISONED for that handle.
+ * Handles: bert_model, bert_dataset, bert_trainer and bert_error are opaque. Each has one free function, which also
+ * accepts NULL. Handles can be freed in any order. A NULL, freed or wrong handle causes BERT_ERR_HANDLE, unless the
+ * function's comment allows NULL.
  *
- * A calling thread needs 128 KB of stack. Its floating-point state (rounding, flush-to-zero, unmasked exceptions) changes
- * no result; it is as it was after each call and inside callbacks.
+ * Threads: "Any thread" in a comment means that any thread may call the function, also while other threads use the same
+ * handle. The calling thread needs a stack of at least 128 KB. Its floating-point state (rounding mode, flush-to-zero,
+ * unmasked exceptions) doesn't change any result. The library restores this state before it returns and before it calls
+ * a callback.
  *
- * Texts are UTF-8 with a length in bytes, or BERT_NUL_TERMINATED. Paths are NUL-terminated. Every struct is prepared by
- * its _init function with its sizeof; then set the fields that you want.
+ * Pointers: This part of a function's comment lists what you must ensure, because the library can't check it.
+ *
+ * Texts: Texts are UTF-8 with a length in bytes, or with the length BERT_NUL_TERMINATED. NULL with length 0 is an empty
+ * text; for the second text of a single pair, NULL means that there is none. Paths are NUL-terminated.
+ *
+ * Structs: Call a struct's _init function with its sizeof before you set its fields. Structs that the library fills can
+ * also be initialised by a macro, such as BERT_INFO_INIT. A comment "Range 1 to 10. Default 5." gives the accepted
+ * values, limits included, and the value that the _init function sets.
+ *
+ * Shapes: Letters give the sizes of arrays: S sequences (texts or pairs of texts), T tokens, H hidden_size, L
+ * num_labels (classes, labels or regression targets). An array of shape [S, L] has S * L elements: the L elements of
+ * the first sequence, then those of the second, and so on.
+ *
+ * Unloading: dlclose() doesn't unload the library. It stays in memory until the process ends.
  *
  * Generated from the library's source by cbindgen: `BERT_UPDATE_HEADER=1 cargo test --release --test header`. */
 
-#ifndef BERT_H
-#define BERT_H
+#ifndef LIBBERT_BERT_H
+#define LIBBERT_BERT_H
 
+
+/* Define BERT_PLAIN_DECLARATIONS for tools that read C declarations, such as cffi's cdef. The preprocessor's output
+ * then has no includes and no attributes. */
+#ifndef BERT_PLAIN_DECLARATIONS
 #include <stddef.h>
 #include <stdint.h>
+#endif
 
-/** Given as a text's length: the text ends at its first NUL. */
-#define BERT_NUL_TERMINATED ((size_t)-1)
+/** Prefix of every function declaration. Define it before you include this header to add your own attributes. */
+#ifndef BERT_API
+#define BERT_API
+#endif
+
+/** Prefix of every function that returns a bert_status. GCC and Clang warn if your program doesn't use the status. */
+#ifndef BERT_MUST_USE
+#if defined(__GNUC__) && !defined(BERT_PLAIN_DECLARATIONS)
+#define BERT_MUST_USE __attribute__((warn_unused_result))
+#else
+#define BERT_MUST_USE
+#endif
+#endif
+
+/** Length value for a NUL-terminated text: the text ends at its first NUL. */
+#define BERT_NUL_TERMINATED SIZE_MAX
 
 /**
- * This header's version: bert_version() tells the library's.
+ * Major version of this header, as in MAJOR.MINOR.PATCH. bert_version() returns the version of the loaded library.
  */
 #define BERT_VERSION_MAJOR 0
 
 /**
- * See BERT_VERSION_MAJOR.
+ * Minor version of this header, as in MAJOR.MINOR.PATCH. bert_version() returns the version of the loaded library.
  */
 #define BERT_VERSION_MINOR 1
 
 /**
- * See BERT_VERSION_MAJOR.
+ * Patch version of this header, as in MAJOR.MINOR.PATCH. bert_version() returns the version of the loaded library.
  */
 #define BERT_VERSION_PATCH 0
 
 /**
- * The number of the binary interface that this header describes. A program that was compiled with one number needs a
- * library whose bert_abi_version() gives the same one.
+ * Number of the binary interface (ABI) that this header describes. A compiled program works only with a library whose
+ * bert_abi_version() returns the same number.
  */
-#define BERT_ABI_VERSION 1
+#define BERT_ABI_VERSION 2
 
 /**
- * A line of the log at the level for defects of the library.
- */
-#define BERT_LOG_DEBUG 0
-
-/**
- * A line of the log about what the library chose or did.
- */
-#define BERT_LOG_INFO 1
-
-/**
- * A line of the log about something that works, but probably not as it was meant.
- */
-#define BERT_LOG_WARNING 2
-
-/**
- * The problem that the data is for.
- */
-#define BERT_PROBLEM_AUTO 0
-
-/**
- * Each text has exactly one of the classes: softmax, cross entropy.
- */
-#define BERT_PROBLEM_SINGLE_LABEL 1
-
-/**
- * Each text has any number of the labels, none included: a sigmoid for each label, binary cross entropy.
- */
-#define BERT_PROBLEM_MULTI_LABEL 2
-
-/**
- * Each text has one number or several, the targets: the model's scores as they are, mean squared error.
- */
-#define BERT_PROBLEM_REGRESSION 3
-
-/**
- * The file's format goes by its name's ending: .tsv, .csv, .jsonl, .ndjson.
- */
-#define BERT_FORMAT_AUTO 0
-
-/**
- * A record a line, fields separated by tabs, no quoting.
- */
-#define BERT_FORMAT_TSV 1
-
-/**
- * RFC 4180: fields separated by commas, quoted where they hold a comma, a quote or a line break.
- */
-#define BERT_FORMAT_CSV 2
-
-/**
- * A JSON object a line.
- */
-#define BERT_FORMAT_JSONL 3
-
-/**
- * The first record is a header if it holds the names asked for, or a usual name of a label column.
- */
-#define BERT_HEADER_AUTO 0
-
-/**
- * The first record is a header.
- */
-#define BERT_HEADER_PRESENT 1
-
-/**
- * The first record is data.
- */
-#define BERT_HEADER_ABSENT 2
-
-/**
- * The sentences to train on.
- */
-#define BERT_TOY_TRAIN 0
-
-/**
- * The sentences to validate with.
- */
-#define BERT_TOY_VALIDATION 1
-
-/**
- * The textbook's small model: 2 layers, hidden 128, 4 heads, 32 positions, the classifier on the bare [CLS] state, one
- * more layer norm after the last block. Quick to train from nothing.
- */
-#define BERT_PRESET_COMPACT 0
-
-/**
- * BERT-tiny: 2 layers, hidden 128.
- */
-#define BERT_PRESET_TINY 1
-
-/**
- * BERT-mini: 4 layers, hidden 256.
- */
-#define BERT_PRESET_MINI 2
-
-/**
- * BERT-small: 4 layers, hidden 512.
- */
-#define BERT_PRESET_SMALL 3
-
-/**
- * BERT-medium: 8 layers, hidden 512.
- */
-#define BERT_PRESET_MEDIUM 4
-
-/**
- * BERT-base: 12 layers, hidden 768.
- */
-#define BERT_PRESET_BASE 5
-
-/**
- * BERT-large: 24 layers, hidden 1024.
- */
-#define BERT_PRESET_LARGE 6
-
-/**
- * Words as they stand between spaces.
- */
-#define BERT_TOKENIZER_WORD_LEVEL 0
-
-/**
- * BERT's WordPiece, learned from the training texts.
- */
-#define BERT_TOKENIZER_WORDPIECE 1
-
-/**
- * Byte-level BPE, learned from the training texts.
- */
-#define BERT_TOKENIZER_BPE 2
-
-/**
- * BERT's activation: the exact GELU.
- */
-#define BERT_ACT_GELU 0
-
-/**
- * The tanh approximation of GELU (`gelu_new`, `gelu_pytorch_tanh`).
- */
-#define BERT_ACT_GELU_TANH 1
-
-/**
- * ReLU.
- */
-#define BERT_ACT_RELU 2
-
-/**
- * The classifier reads a dense layer and tanh over the [CLS] state: BERT's own.
- */
-#define BERT_POOLING_POOLER 0
-
-/**
- * The classifier reads the bare [CLS] state.
- */
-#define BERT_POOLING_CLS 1
-
-/**
- * The classifier reads the mean of all tokens' states.
- */
-#define BERT_POOLING_MEAN 2
-
-/**
- * The model's weights are float32.
- */
-#define BERT_WEIGHTS_FLOAT32 0
-
-/**
- * The model's weights are int8, for prediction alone.
- */
-#define BERT_WEIGHTS_INT8 1
-
-/**
- * Parameters that were read from a saved model or a checkpoint.
- */
-#define BERT_PARAMETERS_LOADED 0
-
-/**
- * Parameters that have initial values: all of a new model's; of a loaded one's, those that the checkpoint lacks.
- */
-#define BERT_PARAMETERS_INITIALISED 1
-
-/**
- * Parameters of a checkpoint that this model doesn't use.
- */
-#define BERT_PARAMETERS_IGNORED 2
-
-/**
- * An adapter on each block's attention.self.query.
- */
-#define BERT_LORA_QUERY 1
-
-/**
- * An adapter on each block's attention.self.key.
- */
-#define BERT_LORA_KEY 2
-
-/**
- * An adapter on each block's attention.self.value.
- */
-#define BERT_LORA_VALUE 4
-
-/**
- * An adapter on each block's attention.output.dense.
- */
-#define BERT_LORA_ATTENTION_OUTPUT 8
-
-/**
- * An adapter on each block's intermediate.dense.
- */
-#define BERT_LORA_INTERMEDIATE 16
-
-/**
- * An adapter on each block's output.dense.
- */
-#define BERT_LORA_OUTPUT 32
-
-/**
- * The learning rate stays after the warm-up.
- */
-#define BERT_SCHEDULE_CONSTANT 0
-
-/**
- * The learning rate falls to zero in a straight line.
- */
-#define BERT_SCHEDULE_LINEAR 1
-
-/**
- * The learning rate falls to zero along half a cosine.
- */
-#define BERT_SCHEDULE_COSINE 2
-
-/**
- * Products of float32 numbers.
- */
-#define BERT_PRECISION_FLOAT32 0
-
-/**
- * Products of numbers that were rounded to bfloat16, added up in float32. bfloat16 has float32's range and 8 significant
- * bits: in predictions on a GPU, which keeps the states between the products in it too, it changes logits in their third
- * digit.
- */
-#define BERT_PRECISION_BFLOAT16 1
-
-/**
- * The same with float16 (IEEE 754's binary16), whose 11 significant bits change logits in their fourth digit: for
- * predictions, vectors and evaluations on a GPU. Its range ends at 65,504: a model whose states go beyond that gives
- * BERT_ERR_NOT_FINITE, and needs bfloat16 or float32. Not for training, whose gradients leave that range at both ends.
- */
-#define BERT_PRECISION_FLOAT16 2
-
-/**
- * BERT_METRIC_ACCURACY for single-label classification, BERT_METRIC_F1_MICRO for multi-label, BERT_METRIC_MSE for
- * regression.
- */
-#define BERT_METRIC_AUTO -1
-
-/**
- * The evaluation with the lowest loss is the best.
- */
-#define BERT_METRIC_LOSS 0
-
-/**
- * The evaluation with the highest accuracy is the best; of multi-label examples, the share with all labels right and no
- * other. Not for regression; so the two that follow.
- */
-#define BERT_METRIC_ACCURACY 1
-
-/**
- * The evaluation with the highest F1, averaged over classes or labels, is the best.
- */
-#define BERT_METRIC_F1_MACRO 2
-
-/**
- * The evaluation with the highest F1, averaged over classes or labels by their examples, is the best.
- */
-#define BERT_METRIC_F1_WEIGHTED 3
-
-/**
- * The evaluation with the highest Matthews correlation is the best. For single-label classification alone.
- */
-#define BERT_METRIC_MATTHEWS 4
-
-/**
- * The evaluation with the highest F1 of all decisions counted together is the best; with classes that is the accuracy.
- * Not for regression.
- */
-#define BERT_METRIC_F1_MICRO 5
-
-/**
- * The evaluation with the lowest mean squared error is the best. For regression alone; so the two that follow.
- */
-#define BERT_METRIC_MSE 6
-
-/**
- * The evaluation with the highest Pearson correlation is the best.
- */
-#define BERT_METRIC_PEARSON 7
-
-/**
- * The evaluation with the highest Spearman correlation is the best.
- */
-#define BERT_METRIC_SPEARMAN 8
-
-/**
- * A progress callback is told of a step.
- */
-#define BERT_EVENT_STEP 0
-
-/**
- * A progress callback is told of an evaluation.
- */
-#define BERT_EVENT_EVALUATION 1
-
-/**
- * bert_train went through all planned epochs.
- */
-#define BERT_STOP_FINISHED 0
-
-/**
- * bert_train ended because evaluations no longer improved.
- */
-#define BERT_STOP_EARLY 1
-
-/**
- * A text that is longer than the maximum length is cut.
- */
-#define BERT_LONG_TEXT_TRUNCATE 0
-
-/**
- * A text that is longer than the maximum length is classified by overlapping windows.
- */
-#define BERT_LONG_TEXT_WINDOWS 1
-
-/**
- * The mean of the windows' logits; for regression, of their values.
- */
-#define BERT_COMBINE_MEAN_LOGITS 0
-
-/**
- * The mean of the windows' probabilities; the logits given are their logarithms, of a label's probability p
- * ln(p / (1 - p)). Not for regression.
- */
-#define BERT_COMBINE_MEAN_PROBABILITIES 1
-
-/**
- * The window that is surest decides; for a multi-label model, for each label the window where it is most probable. Not
- * for regression.
- */
-#define BERT_COMBINE_MOST_CONFIDENT 2
-
-/**
- * Labelled texts. Any number of threads may use one data set at once; one that adds to it does so between the others'
- * calls. Models and trainers keep what they need of it: it can be freed or added to once they are made.
+ * A list of labelled texts. Any number of threads may use one data set at the same time, also to add examples. Models
+ * and trainers copy what they need. After they are created you can add to the data set or free it.
  */
 typedef struct bert_dataset bert_dataset;
 
 /**
- * A model: weights, tokenizer and labels. Any number of threads may use one model at once. While it is trained,
- * predictions, evaluations and saves on it each see one whole set of weights, as of the end of a step.
+ * An error object: it stores the latest error of the threads that it is bound to. bert_error_bind binds it. Any
+ * number of threads may use one error object at the same time.
+ */
+typedef struct bert_error bert_error;
+
+/**
+ * A model: weights, tokenizer and labels. Any number of threads may use one model at the same time. During training,
+ * each prediction, evaluation and save uses one complete set of weights, as they were at the end of a training step.
  */
 typedef struct bert_model bert_model;
 
 /**
- * A training run of one model on one data set. Its training calls may come from any thread; a second one while one
- * runs answers BERT_ERR_BUSY. It keeps its model alive.
+ * A training run of one model on one data set. Its training calls may come from any thread, but only one at a time: a
+ * second one returns BERT_ERR_BUSY. A trainer keeps its model alive.
  */
 typedef struct bert_trainer bert_trainer;
 
 /**
- * What every function that can fail returns: BERT_OK, or the category of the failure. The sentence that goes with it
- * is bert_last_error_message(). Numbers are never reused.
+ * The result of a function that can fail: BERT_OK or an error category. bert_last_error_message() returns a
+ * description of the error. A number never gets another meaning in a later version.
  */
 typedef int32_t bert_status;
+enum bert_status_values {
+  /**
+   * The call succeeded.
+   */
+  BERT_OK = 0,
+  /**
+   * An argument or option is invalid: out of range, contradictory, or NULL where a value is required.
+   */
+  BERT_ERR_INVALID_ARGUMENT = 1,
+  /**
+   * A handle is NULL, was freed, is of another kind, or was not created by this library.
+   */
+  BERT_ERR_HANDLE = 2,
+  /**
+   * The `struct_size` of a struct is unknown. Or the struct sets options that only a newer version of the library has.
+   * Call the struct's _init function before you set its fields.
+   */
+  BERT_ERR_STRUCT_SIZE = 3,
+  /**
+   * An output buffer is too small. Nothing was written to it. The error message contains the required size.
+   */
+  BERT_ERR_BUFFER_TOO_SMALL = 4,
+  /**
+   * A text is not valid UTF-8.
+   */
+  BERT_ERR_UTF8 = 5,
+  /**
+   * A file or directory can't be read or written, or the library refuses to replace it. Existing files are unchanged,
+   * unless the error message says otherwise.
+   */
+  BERT_ERR_IO = 6,
+  /**
+   * A file or buffer is damaged, or is not of the expected kind.
+   */
+  BERT_ERR_FORMAT = 7,
+  /**
+   * A file or buffer was written by a newer version of this library, in a newer format.
+   */
+  BERT_ERR_VERSION = 8,
+  /**
+   * The data can't be used for training or evaluation. Examples: it is empty, it has only one class, a line can't be
+   * read.
+   */
+  BERT_ERR_DATA = 9,
+  /**
+   * A label name or label id is not one of the model's.
+   */
+  BERT_ERR_UNKNOWN_LABEL = 10,
+  /**
+   * The request is valid, but this model or this build of the library doesn't support it.
+   */
+  BERT_ERR_UNSUPPORTED = 11,
+  /**
+   * The device doesn't exist or can't be used.
+   */
+  BERT_ERR_DEVICE = 12,
+  /**
+   * There is not enough memory.
+   */
+  BERT_ERR_OUT_OF_MEMORY = 13,
+  /**
+   * A computed number became NaN or infinite. After a training call the model has the weights of the last good step.
+   */
+  BERT_ERR_NOT_FINITE = 14,
+  /**
+   * A callback or bert_trainer_cancel ended the training. The model has the weights of the last completed step.
+   */
+  BERT_ERR_CANCELLED = 15,
+  /**
+   * All planned epochs of this trainer are done.
+   */
+  BERT_ERR_FINISHED = 16,
+  /**
+   * Another call is training this model or trainer.
+   */
+  BERT_ERR_BUSY = 17,
+  /**
+   * An earlier call on this handle failed because of a bug in the library. The handle can only be freed.
+   */
+  BERT_ERR_POISONED = 18,
+  /**
+   * This process is a forked child in which the library can't work. It was forked after the library had started threads
+   * or opened a GPU, or while a call was running. Use the library in only one of the two processes, or call exec in the
+   * child.
+   */
+  BERT_ERR_FORKED = 19,
+  /**
+   * A bug in this library. Please report the error message.
+   */
+  BERT_ERR_INTERNAL = 20
+};
 
 /**
- * Receives a line of the log: its level, its NUL-terminated text (valid during the call), and what was given to
- * bert_set_log_callback. It may be called from several threads at once.
+ * A function that receives the library's log messages. `level` is a bert_log_level. `message` is a NUL-terminated
+ * text that is valid during the call. `user_data` is the pointer that was passed to bert_set_log_callback. Several
+ * threads may call the function at the same time. It must not throw or longjmp.
  */
 typedef void (*bert_log_callback)(int32_t level, const char *message, void *user_data);
 
 /**
- * How a data file is read. Call bert_read_options_init first.
+ * The format of a data file.
  */
-typedef struct {
+typedef int32_t bert_file_format;
+enum bert_file_format_values {
   /**
-   * sizeof(bert_read_options), set by bert_read_options_init.
+   * The file name's ending decides the format: .tsv or .txt (TSV), .csv (CSV), .jsonl or .ndjson (JSON Lines).
+   */
+  BERT_FORMAT_AUTO = 0,
+  /**
+   * TSV: one record per line, fields separated by tabs. Quotes have no special meaning.
+   */
+  BERT_FORMAT_TSV = 1,
+  /**
+   * CSV as in RFC 4180: fields are separated by commas. Fields that contain a comma, a quote or a line break are
+   * quoted.
+   */
+  BERT_FORMAT_CSV = 2,
+  /**
+   * JSON Lines: one JSON object per line.
+   */
+  BERT_FORMAT_JSONL = 3
+};
+
+/**
+ * Whether the first record of a TSV or CSV file contains the names of the columns.
+ */
+typedef int32_t bert_header_mode;
+enum bert_header_mode_values {
+  /**
+   * The library decides. The first record is a header if a column option is a name, or if the record contains a usual
+   * column name, such as "text" or "label".
+   */
+  BERT_HEADER_AUTO = 0,
+  /**
+   * The first record is a header.
+   */
+  BERT_HEADER_PRESENT = 1,
+  /**
+   * The first record is data.
+   */
+  BERT_HEADER_ABSENT = 2
+};
+
+/**
+ * The problem type: what a model predicts for a text.
+ */
+typedef int32_t bert_problem_type;
+enum bert_problem_type_values {
+  /**
+   * The problem type that the data is for.
+   */
+  BERT_PROBLEM_AUTO = 0,
+  /**
+   * Single-label classification: each text has exactly one class. Softmax and cross entropy.
+   */
+  BERT_PROBLEM_SINGLE_LABEL = 1,
+  /**
+   * Multi-label classification: each text has any number of labels, also none. A sigmoid and binary cross entropy for
+   * each label.
+   */
+  BERT_PROBLEM_MULTI_LABEL = 2,
+  /**
+   * Regression: each text has one or more numbers, the targets. The model's scores are the predictions; the loss is the
+   * mean squared error.
+   */
+  BERT_PROBLEM_REGRESSION = 3
+};
+
+/**
+ * Options for reading a data file with bert_dataset_read. Call bert_read_options_init first.
+ */
+typedef struct bert_read_options {
+  /**
+   * The size of this struct, sizeof(bert_read_options). Set by bert_read_options_init.
    */
   size_t struct_size;
   /**
-   * BERT_FORMAT_AUTO (default), _TSV, _CSV or _JSONL.
+   * The format of the file: BERT_FORMAT_AUTO, BERT_FORMAT_TSV, BERT_FORMAT_CSV or BERT_FORMAT_JSONL.
+   * Default BERT_FORMAT_AUTO.
    */
-  int32_t format;
+  bert_file_format format;
   /**
-   * BERT_HEADER_AUTO (default), _PRESENT or _ABSENT; JSON Lines have none.
+   * Whether the first record is a header: BERT_HEADER_AUTO, BERT_HEADER_PRESENT or BERT_HEADER_ABSENT. Not used for
+   * JSON Lines, which have no header. Default BERT_HEADER_AUTO.
    */
-  int32_t header;
+  bert_header_mode header;
   /**
-   * The text's column, by its name in the header, or by its number from 1 ("2"); by its key in JSON Lines. NULL
-   * (default): a column with a usual name (text, sentence, sentence1, review, content), or the first.
+   * The column of the text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
+   * Lines. NULL: the library looks for a column named text, sentence, sentence1, review or content. If there is none,
+   * it looks for text_a, premise or question1, each with its partner (see pair_column). In a file without a header
+   * NULL means the first column that no other option names. Default NULL.
    */
   const char *text_column;
   /**
-   * The second text's column, likewise. NULL (default): one that goes with the first's name (sentence1 and
-   * sentence2, text_a and text_b, premise and hypothesis, question1 and question2), or the second of three columns
-   * without a header; else there is none.
+   * The column of the second text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key
+   * in JSON Lines. NULL: if text_column is also NULL, the library uses the partner of the text column that it found:
+   * sentence2 for sentence1, text_b for text_a, hypothesis for premise, question2 for question1. If the file has no
+   * header, exactly three columns, and no column option is set, it is the second column. Otherwise the examples are
+   * single texts. Default NULL.
    */
   const char *pair_column;
   /**
-   * The label's column, likewise. NULL (default): a usual name (label, class, category, target), or the last of two
-   * or three.
+   * The column of the label. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
+   * Lines. NULL: the library looks for a column named label, class, category or target. In a file without a header
+   * NULL means the last column that no other option names. Default NULL.
    */
   const char *label_column;
   /**
-   * 1 if labels are class ids 0, 1, 2, …; 0 (default) if they are names, which digits can be too. For single-label data
-   * alone.
+   * Whether labels are class ids. 1: labels are the ids 0, 1, 2, ...; 0: labels are names, which may consist of
+   * digits. 1 is allowed only for BERT_PROBLEM_SINGLE_LABEL. 0 or 1. Default 0.
    */
   int32_t labels_are_ids;
   /**
-   * What the labels are. BERT_PROBLEM_SINGLE_LABEL (default): a class in each record. BERT_PROBLEM_MULTI_LABEL: a list
-   * of labels' names, which may be empty: in JSON Lines an array of strings, in TSV and CSV names with label_separator
-   * between them. BERT_PROBLEM_REGRESSION: a finite number, or as many in each record: in JSON Lines a number or an
-   * array of numbers, in TSV and CSV numbers with label_separator between them.
+   * The problem type, which decides what the labels are.
+   *
+   * - BERT_PROBLEM_SINGLE_LABEL: each record has one class.
+   * - BERT_PROBLEM_MULTI_LABEL: each record has a list of label names, which may be empty. In JSON Lines it is an
+   *   array of strings. In TSV and CSV the names are separated by label_separator.
+   * - BERT_PROBLEM_REGRESSION: each record has one finite number, or several; all records have the same count. In
+   *   JSON Lines it is a number or an array of numbers. In TSV and CSV the numbers are separated by label_separator.
+   *
+   * Default BERT_PROBLEM_SINGLE_LABEL.
    */
-  int32_t problem_type;
+  bert_problem_type problem_type;
   /**
-   * What stands between the names or numbers of one field; NULL (default): "|". White space around it is of no
-   * account. For single-label data it is refused; JSON Lines don't use it.
+   * The separator between the label names or numbers in one field of a TSV or CSV file. NULL: "|". White space
+   * around the separator is ignored. Not used for JSON Lines. Must be NULL for BERT_PROBLEM_SINGLE_LABEL.
+   * Default NULL.
    */
   const char *label_separator;
 } bert_read_options;
 
 /**
- * How a new model is made. Call bert_model_options_init first; it sets every field from a preset. Names are those of
- * Hugging Face's BertConfig.
+ * A part of the built-in toy data.
  */
-typedef struct {
+typedef int32_t bert_toy_part;
+enum bert_toy_part_values {
   /**
-   * sizeof(bert_model_options), set by bert_model_options_init.
+   * The sentences for training.
+   */
+  BERT_TOY_TRAIN = 0,
+  /**
+   * The sentences for validation.
+   */
+  BERT_TOY_VALIDATION = 1
+};
+
+/**
+ * The kind of a tokenizer: how it splits texts into tokens.
+ */
+typedef int32_t bert_tokenizer_kind;
+enum bert_tokenizer_kind_values {
+  /**
+   * Word level: one token for each word. Words are separated by white space. An unknown word becomes [UNK].
+   */
+  BERT_TOKENIZER_WORD_LEVEL = 0,
+  /**
+   * BERT's WordPiece: words are split into known pieces. A new tokenizer learns the pieces from the training texts.
+   */
+  BERT_TOKENIZER_WORDPIECE = 1,
+  /**
+   * Byte-level BPE: texts are split into byte sequences. A new tokenizer learns the sequences from the training texts.
+   */
+  BERT_TOKENIZER_BPE = 2
+};
+
+/**
+ * The activation function of the feed-forward blocks.
+ */
+typedef int32_t bert_activation;
+enum bert_activation_values {
+  /**
+   * The exact GELU, as in BERT.
+   */
+  BERT_ACT_GELU = 0,
+  /**
+   * The tanh approximation of GELU, called `gelu_new` and `gelu_pytorch_tanh` in Hugging Face's transformers.
+   */
+  BERT_ACT_GELU_TANH = 1,
+  /**
+   * ReLU.
+   */
+  BERT_ACT_RELU = 2
+};
+
+/**
+ * The pooling: how the states of a text's tokens become one vector.
+ */
+typedef int32_t bert_pooling;
+enum bert_pooling_values {
+  /**
+   * BERT's pooler: a dense layer and tanh on the [CLS] state.
+   */
+  BERT_POOLING_POOLER = 0,
+  /**
+   * The [CLS] state itself.
+   */
+  BERT_POOLING_CLS = 1,
+  /**
+   * The mean of the states of all tokens.
+   */
+  BERT_POOLING_MEAN = 2
+};
+
+/**
+ * Options of a new model for bert_create. Call bert_model_options_init first; it sets all fields from a preset. The
+ * names are those of Hugging Face's BertConfig.
+ */
+typedef struct bert_model_options {
+  /**
+   * The size of this struct, sizeof(bert_model_options). Set by bert_model_options_init.
    */
   size_t struct_size;
   /**
-   * BERT_TOKENIZER_WORD_LEVEL (default), _WORDPIECE or _BPE: how the tokenizer is learned.
+   * The kind of tokenizer to learn: BERT_TOKENIZER_WORD_LEVEL, BERT_TOKENIZER_WORDPIECE or BERT_TOKENIZER_BPE. Not
+   * used if tokenizer_path is set. Default BERT_TOKENIZER_WORD_LEVEL.
    */
-  int32_t tokenizer;
+  bert_tokenizer_kind tokenizer;
   /**
-   * 1 (default): texts are lower-cased.
+   * Whether texts are lowercased. 1: texts are lowercased, and WordPiece also removes accents; 0: they aren't. Not
+   * used if tokenizer_path is set. 0 or 1. Default 1.
    */
   int32_t lowercase;
   /**
-   * Words (pairs of pieces, for WordPiece and BPE) that are rarer in the training texts get no token. Default 1.
+   * The number of times that a word must occur in the training texts to get its own token. For WordPiece and BPE it
+   * is the number of times that a pair of pieces must occur to be merged. 0 means the same as 1. Not used if
+   * tokenizer_path is set. At least 0. Default 1.
    */
   int32_t min_frequency;
   /**
-   * Most tokens, the five special ones included. Default 30522.
+   * The maximum number of tokens in the vocabulary, including five special tokens. BPE needs at least 261. Not used
+   * if tokenizer_path is set. Range 6 to 10000000. Default 30522.
    */
   int32_t max_vocab_size;
   /**
-   * A tokenizer.json to take instead of learning a tokenizer; NULL (default) learns one. The four options above
-   * aren't used then.
+   * The path of a tokenizer.json to use, NUL-terminated. NULL: the tokenizer is learned from the training texts.
+   * Default NULL.
    */
   const char *tokenizer_path;
   /**
-   * Width of every state.
+   * The hidden size H: the number of values in the state of a token. Must be a multiple of num_attention_heads.
+   * Range 1 to 65536. Set by the preset.
    */
   int32_t hidden_size;
   /**
-   * Blocks.
+   * The number of layers (transformer blocks). Range 1 to 1024. Set by the preset.
    */
   int32_t num_hidden_layers;
   /**
-   * Attention heads of each block; must divide hidden_size.
+   * The number of attention heads in each layer. hidden_size must be a multiple of it.
+   * Range 1 to 4096. Set by the preset.
    */
   int32_t num_attention_heads;
   /**
-   * Width inside the feed-forward block.
+   * The inner size of the feed-forward blocks. Range 1 to 1048576. Set by the preset.
    */
   int32_t intermediate_size;
   /**
-   * Longest sequence in tokens, [CLS] and [SEP] included.
+   * The maximum number of tokens in a sequence, including [CLS] and [SEP]. Range 4 to 1048576. Set by the preset.
    */
   int32_t max_position_embeddings;
   /**
-   * Token types; pairs need 2, the default.
+   * The number of token types. Pairs of texts need at least 2. Range 1 to 65536. Default 2.
    */
   int32_t type_vocab_size;
   /**
-   * BERT_ACT_GELU (default), _GELU_TANH or _RELU.
+   * The activation function: BERT_ACT_GELU, BERT_ACT_GELU_TANH or BERT_ACT_RELU. Default BERT_ACT_GELU.
    */
-  int32_t hidden_act;
+  bert_activation hidden_act;
   /**
-   * BERT_POOLING_POOLER, _CLS or _MEAN: what the classifier reads.
+   * The vector that the classifier reads: BERT_POOLING_POOLER, BERT_POOLING_CLS or BERT_POOLING_MEAN.
+   * Set by the preset.
    */
-  int32_t pooling;
+  bert_pooling pooling;
   /**
-   * 1: one more layer norm after the last block.
+   * Whether a layer norm follows the last layer. 1: the model has it; 0: it doesn't, as in BERT.
+   * 0 or 1. Set by the preset.
    */
   int32_t final_layer_norm;
   /**
-   * Dropout in training after the embeddings, the attention output and the feed-forward output; 0 to 0.9.
+   * Reserved for a later version. Must be 0.
+   */
+  int32_t reserved;
+  /**
+   * The dropout probability during training after the embeddings, the attention output and the feed-forward output.
+   * Range 0 to 0.9. Default 0.1.
    */
   double hidden_dropout_prob;
   /**
-   * Dropout in training on the attention probabilities.
+   * The dropout probability of the attention probabilities during training. Range 0 to 0.9. Default 0.1.
    */
   double attention_probs_dropout_prob;
   /**
-   * Dropout in training on what the classifier reads.
+   * The dropout probability of the classifier's input during training. Range 0 to 0.9. Default 0.1.
    */
   double classifier_dropout;
   /**
-   * Standard deviation of the initial weights. Default 0.02.
+   * The standard deviation of the initial weights. Range 1e-30 to 1. Default 0.02.
    */
   double initializer_range;
   /**
-   * Added to the variance in every layer norm. Default 1e-12.
+   * The value that every layer norm adds to the variance. Range 1e-30 to 0.1. Default 1e-12.
    */
   double layer_norm_eps;
   /**
-   * The classes (labels, regression targets) in the order of their ids, `num_label_names` NUL-terminated texts; NULL
-   * (default) takes them from the training data: names in alphabetical order (as numbers if all are), ids and
-   * regression targets as LABEL_0, LABEL_1, …
+   * The names of the classes, labels or regression targets, in the order of their ids. It is an array of
+   * num_label_names NUL-terminated texts. NULL: the names come from the training data. Class and label names are
+   * then sorted by their bytes, or by value if all are integers. Class ids and regression targets get the names
+   * LABEL_0, LABEL_1, ... Default NULL.
    */
   const char *const *label_names;
   /**
-   * How many.
+   * The number of elements of label_names. Must be 0 if label_names is NULL. Default 0.
    */
   size_t num_label_names;
   /**
-   * Decides the initial weights. Default 42.
+   * The seed for the initial weights. Default 42.
    */
   uint64_t seed;
   /**
-   * "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
+   * The device, NUL-terminated: "cpu", "cuda" (the first GPU), "cuda:N" (GPU N, counted from 0) or "auto" (the first
+   * GPU if it works, otherwise the CPU). NULL: the CPU. Default NULL.
    */
   const char *device;
   /**
-   * BERT_PROBLEM_AUTO (default): the problem that the training data is for; or the one that it must be for.
+   * The problem type that the model solves: a BERT_PROBLEM_ constant. BERT_PROBLEM_AUTO: the problem type of the
+   * training data. Any other value must be the problem type of the training data. Default BERT_PROBLEM_AUTO.
    */
-  int32_t problem_type;
+  bert_problem_type problem_type;
+  /**
+   * Reserved for a later version. Must be 0.
+   */
+  int32_t reserved2;
 } bert_model_options;
 
 /**
- * How a model is loaded. Call bert_load_options_init first.
+ * The size of a new model.
  */
-typedef struct {
+typedef int32_t bert_preset;
+enum bert_preset_values {
   /**
-   * sizeof(bert_load_options), set by bert_load_options_init.
+   * A compact model that trains quickly from random weights: 2 layers, hidden size 128, 4 heads. Texts are cut to 32
+   * tokens. The classifier reads the [CLS] state without a pooler. A layer norm follows the last layer.
+   */
+  BERT_PRESET_COMPACT = 0,
+  /**
+   * BERT-tiny: 2 layers, hidden size 128, 2 heads, 512 positions.
+   */
+  BERT_PRESET_TINY = 1,
+  /**
+   * BERT-mini: 4 layers, hidden size 256, 4 heads, 512 positions.
+   */
+  BERT_PRESET_MINI = 2,
+  /**
+   * BERT-small: 4 layers, hidden size 512, 8 heads, 512 positions.
+   */
+  BERT_PRESET_SMALL = 3,
+  /**
+   * BERT-medium: 8 layers, hidden size 512, 8 heads, 512 positions.
+   */
+  BERT_PRESET_MEDIUM = 4,
+  /**
+   * BERT-base: 12 layers, hidden size 768, 12 heads, 512 positions.
+   */
+  BERT_PRESET_BASE = 5,
+  /**
+   * BERT-large: 24 layers, hidden size 1024, 16 heads, 512 positions.
+   */
+  BERT_PRESET_LARGE = 6
+};
+
+/**
+ * Options for loading a model with bert_load or bert_load_from_buffer. Call bert_load_options_init first.
+ */
+typedef struct bert_load_options {
+  /**
+   * The size of this struct, sizeof(bert_load_options). Set by bert_load_options_init.
    */
   size_t struct_size;
   /**
-   * "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
+   * The device, NUL-terminated: "cpu", "cuda" (the first GPU), "cuda:N" (GPU N, counted from 0) or "auto" (the first
+   * GPU if it works, otherwise the CPU). NULL: the CPU. Default NULL.
    */
   const char *device;
   /**
-   * The classes that the model shall have, in the order of their ids: `num_label_names` NUL-terminated texts. NULL
-   * (default) keeps the saved model's. Where they differ from those, the classifier is new and has to be trained.
+   * The names of the classes, labels or regression targets of the loaded model, in the order of their ids. It is an
+   * array of num_label_names NUL-terminated texts. NULL: the saved model's names. If the names or their order differ
+   * from the saved model's, the classifier gets initial values and must be trained. Default NULL.
    */
   const char *const *label_names;
   /**
-   * How many.
+   * The number of elements of label_names. Must be 0 if label_names is NULL. Default 0.
    */
   size_t num_label_names;
   /**
-   * A data set that the model shall be trained on: where it has a label that the saved model lacks (or another number
-   * of regression targets), the model gets the data set's, as bert_create would take them from it. NULL (default): none. With label_names it isn't
-   * used.
+   * A data set on which you will train the model. If the saved model has all labels of the data set (or the same
+   * number of regression targets), it keeps its own labels. Otherwise the model gets the data set's labels, in the
+   * order that bert_create gives them, and the classifier gets initial values. Not used if label_names is set. NULL:
+   * no data set. Default NULL.
    */
-  const bert_dataset *labels_from;
+  const struct bert_dataset *labels_from;
   /**
-   * Decides the initial values of what the saved model lacks. Default 42.
+   * The seed for the initial values of parameters that the saved model doesn't have. Default 42.
    */
   uint64_t seed;
   /**
-   * The problem that the model shall solve. BERT_PROBLEM_AUTO (default): the one that labels_from is for; without it
-   * the saved model's (where its config.json names none, regression with one label, else single-label
-   * classification). Where it isn't the one that config.json names, the classifier is new and has to be trained.
+   * The problem type that the loaded model solves: a BERT_PROBLEM_ constant. BERT_PROBLEM_AUTO: the problem type of
+   * labels_from. Without labels_from it is the saved model's. If config.json contains no problem type, it is
+   * regression for one label and single-label classification for more. If the problem type is not the one in
+   * config.json, the classifier gets initial values and must be trained. Default BERT_PROBLEM_AUTO.
    */
-  int32_t problem_type;
+  bert_problem_type problem_type;
+  /**
+   * Reserved for a later version. Must be 0.
+   */
+  int32_t reserved;
 } bert_load_options;
 
 /**
- * What a model is, as bert_get_info writes it. Call bert_info_init first.
+ * The number type of a model's weights.
  */
-typedef struct {
+typedef int32_t bert_weights;
+enum bert_weights_values {
   /**
-   * sizeof(bert_info), set by bert_info_init.
+   * The model's weights are float32.
+   */
+  BERT_WEIGHTS_FLOAT32 = 0,
+  /**
+   * The model's weights are int8. Such a model can't be trained.
+   */
+  BERT_WEIGHTS_INT8 = 1
+};
+
+/**
+ * The properties of a model, as bert_get_info writes them. Call bert_info_init first.
+ */
+typedef struct bert_info {
+  /**
+   * The size of this struct, sizeof(bert_info). Set by bert_info_init.
    */
   size_t struct_size;
   /**
-   * Numbers in all parameters.
+   * The number of values in all parameters, including those of LoRA adapters.
    */
   int64_t parameter_count;
   /**
-   * Classes, labels or regression targets.
+   * The number of classes, labels or regression targets: L.
    */
   int32_t num_labels;
   /**
-   * Token ids.
+   * The number of token ids.
    */
   int32_t vocab_size;
   /**
-   * As in bert_model_options, from here to `final_layer_norm`.
+   * The hidden size H: the number of values in the state of a token.
    */
   int32_t hidden_size;
   /**
-   * See bert_model_options.
+   * The number of layers (transformer blocks).
    */
   int32_t num_hidden_layers;
   /**
-   * See bert_model_options.
+   * The number of attention heads in each layer.
    */
   int32_t num_attention_heads;
   /**
-   * See bert_model_options.
+   * The inner size of the feed-forward blocks.
    */
   int32_t intermediate_size;
   /**
-   * Longest sequence in tokens.
+   * The maximum number of tokens in a sequence, including [CLS] and [SEP].
    */
   int32_t max_position_embeddings;
   /**
-   * See bert_model_options.
+   * The number of token types. Pairs of texts need at least 2.
    */
   int32_t type_vocab_size;
   /**
-   * BERT_TOKENIZER_WORD_LEVEL, _WORDPIECE or _BPE.
+   * The kind of the tokenizer: BERT_TOKENIZER_WORD_LEVEL, BERT_TOKENIZER_WORDPIECE or BERT_TOKENIZER_BPE.
    */
-  int32_t tokenizer;
+  bert_tokenizer_kind tokenizer;
   /**
-   * BERT_ACT_GELU, _GELU_TANH or _RELU.
+   * The activation function: BERT_ACT_GELU, BERT_ACT_GELU_TANH or BERT_ACT_RELU.
    */
-  int32_t hidden_act;
+  bert_activation hidden_act;
   /**
-   * BERT_POOLING_POOLER, _CLS or _MEAN.
+   * The vector that the classifier reads: BERT_POOLING_POOLER, BERT_POOLING_CLS or BERT_POOLING_MEAN.
    */
-  int32_t pooling;
+  bert_pooling pooling;
   /**
-   * 0 or 1.
+   * Whether a layer norm follows the last layer. 1: the model has it; 0: it doesn't.
    */
   int32_t final_layer_norm;
   /**
-   * "cpu" or "cuda:N", NUL-terminated.
+   * The device of the model, NUL-terminated: "cpu" or "cuda:N".
    */
   char device[16];
   /**
-   * The rank of the LoRA adapters; 0: there are none.
+   * The rank of the LoRA adapters. 0: the model has no adapters.
    */
   int32_t lora_rank;
   /**
-   * Numbers in the LoRA adapters, which parameter_count includes.
+   * Reserved for a later version. The library writes 0.
+   */
+  int32_t reserved;
+  /**
+   * The number of values in the LoRA adapters.
    */
   int64_t lora_parameter_count;
   /**
-   * BERT_PROBLEM_SINGLE_LABEL, _MULTI_LABEL or _REGRESSION.
+   * The problem type: BERT_PROBLEM_SINGLE_LABEL, BERT_PROBLEM_MULTI_LABEL or BERT_PROBLEM_REGRESSION.
    */
-  int32_t problem_type;
+  bert_problem_type problem_type;
   /**
-   * BERT_WEIGHTS_FLOAT32, or BERT_WEIGHTS_INT8 of a model that bert_quantize made.
+   * The number type of the weights: BERT_WEIGHTS_FLOAT32, or BERT_WEIGHTS_INT8 if the model was created by
+   * bert_quantize.
    */
-  int32_t weights;
+  bert_weights weights;
 } bert_info;
 
 /**
- * The adapters that bert_add_lora makes. Call bert_lora_options_init first.
+ * Initialises a bert_info without a call: `bert_info value = BERT_INFO_INIT;`.
  */
-typedef struct {
+#define BERT_INFO_INIT {sizeof(bert_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 0, 0, 0, 0}
+
+/**
+ * The origin of a parameter's values when the model was created or loaded.
+ */
+typedef int32_t bert_parameter_origin;
+enum bert_parameter_origin_values {
   /**
-   * sizeof(bert_lora_options), set by bert_lora_options_init.
+   * Parameters that were read from a saved model, a checkpoint or an adapter.
+   */
+  BERT_PARAMETERS_LOADED = 0,
+  /**
+   * Parameters with initial values. In a new model these are all parameters. In a loaded model these are the ones that
+   * the checkpoint doesn't have.
+   */
+  BERT_PARAMETERS_INITIALISED = 1,
+  /**
+   * Parameters in the checkpoint that this model doesn't use.
+   */
+  BERT_PARAMETERS_IGNORED = 2
+};
+
+/**
+ * Projections that get a LoRA adapter: a sum of BERT_LORA_ constants.
+ */
+typedef uint32_t bert_lora_targets;
+enum bert_lora_targets_values {
+  /**
+   * Adapters on attention.self.query of each block.
+   */
+  BERT_LORA_QUERY = 1,
+  /**
+   * Adapters on attention.self.key of each block.
+   */
+  BERT_LORA_KEY = 2,
+  /**
+   * Adapters on attention.self.value of each block.
+   */
+  BERT_LORA_VALUE = 4,
+  /**
+   * Adapters on attention.output.dense of each block.
+   */
+  BERT_LORA_ATTENTION_OUTPUT = 8,
+  /**
+   * Adapters on intermediate.dense of each block.
+   */
+  BERT_LORA_INTERMEDIATE = 16,
+  /**
+   * Adapters on output.dense of each block.
+   */
+  BERT_LORA_OUTPUT = 32
+};
+
+/**
+ * Options of the LoRA adapters that bert_add_lora creates. Call bert_lora_options_init first.
+ */
+typedef struct bert_lora_options {
+  /**
+   * The size of this struct, sizeof(bert_lora_options). Set by bert_lora_options_init.
    */
   size_t struct_size;
   /**
-   * Rows of A and columns of B, 1 to 4096. Default 8.
+   * The rank of the adapters: the number of rows of A and of columns of B. Range 1 to 4096. Default 8.
    */
   int32_t rank;
   /**
-   * Which projections of every block get an adapter: BERT_LORA_… added up. Default BERT_LORA_QUERY + BERT_LORA_VALUE.
+   * The projections of each block that get an adapter: a sum of BERT_LORA_ constants. At least one must be chosen.
+   * Default BERT_LORA_QUERY + BERT_LORA_VALUE.
    */
-  uint32_t targets;
+  bert_lora_targets targets;
   /**
-   * What B A is multiplied with, times the rank. Default 8.
+   * LoRA scaling: the adapter's output is multiplied by alpha / rank, or by alpha / sqrt(rank) if use_rslora is 1.
+   * Range 1e-30 to 1000000. Default 8.
    */
   double alpha;
   /**
-   * Dropout in training on what A reads, 0 to 0.9. Default 0.
+   * The dropout probability for the input of each adapter during training. Range 0 to 0.9. Default 0.
    */
   double dropout;
   /**
-   * 1: alpha is divided by the root of the rank (rank-stabilized LoRA); 0 (default): by the rank.
+   * Whether to use rank-stabilized LoRA. 1: the adapter's output is multiplied by alpha / sqrt(rank); 0: by alpha /
+   * rank. 0 or 1. Default 0.
    */
   int32_t use_rslora;
   /**
-   * 1 (default): the pooler, where the model has one, is trained and saved with the adapters, as the classifier always
-   * is; 0: it stays as it is, which is refused where the model's pooler is new.
+   * Whether the pooler is trained. 1: it is trained and saved together with the adapters, like the classifier; 0: it
+   * doesn't change. Models without a pooler ignore this. 0 is refused if the model's pooler was not loaded from a
+   * saved model. 0 or 1. Default 1.
    */
   int32_t train_pooler;
   /**
-   * Decides the initial values of A. Default 42.
+   * The seed for the initial values of A. Default 42.
    */
   uint64_t seed;
 } bert_lora_options;
 
 /**
- * Where a training run stands. It is the library's: valid during the callback.
+ * The course of the learning rate after the warm-up.
  */
-typedef struct {
+typedef int32_t bert_schedule;
+enum bert_schedule_values {
   /**
-   * The library's sizeof(bert_progress): read no field beyond it.
+   * Keeps the learning rate at its highest value after the warm-up.
+   */
+  BERT_SCHEDULE_CONSTANT = 0,
+  /**
+   * Reduces the learning rate to 0 in a straight line after the warm-up.
+   */
+  BERT_SCHEDULE_LINEAR = 1,
+  /**
+   * Reduces the learning rate to 0 along half a cosine after the warm-up.
+   */
+  BERT_SCHEDULE_COSINE = 2
+};
+
+/**
+ * The metric that selects the best evaluation.
+ */
+typedef int32_t bert_metric;
+enum bert_metric_values {
+  /**
+   * Uses BERT_METRIC_ACCURACY for single-label classification, BERT_METRIC_F1_MICRO for multi-label classification,
+   * and BERT_METRIC_MSE for regression.
+   */
+  BERT_METRIC_AUTO = -1,
+  /**
+   * Selects the evaluation with the lowest loss.
+   */
+  BERT_METRIC_LOSS = 0,
+  /**
+   * Selects the evaluation with the highest accuracy. For multi-label classification the accuracy is the share of
+   * examples for which exactly the right labels are predicted. Not for regression.
+   */
+  BERT_METRIC_ACCURACY = 1,
+  /**
+   * Selects the evaluation with the highest macro F1. Macro F1 is the mean of the F1 of all classes or labels. Not for
+   * regression.
+   */
+  BERT_METRIC_F1_MACRO = 2,
+  /**
+   * Selects the evaluation with the highest weighted F1. Weighted F1 is the mean of the F1 of all classes or labels,
+   * weighted by their numbers of examples. Not for regression.
+   */
+  BERT_METRIC_F1_WEIGHTED = 3,
+  /**
+   * Selects the evaluation with the highest Matthews correlation. For single-label classification only.
+   */
+  BERT_METRIC_MATTHEWS = 4,
+  /**
+   * Selects the evaluation with the highest micro F1. Micro F1 is the F1 of all decisions counted together; for
+   * single-label classification it equals the accuracy. Not for regression.
+   */
+  BERT_METRIC_F1_MICRO = 5,
+  /**
+   * Selects the evaluation with the lowest mean squared error. For regression only.
+   */
+  BERT_METRIC_MSE = 6,
+  /**
+   * Selects the evaluation with the highest Pearson correlation. For regression only.
+   */
+  BERT_METRIC_PEARSON = 7,
+  /**
+   * Selects the evaluation with the highest Spearman correlation. For regression only.
+   */
+  BERT_METRIC_SPEARMAN = 8
+};
+
+/**
+ * The event that a progress callback reports.
+ */
+typedef int32_t bert_event;
+enum bert_event_values {
+  /**
+   * A completed training step.
+   */
+  BERT_EVENT_STEP = 0,
+  /**
+   * A completed evaluation on the validation data.
+   */
+  BERT_EVENT_EVALUATION = 1
+};
+
+/**
+ * The state of a training run, which a progress callback receives. It belongs to the library and is valid only during
+ * the callback.
+ */
+typedef struct bert_progress {
+  /**
+   * The library's sizeof(bert_progress). Don't read fields beyond this size.
    */
   size_t struct_size;
   /**
-   * BERT_EVENT_STEP or BERT_EVENT_EVALUATION.
+   * The event that is reported: BERT_EVENT_STEP or BERT_EVENT_EVALUATION.
    */
-  int32_t event;
+  bert_event event;
   /**
-   * The running epoch, from 1.
+   * Number of the epoch that the last step belongs to, from 1.
    */
   int32_t epoch;
   /**
-   * Epochs of the plan.
+   * Number of epochs in the plan.
    */
   int32_t epochs;
   /**
-   * Steps done.
+   * Reserved for a later version. The library writes 0.
+   */
+  int32_t reserved;
+  /**
+   * Number of steps done in the run.
    */
   int64_t step;
   /**
-   * Steps of the plan.
+   * Number of steps in the plan.
    */
   int64_t total_steps;
   /**
-   * Mean loss of the last step's examples.
+   * Mean training loss of the last step's examples, before the update.
    */
   double loss;
   /**
-   * The last step's learning rate.
+   * Learning rate of the last step.
    */
   double learning_rate;
   /**
-   * The last step's gradient norm, before clipping.
+   * Global norm of the last step's gradients, before clipping.
    */
   double grad_norm;
   /**
-   * Tokens a second over the epoch so far.
+   * Number of tokens per second in the steps of the current epoch so far.
    */
   double tokens_per_second;
   /**
-   * At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so those that follow, which are NaN too where
-   * the problem doesn't have them (see bert_evaluation).
+   * Mean loss on the validation data, as in bert_evaluation. NaN at BERT_EVENT_STEP.
    */
   double eval_loss;
   /**
-   * Accuracy.
+   * Accuracy on the validation data, as in bert_evaluation. NaN at BERT_EVENT_STEP, and for regression.
    */
   double eval_accuracy;
   /**
-   * F1, averaged over classes or labels.
+   * Macro F1 on the validation data: the mean of the F1 of all classes or labels. NaN at BERT_EVENT_STEP, and for
+   * regression.
    */
   double eval_f1_macro;
   /**
-   * F1, averaged over classes or labels by their examples.
+   * Weighted F1 on the validation data. It is the mean of the F1 of all classes or labels, weighted by their numbers
+   * of examples. NaN at BERT_EVENT_STEP, and for regression.
    */
   double eval_f1_weighted;
   /**
-   * Matthews correlation.
+   * Matthews correlation on the validation data. NaN at BERT_EVENT_STEP, and for multi-label classification and
+   * regression.
    */
   double eval_matthews;
   /**
-   * F1 of all decisions counted together.
+   * Micro F1 on the validation data: the F1 of all decisions counted together. NaN at BERT_EVENT_STEP, and for
+   * regression.
    */
   double eval_f1_micro;
   /**
-   * Mean squared error.
+   * Mean squared error on the validation data. NaN at BERT_EVENT_STEP, and for classification.
    */
   double eval_mse;
   /**
-   * Pearson's correlation.
+   * Pearson correlation on the validation data. NaN at BERT_EVENT_STEP, and for classification.
    */
   double eval_pearson;
   /**
-   * Spearman's correlation.
+   * Spearman correlation on the validation data. NaN at BERT_EVENT_STEP, and for classification.
    */
   double eval_spearman;
 } bert_progress;
 
 /**
- * Called after each step and evaluation, on the thread that trains, with what was set as progress_user_data. Returns 0
- * to go on; anything else ends the training with BERT_ERR_CANCELLED. Inside it, predicting, evaluating, saving and
- * asking are allowed; training the same model answers BERT_ERR_BUSY; freeing the trainer takes effect when the training
- * call returns. It must not throw or longjmp.
+ * A function of the caller. Training calls call it after each step and each evaluation, on the thread of the training
+ * call. It receives progress_user_data as `user_data`. It returns 0 to continue; any other value ends the training
+ * with BERT_ERR_CANCELLED.
  *
- * The model has the weights of the step that is told of. On a GPU the call comes while the step behind it is under way
- * (but for an epoch's last step, those before an evaluation or a checkpoint, and bert_train_step's): a training that is
- * ended then has made that step too, without a call for it.
+ * Inside the callback you can predict, evaluate, save and query. A training call on the same model returns
+ * BERT_ERR_BUSY. bert_trainer_free takes effect when the training call returns. The callback must not throw an
+ * exception and must not call longjmp.
+ *
+ * During the callback the model has the weights of the reported step. On a GPU the next step may already be running.
+ * If the callback then returns non-zero, that next step is still completed, and no callback is made for it. The next
+ * step is never started early in bert_train_step, after the last step of an epoch, or before an evaluation or a
+ * checkpoint.
+ *
+ * The callback and its user data must stay valid until the trainer is freed and every training call on it has
+ * returned.
  */
-typedef int32_t (*bert_progress_callback)(const bert_progress *progress, void *user_data);
+typedef int32_t (*bert_progress_callback)(const struct bert_progress *progress, void *user_data);
 
 /**
- * How a model is trained. Call bert_train_options_init first. The defaults train a small model from nothing; to train a
- * pretrained one further, take a learning_rate of 2e-5 to 5e-5 and 2 to 4 epochs.
+ * The number format of matrix products.
  */
-typedef struct {
+typedef int32_t bert_precision;
+enum bert_precision_values {
   /**
-   * sizeof(bert_train_options), set by bert_train_options_init.
+   * Matrix products of float32 numbers.
+   */
+  BERT_PRECISION_FLOAT32 = 0,
+  /**
+   * Matrix products of numbers that are rounded to bfloat16, with float32 sums. bfloat16 has the range of float32 and
+   * 8 significant bits. A GPU also stores the states between the products in bfloat16. In predictions on a GPU this
+   * changes the third digit of the logits.
+   */
+  BERT_PRECISION_BFLOAT16 = 1,
+  /**
+   * Matrix products of numbers that are rounded to float16 (IEEE 754 binary16), with float32 sums. Use it for
+   * predictions, vectors and evaluations on a GPU. It isn't possible in training, because gradients can be too small
+   * and too large for float16. float16 has 11 significant bits; in predictions on a GPU this changes the fourth digit
+   * of the logits. The largest float16 number is 65504. If the states of a model are larger, the call returns
+   * BERT_ERR_NOT_FINITE; use bfloat16 or float32 for such a model.
+   */
+  BERT_PRECISION_FLOAT16 = 2
+};
+
+/**
+ * The options of a training run. Initialise the struct with bert_train_options_init. The defaults are for training a
+ * small model from random weights. To fine-tune a pretrained model, set learning_rate to a value from 2e-5 to 5e-5,
+ * and epochs to 2, 3 or 4.
+ */
+typedef struct bert_train_options {
+  /**
+   * The caller's sizeof(bert_train_options), set by bert_train_options_init.
    */
   size_t struct_size;
   /**
-   * Decides the order of the examples and the dropout. Default 42.
+   * Seed for the order of the examples and for dropout. Default 42.
    */
   uint64_t seed;
   /**
-   * Times through the data in the whole plan; the schedule's length follows from it. Default 30.
+   * Number of epochs in the plan: how often the run uses each example. The length of the learning rate schedule
+   * follows from it. Range 1 to 1000000. Default 30.
    */
   int32_t epochs;
   /**
-   * Examples of one batch. Default 16.
+   * Number of examples in a batch. Range 1 to 1000000. Default 16.
    */
   int32_t batch_size;
   /**
-   * Batches whose gradients make one step, every example weighing the same. Default 1.
+   * Number of batches whose gradients are combined into one step. The loss of the step is the mean over the examples
+   * of all these batches. Range 1 to 1000000. Default 1.
    */
   int32_t gradient_accumulation_steps;
   /**
-   * Longest sequence in tokens, at least 4; 0 (default) takes what the model allows.
+   * Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. Longer texts
+   * are cut; the log reports how many, at BERT_LOG_INFO. The lengths 1 to 3 are refused, and lengths above the
+   * model's max_position_embeddings. At least 0. Default 0.
    */
   int32_t max_length;
   /**
-   * Highest learning rate. Default 0.001.
+   * Highest learning rate, which is reached after the warm-up. Range 0 to 10. Default 0.001.
    */
   double learning_rate;
   /**
-   * AdamW's weight decay; biases and layer norms are spared. Default 0.01.
+   * Weight decay of AdamW. It isn't applied to biases and layer norms. Range 0 to 10. Default 0.01.
    */
   double weight_decay;
   /**
-   * AdamW's decay of the first moment. Default 0.9.
+   * Decay rate of AdamW's first moment. Range 0 to 0.999999. Default 0.9.
    */
   double adam_beta1;
   /**
-   * AdamW's decay of the second moment. Default 0.999.
+   * Decay rate of AdamW's second moment. Range 0 to 0.9999999. Default 0.999.
    */
   double adam_beta2;
   /**
-   * AdamW's epsilon. Default 1e-8.
+   * AdamW's epsilon. Range 1e-30 to 1. Default 1e-8.
    */
   double adam_epsilon;
   /**
-   * Gradients are scaled down to this global norm; 0 turns that off. Default 1.
+   * Limit for the global norm of all gradients. Gradients with a larger norm are scaled down to this norm. 0: no
+   * limit. Range 0 to 1e30. Default 1.
    */
   double max_grad_norm;
   /**
-   * BERT_SCHEDULE_CONSTANT, _LINEAR (default) or _COSINE: the learning rate after the warm-up.
+   * The course of the learning rate after the warm-up: BERT_SCHEDULE_CONSTANT, BERT_SCHEDULE_LINEAR or
+   * BERT_SCHEDULE_COSINE. Default BERT_SCHEDULE_LINEAR.
    */
-  int32_t schedule;
+  bert_schedule schedule;
   /**
-   * 1 (default): batches hold examples of similar length, which costs less; 0: any.
+   * 1: each batch contains examples of similar length, which is faster; 0: the length of examples isn't considered.
+   * 0 or 1. Default 1.
    */
   int32_t group_by_length;
   /**
-   * Steps in which the learning rate rises from 0; 0 (default): warmup_ratio decides.
+   * Number of steps in which the learning rate rises from 0 to its highest value; 0: warmup_ratio is used.
+   * At least 0. Default 0.
    */
   int64_t warmup_steps;
   /**
-   * Share of all steps in which the learning rate rises from 0. Default 0.1.
+   * Share of all planned steps in which the learning rate rises from 0 to its highest value. It is used if
+   * warmup_steps is 0. Range 0 to 1. Default 0.1.
    */
   double warmup_ratio;
   /**
-   * bert_train evaluates every so many steps too; 0 (default): after each epoch only.
+   * Number of steps between evaluations in bert_train, in addition to the evaluation after each epoch; 0: only after
+   * each epoch. At least 0. Default 0.
    */
   int64_t eval_steps;
   /**
-   * BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. It must be one that the model's
-   * problem has. Default BERT_METRIC_AUTO.
+   * The metric that selects the best evaluation. Ties are resolved by the lower loss. The metric must be defined for
+   * the model's problem type. Default BERT_METRIC_AUTO.
    */
-  int32_t metric;
+  bert_metric metric;
   /**
-   * 1 (default): bert_train ends with the weights of the best evaluation; 0: with those of the last step.
+   * Whether bert_train ends with the weights of the best evaluation. 1: it does, if there is validation data; 0: it
+   * ends with the weights of the last step. 0 or 1. Default 1.
    */
   int32_t restore_best;
   /**
-   * bert_train ends after so many evaluations in a row whose metric was no better than the best; 0 (default): never.
+   * Number of successive evaluations without a better metric after which bert_train stops; 0: it doesn't stop early.
+   * At least 0. Default 0.
    */
   int32_t early_stopping_patience;
   /**
-   * bert_train saves the model here, as bert_save does, whenever an evaluation is the best so far; NULL (default):
-   * it doesn't.
+   * Reserved for a later version. Must be 0.
+   */
+  int32_t reserved;
+  /**
+   * Directory in which bert_train saves the best model; NULL: it isn't saved. It is saved as by bert_save, after
+   * each evaluation that is the best so far. The path ends with a NUL. Default NULL.
    */
   const char *best_model_path;
   /**
-   * A file that gets a line of JSON after each step and evaluation; what it held is replaced. NULL (default): none.
+   * File to which a line of JSON is written after each step and each evaluation; NULL: no file. The file is
+   * overwritten; if a run is resumed, new lines are appended. The path ends with a NUL. Default NULL.
    */
   const char *history_path;
   /**
-   * Highest learning rate of the pooler and the classifier; 0 (default): learning_rate.
+   * Highest learning rate of the pooler and the classifier; 0: learning_rate is used. It has no effect if
+   * learning_rate is 0. Range 0 to 10. Default 0.
    */
   double head_learning_rate;
   /**
-   * Each layer's learning rate is that of the layer above it times this, the embeddings' below the first; 1 (default):
-   * all the same.
+   * Layer-wise learning rate decay. The learning rate of the top layer is learning_rate multiplied by this value.
+   * The learning rate of layer i is that of layer i + 1 multiplied by this value; the embeddings count as the layer
+   * below the first. The pooler, the classifier and a final layer norm aren't affected. 1 disables the decay.
+   * Range 0 to 1. Default 1.
    */
   double layer_learning_rate_decay;
   /**
-   * 1: the embeddings stay as they are; 0 (default).
+   * 1: the weights of the embeddings are not trained; 0: they are trained. 0 or 1. Default 0.
    */
   int32_t freeze_embeddings;
   /**
-   * The first so many layers, and the embeddings, stay as they are; -1: all layers. Default 0. What is frozen costs
-   * no backward pass and no memory for gradients.
+   * Number of layers, counted from the input, whose weights are not trained; -1: all layers. If it isn't 0, the
+   * embeddings are not trained either. Frozen layers need no backward pass and no memory for gradients. A number
+   * above the model's num_hidden_layers is refused. At least -1. Default 0.
    */
   int32_t freeze_layers;
   /**
-   * A folder in which bert_train makes checkpoints (`checkpoint-STEP`, see bert_trainer_save), and from whose newest
-   * whole one a bert_train that hasn't made a step goes on, so that a program that was killed is simply started again.
-   * One comes every checkpoint_steps, every checkpoint_minutes, when the run ends and when it is cancelled; with
-   * neither of the two set, after each epoch. The folder is made where it is absent. A checkpoint of a run with other
-   * options or data is refused with BERT_ERR_INVALID_ARGUMENT. NULL (default): no checkpoints.
+   * Directory for checkpoints; NULL: no checkpoints. bert_train writes checkpoints here. If the directory already
+   * contains complete checkpoints of the same run, bert_train resumes from the newest one. To continue after a
+   * crash, start the program again.
+   *
+   * Each checkpoint is a directory `checkpoint-STEP`, as bert_trainer_save writes it. bert_train writes one every
+   * checkpoint_steps steps and every checkpoint_minutes minutes, or after each epoch if both options are 0. It also
+   * writes one at the end of the run and after a cancellation. The directory is created if it doesn't exist; its
+   * parent must exist. bert_train resumes only if this trainer has made no step yet. If the newest complete
+   * checkpoint was made with other options, other data or another model, bert_train returns
+   * BERT_ERR_INVALID_ARGUMENT. The path ends with a NUL. Default NULL.
    */
   const char *checkpoint_path;
   /**
-   * See checkpoint_path; 0 (default): not by steps.
+   * Number of steps between checkpoints in checkpoint_path; 0: none by the number of steps. At least 0. Default 0.
    */
   int64_t checkpoint_steps;
   /**
-   * See checkpoint_path; 0 (default): not by time.
+   * Time between checkpoints in checkpoint_path, in minutes; 0: none by time. Range 0 to 1000000. Default 0.
    */
   double checkpoint_minutes;
   /**
-   * How many checkpoints are kept, the newest; at least 1. Default 2.
+   * Number of checkpoints that are kept in checkpoint_path. Older ones are deleted. Range 1 to 1000000. Default 2.
    */
   int32_t checkpoint_keep;
   /**
-   * How much an example of each class weighs in the training loss, in the order of the class ids, as PyTorch's
-   * cross_entropy has it; NULL (default): all the same. For single-label classification alone.
+   * Reserved for a later version. Must be 0.
+   */
+  int32_t reserved2;
+  /**
+   * Weight of each class in the training loss, in the order of the class ids, shape [L]. NULL: all classes have the
+   * same weight. It is the `weight` of PyTorch's cross_entropy. Each weight must be above 0 and at most 1000000. For
+   * single-label classification only. Default NULL.
    */
   const double *class_weights;
   /**
-   * How many: the model's number of classes.
+   * Number of elements in class_weights: the model's number of classes, or 0 without class weights. Default 0.
    */
   size_t num_class_weights;
   /**
-   * The share of each target that is spread over all classes, 0 to 1. Default 0. For single-label classification alone.
+   * Share of each target that is spread evenly over all classes in the training loss. For single-label
+   * classification only. Range 0 to 1. Default 0.
    */
   double label_smoothing;
   /**
-   * The probability, 0 to 1, from which on a label counts as predicted in evaluations and in the training accuracy of a
-   * multi-label model. Default 0.5.
+   * Probability from which a label of a multi-label model counts as predicted. It is used in evaluations during
+   * training and in the training accuracy. It isn't saved with the model. Range 0 to 1. Default 0.5.
    */
   double threshold;
   /**
-   * Called after each step and evaluation; NULL (default): nothing is.
+   * Callback after each step and each evaluation; NULL: no callback. Default NULL.
    */
   bert_progress_callback progress;
   /**
-   * Given to it.
+   * Pointer that the progress callback receives as `user_data`. Default NULL.
    */
   void *progress_user_data;
   /**
-   * BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: mixed precision, as PyTorch's autocast has it. The
-   * layers' matrix products are computed with bfloat16 numbers, which is about twice as fast on processors with AMX, faster
-   * with AMD's AVX512-BF16, and as fast as float32 or slower on others; weights, gradients, moments, norms, softmax, loss
-   * and sums stay float32. On a GPU the states between the products are bfloat16 too. Evaluations during the training are float32 in any case:
-   * what decides about the best weights isn't rounded.
+   * Number format of the matrix products in the layers: BERT_PRECISION_FLOAT32 or BERT_PRECISION_BFLOAT16.
+   * BERT_PRECISION_FLOAT16 is refused. BERT_PRECISION_BFLOAT16 is mixed precision like PyTorch's autocast: only the
+   * layers' matrix products use bfloat16 numbers. Weights, gradients, moments, norms, softmax, loss and sums are
+   * float32. On a GPU the states between the products are bfloat16 too. On CPUs bfloat16 is about twice as fast with
+   * AMX, faster with AMD's AVX512-BF16, and as fast as float32 or slower on others. Evaluations during training
+   * always use float32, so that rounding doesn't decide which weights are the best. Default BERT_PRECISION_FLOAT32.
    */
-  int32_t precision;
+  bert_precision precision;
   /**
-   * 1: the backward pass computes each layer's inside again instead of keeping it, which takes less memory and about a
-   * third more time; the weights are the same, bit for bit. 0 (default).
+   * Whether the backward pass computes the inner values of each layer again instead of storing them. 1: it does,
+   * which takes less memory and about a third more time; 0: it doesn't. The trained weights are the same, bit for
+   * bit. 0 or 1. Default 0.
    */
   int32_t gradient_checkpointing;
 } bert_train_options;
 
 /**
- * One optimizer step, as bert_train_step writes it. Call bert_step_report_init first.
+ * One optimizer step, as bert_train_step reports it. Initialise it with bert_step_report_init or
+ * BERT_STEP_REPORT_INIT.
  */
-typedef struct {
+typedef struct bert_step_report {
   /**
-   * sizeof(bert_step_report), set by bert_step_report_init.
+   * The caller's sizeof(bert_step_report), set by bert_step_report_init or BERT_STEP_REPORT_INIT.
    */
   size_t struct_size;
   /**
-   * The epoch it belongs to, from 1.
+   * Number of the epoch that the step belongs to, from 1.
    */
   int32_t epoch;
   /**
-   * Examples.
+   * Number of examples in the step.
    */
   int32_t examples;
   /**
-   * Steps done, this one included.
+   * Number of steps done in the run, this one included.
    */
   int64_t step;
   /**
-   * Steps of the plan.
+   * Number of steps in the plan.
    */
   int64_t total_steps;
   /**
-   * Tokens, [CLS] and [SEP] included.
+   * Number of tokens in the step, [CLS] and [SEP] included.
    */
   int64_t tokens;
   /**
-   * Mean loss of its examples, before the update.
+   * Mean loss of the step's examples, before the update.
    */
   double loss;
   /**
-   * The rate it was taken with.
+   * Learning rate of the step.
    */
   double learning_rate;
   /**
-   * Norm of all gradients before clipping.
+   * Global norm of all gradients of the step, before clipping.
    */
   double grad_norm;
   /**
-   * Wall time.
+   * Elapsed time of the step in seconds.
    */
   double seconds;
 } bert_step_report;
 
 /**
- * One epoch, as bert_train_epoch writes it: all its steps, whichever call made them. Call bert_epoch_report_init first.
+ * Initialises a bert_step_report without a call: `bert_step_report value = BERT_STEP_REPORT_INIT;`.
  */
-typedef struct {
+#define BERT_STEP_REPORT_INIT {sizeof(bert_step_report), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * One epoch, as bert_train_epoch reports it. It covers all steps of the epoch, including those of earlier calls. If
+ * the call fails, it covers the steps that were done until then. Initialise it with bert_epoch_report_init or
+ * BERT_EPOCH_REPORT_INIT.
+ */
+typedef struct bert_epoch_report {
   /**
-   * sizeof(bert_epoch_report), set by bert_epoch_report_init.
+   * The caller's sizeof(bert_epoch_report), set by bert_epoch_report_init or BERT_EPOCH_REPORT_INIT.
    */
   size_t struct_size;
   /**
-   * Which, from 1.
+   * Number of the epoch, from 1.
    */
   int32_t epoch;
   /**
-   * Steps done in all.
+   * Reserved for a later version. The library writes 0.
+   */
+  int32_t reserved;
+  /**
+   * Number of steps done in the run, over all epochs.
    */
   int64_t step;
   /**
-   * Examples.
+   * Number of examples trained on in the epoch.
    */
   int64_t examples;
   /**
-   * Tokens, [CLS] and [SEP] included.
+   * Number of tokens trained on in the epoch, [CLS] and [SEP] included.
    */
   int64_t tokens;
   /**
-   * Mean loss, each example's as it was when its step was made.
+   * Mean training loss of the epoch. The loss of each example is the one that its step had before the update.
    */
   double loss;
   /**
-   * Share of examples that were right at that moment, with dropout acting: of multi-label examples, of those with all
-   * labels right and no other; NaN for regression.
+   * Share of examples that were predicted correctly in their step, with dropout. For multi-label classification it
+   * is the share of examples for which exactly the right labels were predicted. NaN for regression.
    */
   double accuracy;
   /**
-   * Wall time of the steps.
+   * Elapsed time of the epoch's steps in seconds.
    */
   double seconds;
   /**
-   * The last step's learning rate.
+   * Learning rate of the last step.
    */
   double learning_rate;
 } bert_epoch_report;
 
 /**
- * A whole run, as bert_train writes it. Call bert_train_report_init first.
+ * Initialises a bert_epoch_report without a call: `bert_epoch_report value = BERT_EPOCH_REPORT_INIT;`.
  */
-typedef struct {
+#define BERT_EPOCH_REPORT_INIT {sizeof(bert_epoch_report), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * The reason why a training run ended.
+ */
+typedef int32_t bert_stop_reason;
+enum bert_stop_reason_values {
   /**
-   * sizeof(bert_train_report), set by bert_train_report_init.
+   * The end of the plan: bert_train completed all planned epochs.
+   */
+  BERT_STOP_FINISHED = 0,
+  /**
+   * Early stopping: the metric didn't improve in early_stopping_patience successive evaluations.
+   */
+  BERT_STOP_EARLY = 1,
+  /**
+   * A cancellation by the progress callback, bert_trainer_cancel or bert_trainer_close. The training call returns
+   * BERT_ERR_CANCELLED.
+   */
+  BERT_STOP_CANCELLED = 2,
+  /**
+   * A loss, gradient or score that is NaN or infinite. The training call returns BERT_ERR_NOT_FINITE.
+   */
+  BERT_STOP_NOT_FINITE = 3,
+  /**
+   * Another error. The training call returns its status.
+   */
+  BERT_STOP_ERROR = 4
+};
+
+/**
+ * A training run, as bert_train reports it. bert_train also writes it if it fails and the run has at least one step.
+ * Initialise it with bert_train_report_init or BERT_TRAIN_REPORT_INIT.
+ */
+typedef struct bert_train_report {
+  /**
+   * The caller's sizeof(bert_train_report), set by bert_train_report_init or BERT_TRAIN_REPORT_INIT.
    */
   size_t struct_size;
   /**
-   * Whole epochs done.
+   * Number of complete epochs done in the run.
    */
   int32_t epochs;
   /**
-   * BERT_STOP_FINISHED or BERT_STOP_EARLY.
+   * The reason why the run ended. BERT_STOP_FINISHED or BERT_STOP_EARLY if bert_train returns BERT_OK, otherwise
+   * BERT_STOP_CANCELLED, BERT_STOP_NOT_FINITE or BERT_STOP_ERROR.
    */
-  int32_t stop_reason;
+  bert_stop_reason stop_reason;
   /**
-   * Steps done.
+   * Number of steps done in the run.
    */
   int64_t steps;
   /**
-   * The last epoch's mean training loss.
+   * Mean training loss of the last epoch. If the run ended within an epoch, it covers the steps of that epoch that
+   * were done.
    */
   double loss;
   /**
-   * The last epoch's training accuracy, with dropout acting; NaN for regression.
+   * Training accuracy of the last epoch, with dropout. If the run ended within an epoch, it covers the steps of that
+   * epoch that were done. NaN for regression.
    */
   double accuracy;
   /**
-   * The best evaluation's metric; NaN without validation data.
+   * Metric of the best evaluation. NaN if the run has had no evaluation.
    */
   double best_metric;
   /**
-   * The step after which it was measured; 0 without validation data.
+   * Number of steps done when the best evaluation was made. 0 if the run has had no evaluation.
    */
   int64_t best_step;
   /**
-   * 1 if this call ended by giving the model the best evaluation's weights.
+   * Whether this call ended by restoring the weights of the best evaluation: 1 if it did, otherwise 0.
    */
   int32_t restored_best;
   /**
-   * The step of the checkpoint that this call went on from; 0 where it went on from none.
+   * Reserved for a later version. The library writes 0.
+   */
+  int32_t reserved;
+  /**
+   * Step of the checkpoint from which this call resumed the run. 0 if it did not resume from a checkpoint.
    */
   int64_t resumed_step;
   /**
-   * Tokens that this call trained on.
+   * Number of tokens that this call trained on, [CLS] and [SEP] included.
    */
   int64_t tokens;
   /**
-   * Wall time of this call.
+   * Elapsed time of this call in seconds, evaluations included.
    */
   double seconds;
 } bert_train_report;
 
 /**
- * A run that was taken up again, as bert_trainer_resume writes it. Call bert_resume_report_init first.
+ * Initialises a bert_train_report without a call: `bert_train_report value = BERT_TRAIN_REPORT_INIT;`.
  */
-typedef struct {
+#define BERT_TRAIN_REPORT_INIT {sizeof(bert_train_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * A resumed training run, as bert_trainer_resume reports it. Initialise it with bert_resume_report_init or
+ * BERT_RESUME_REPORT_INIT.
+ */
+typedef struct bert_resume_report {
   /**
-   * sizeof(bert_resume_report), set by bert_resume_report_init.
+   * The caller's sizeof(bert_resume_report), set by bert_resume_report_init or BERT_RESUME_REPORT_INIT.
    */
   size_t struct_size;
   /**
-   * Whole epochs done.
+   * Number of complete epochs done in the run.
    */
   int32_t epochs;
   /**
-   * 1: the run ends with the same weights, bit for bit, as if it had never stopped. 0: that isn't promised, since
-   * options, data, device, number of threads, processor or library aren't those of then; the log says which.
+   * Whether the run ends with the same weights, bit for bit, as if it had never been interrupted. 1: it does;
+   * 0: this isn't guaranteed. It is 0 if the options, data, device, number of threads, processor or library differ
+   * from those of the interrupted run. The log then reports the differences.
    */
   int32_t is_exact;
   /**
-   * Steps done.
+   * Number of steps done in the run.
    */
   int64_t step;
   /**
-   * Steps of the plan.
+   * Number of steps in the plan.
    */
   int64_t total_steps;
 } bert_resume_report;
 
 /**
- * How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn and scipy define it. Call
- * bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted. A metric that the model's
- * problem doesn't have is NaN; none is NaN else.
+ * Initialises a bert_resume_report without a call: `bert_resume_report value = BERT_RESUME_REPORT_INIT;`.
  */
-typedef struct {
+#define BERT_RESUME_REPORT_INIT {sizeof(bert_resume_report), 0, 0, 0, 0}
+
+/**
+ * The metrics of a model on labelled examples, as bert_evaluate writes them. They are defined as in scikit-learn and
+ * scipy. Initialise the struct with bert_evaluation_init or BERT_EVALUATION_INIT, then set threshold,
+ * compute_precision and the arrays as needed. Arrays that are NULL are not filled. A metric is NaN if, and only if, it
+ * isn't defined for the model's problem type.
+ */
+typedef struct bert_evaluation {
   /**
-   * sizeof(bert_evaluation), set by bert_evaluation_init.
+   * The caller's sizeof(bert_evaluation), set by bert_evaluation_init or BERT_EVALUATION_INIT.
    */
   size_t struct_size;
   /**
-   * Examples.
+   * Number of examples that were evaluated.
    */
   int64_t examples;
   /**
-   * Mean cross entropy; for multi-label classification mean binary cross entropy over all examples and labels; for
-   * regression the mean squared error.
+   * Mean loss without class weights and label smoothing. It is the cross entropy for single-label classification,
+   * the binary cross entropy over all examples and labels for multi-label classification, and the mean squared error
+   * for regression.
    */
   double loss;
   /**
-   * Share of right answers; for multi-label classification the share of examples with all labels right and no other
-   * (subset accuracy). Regression has none; so the two that follow.
+   * Share of examples that were predicted correctly. For multi-label classification it is the share of examples for
+   * which exactly the right labels were predicted (subset accuracy). NaN for regression.
    */
   double accuracy;
   /**
-   * F1, averaged over classes or labels.
+   * Macro F1: the mean of the F1 of all classes or labels. NaN for regression.
    */
   double f1_macro;
   /**
-   * F1, averaged over classes or labels by their examples.
+   * Weighted F1: the mean of the F1 of all classes or labels, weighted by their numbers of examples. NaN for
+   * regression.
    */
   double f1_weighted;
   /**
-   * Matthews correlation, of single-label classification alone; 0 where it is undefined.
+   * Matthews correlation. It is 0 where it is undefined. NaN for multi-label classification and regression.
    */
   double matthews;
   /**
-   * The caller's array for the confusion matrix, num_labels * num_labels: row by row the true class, along a row how
-   * often each class was predicted. For single-label classification alone.
+   * Array of the caller for the confusion matrix, shape [L, L]; NULL: not filled. Row i, column j contains how many
+   * examples of class i were predicted as class j. For single-label classification only.
    */
   uint64_t *confusion;
   /**
-   * Its capacity in elements.
+   * Number of elements that the array `confusion` can hold.
    */
   size_t confusion_capacity;
   /**
-   * The caller's array for each class's or label's precision: num_labels; so the three that follow. Not for
-   * regression.
+   * Array of the caller for the precision of each class or label, shape [L]; NULL: not filled. Its capacity is
+   * class_capacity. Not for regression.
    */
   double *precision;
   /**
-   * Each class's recall.
+   * Array of the caller for the recall of each class or label, shape [L]; NULL: not filled. Its capacity is
+   * class_capacity. Not for regression.
    */
   double *recall;
   /**
-   * Each class's F1.
+   * Array of the caller for the F1 of each class or label, shape [L]; NULL: not filled. Its capacity is
+   * class_capacity. Not for regression.
    */
   double *f1;
   /**
-   * Each class's number of examples.
+   * Array of the caller for the number of examples of each class or label, shape [L]; NULL: not filled. Its capacity
+   * is class_capacity. Not for regression.
    */
   uint64_t *support;
   /**
-   * The capacity in elements of each of these four.
+   * Number of elements that each of the arrays `precision`, `recall`, `f1` and `support` can hold.
    */
   size_t class_capacity;
   /**
-   * Set before the call: the probability, 0 to 1, from which on a label counts as predicted by a multi-label model.
-   * Default 0.5.
+   * Probability from which a label of a multi-label model counts as predicted. The caller sets it before the call.
+   * It isn't saved with the model. Range 0 to 1. Default 0.5.
    */
   double threshold;
   /**
-   * F1 of all decisions counted together; with classes that is the accuracy. Regression has none.
+   * Micro F1: the F1 of all decisions counted together. For single-label classification it equals the accuracy. NaN
+   * for regression.
    */
   double f1_micro;
   /**
-   * Mean squared error over all examples and targets, of regression alone; so the two that follow.
+   * Mean squared error over all examples and targets. NaN for classification.
    */
   double mse;
   /**
-   * Pearson's correlation of targets and answers; of several targets the mean. It counts as 0 where it is undefined:
-   * with fewer than two examples, and where all targets or all answers are the same.
+   * Pearson correlation of the targets and the predictions; with several targets, the mean of their correlations. An
+   * undefined correlation counts as 0: with fewer than two examples, or if all targets or all predictions are equal.
+   * NaN for classification.
    */
   double pearson;
   /**
-   * Spearman's rank correlation, likewise.
+   * Spearman rank correlation of the targets and the predictions; with several targets, the mean of their
+   * correlations. An undefined correlation counts as 0: with fewer than two examples, or if all targets or all
+   * predictions are equal. NaN for classification.
    */
   double spearman;
   /**
-   * Set before the call: what a GPU computes the layers in, BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16.
-   * The CPU computes in float32 whichever it is.
+   * Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+   * BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. The caller sets it before the call.
+   * Default BERT_PRECISION_FLOAT32.
    */
-  int32_t compute_precision;
+  bert_precision compute_precision;
+  /**
+   * Reserved for a later version. It has no effect.
+   */
+  int32_t reserved;
 } bert_evaluation;
 
 /**
- * How texts are classified. Call bert_predict_options_init first.
+ * Initialises a bert_evaluation without a call: `bert_evaluation value = BERT_EVALUATION_INIT;`.
  */
-typedef struct {
+#define BERT_EVALUATION_INIT {sizeof(bert_evaluation), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0, 0}
+
+/**
+ * The treatment of texts that are longer than the maximum length.
+ */
+typedef int32_t bert_long_text;
+enum bert_long_text_values {
   /**
-   * sizeof(bert_predict_options), set by bert_predict_options_init.
+   * Cuts texts that are longer than the maximum length.
+   */
+  BERT_LONG_TEXT_TRUNCATE = 0,
+  /**
+   * Splits texts that are longer than the maximum length into overlapping windows, and combines the windows' answers.
+   * Of a pair of texts, the second text is split. Each window contains the first text, which is cut if it needs more
+   * than about half of a window.
+   */
+  BERT_LONG_TEXT_WINDOWS = 1
+};
+
+/**
+ * The method that makes one answer from the answers of a long text's windows.
+ */
+typedef int32_t bert_combine;
+enum bert_combine_values {
+  /**
+   * The mean of the windows' logits. For regression, the mean of the windows' values.
+   */
+  BERT_COMBINE_MEAN_LOGITS = 0,
+  /**
+   * The mean of the windows' probabilities. The logits of the answer are computed from these means: the logarithm of a
+   * class's probability p, or ln(p / (1 - p)) for a label of a multi-label model. Not for regression.
+   */
+  BERT_COMBINE_MEAN_PROBABILITIES = 1,
+  /**
+   * Uses the answer of the window with the highest probability. For multi-label models this is decided separately for
+   * each label. Not for regression.
+   */
+  BERT_COMBINE_MOST_CONFIDENT = 2
+};
+
+/**
+ * The options of a prediction. Initialise the struct with bert_predict_options_init.
+ */
+typedef struct bert_predict_options {
+  /**
+   * The caller's sizeof(bert_predict_options), set by bert_predict_options_init.
    */
   size_t struct_size;
   /**
-   * Longest sequence in tokens; 0 (default) takes what the model allows.
+   * Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. The lengths 1
+   * to 3 are refused, and lengths above the model's max_position_embeddings. At least 0. Default 0.
    */
   int32_t max_length;
   /**
-   * BERT_LONG_TEXT_TRUNCATE (default) or BERT_LONG_TEXT_WINDOWS.
+   * Treatment of texts that are longer than the maximum length: BERT_LONG_TEXT_TRUNCATE or BERT_LONG_TEXT_WINDOWS.
+   * Default BERT_LONG_TEXT_TRUNCATE.
    */
-  int32_t long_text;
+  bert_long_text long_text;
   /**
-   * Tokens of text that neighbouring windows share; -1 (default) takes a quarter of the maximum length.
+   * Number of text tokens that neighbouring windows share, with BERT_LONG_TEXT_WINDOWS. -1: a quarter of max_length,
+   * or of the model's maximum length if max_length is 0. It must be smaller than the number of text tokens that a
+   * window can hold; for pairs of texts, smaller than half of that number. At least -1. Default -1.
    */
   int32_t window_stride;
   /**
-   * BERT_COMBINE_MEAN_LOGITS (default), _MEAN_PROBABILITIES or _MOST_CONFIDENT.
+   * Method that makes one answer from the answers of a long text's windows: BERT_COMBINE_MEAN_LOGITS,
+   * BERT_COMBINE_MEAN_PROBABILITIES or BERT_COMBINE_MOST_CONFIDENT. Default BERT_COMBINE_MEAN_LOGITS.
    */
-  int32_t combine;
+  bert_combine combine;
   /**
-   * How many of the best classes or labels go to top_label_ids and top_probabilities; 0 (default) none.
+   * Number K of the best classes or labels that are written to top_label_ids and top_probabilities; 0: none. A
+   * number above the model's number of classes or labels is refused. It must be 0 for regression.
+   * At least 0. Default 0.
    */
   int32_t top_k;
   /**
-   * The probability, 0 to 1, from which on a multi-label model's has_label is 1. Default 0.5.
+   * Reserved for a later version. Must be 0.
+   */
+  int32_t reserved;
+  /**
+   * Probability from which has_label is 1, for multi-label models. It isn't saved with the model.
+   * Range 0 to 1. Default 0.5.
    */
   double threshold;
   /**
-   * What a GPU computes the layers in: BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16. The CPU computes in
-   * float32 whichever it is.
+   * Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+   * BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. Default BERT_PRECISION_FLOAT32.
    */
-  int32_t precision;
+  bert_precision precision;
+  /**
+   * Reserved for a later version. Must be 0.
+   */
+  int32_t reserved2;
 } bert_predict_options;
 
 /**
- * The answer for one text. Call bert_prediction_init first.
+ * The answer for one text, as bert_predict writes it. Initialise the struct with bert_prediction_init or
+ * BERT_PREDICTION_INIT.
  */
-typedef struct {
+typedef struct bert_prediction {
   /**
-   * sizeof(bert_prediction), set by bert_prediction_init.
+   * The caller's sizeof(bert_prediction), set by bert_prediction_init or BERT_PREDICTION_INIT.
    */
   size_t struct_size;
   /**
-   * The most probable class, or label of a multi-label model, however improbable; 0 for regression.
+   * Id of the most probable class or label, even if its probability is low. 0 for regression.
    */
   int32_t label_id;
   /**
-   * Its probability; NaN for regression.
+   * Probability of the class or label `label_id`. NaN for regression.
    */
   float probability;
   /**
-   * Its name, NUL-terminated; it belongs to the model and lives until the model's handle is freed.
+   * Name of the class, label or regression target `label_id`, in UTF-8 with a NUL at its end. The string belongs to
+   * the model's handle and becomes invalid when any thread frees that handle.
    */
   const char *label;
   /**
-   * The name's length in bytes.
+   * Length of `label` in bytes, without the NUL.
    */
   size_t label_length;
   /**
-   * The answer of a regression model with one target; NaN for classification.
+   * Answer of a regression model with one target. NaN for classification.
    */
   float value;
+  /**
+   * Reserved for a later version. The library writes 0.
+   */
+  int32_t reserved;
 } bert_prediction;
 
 /**
- * Where the answers for n texts go: arrays of the caller's, each with its capacity in elements. What is NULL isn't
- * wanted; an array for something that the model's problem doesn't have is refused. For single-label classification take
- * label_ids and probabilities, for multi-label classification has_label and probabilities, for regression values. Call bert_predictions_init first, then set them.
+ * Initialises a bert_prediction without a call: `bert_prediction value = BERT_PREDICTION_INIT;`.
  */
-typedef struct {
+#define BERT_PREDICTION_INIT {sizeof(bert_prediction), 0, 0, 0, 0, 0, 0}
+
+/**
+ * Arrays of the caller for the answers to S texts. Initialise the struct with bert_predictions_init or
+ * BERT_PREDICTIONS_INIT, then set the arrays that you want and their capacities. Arrays that are NULL are not filled.
+ * Use label_ids and probabilities for single-label classification, has_label and probabilities for multi-label
+ * classification, and values for regression. If an array isn't defined for the model's problem type, the call returns
+ * BERT_ERR_UNSUPPORTED.
+ */
+typedef struct bert_predictions {
   /**
-   * sizeof(bert_predictions), set by bert_predictions_init.
+   * The caller's sizeof(bert_predictions), set by bert_predictions_init or BERT_PREDICTIONS_INIT.
    */
   size_t struct_size;
   /**
-   * The most probable class of each text, or label of a multi-label model: n. Not for regression.
+   * Array for the id of each text's most probable class or label, shape [S]; NULL: not filled. Not for regression.
    */
   int32_t *label_ids;
   /**
-   * Its capacity.
+   * Number of elements that the array `label_ids` can hold.
    */
   size_t label_ids_capacity;
   /**
-   * The model's scores, before softmax or sigmoid, text by text: n * num_labels.
+   * Array for the scores of the model before softmax or sigmoid, shape [S, L]; NULL: not filled. For regression
+   * these are the values of the targets.
    */
   float *logits;
   /**
-   * Its capacity.
+   * Number of elements that the array `logits` can hold.
    */
   size_t logits_capacity;
   /**
-   * Probabilities, text by text: n * num_labels. Those of a text's classes sum to 1; a multi-label model's are each by
-   * itself. Not for regression.
+   * Array for the probability of each class or label, shape [S, L]; NULL: not filled. The probabilities of a text's
+   * classes add up to 1; those of a multi-label model's labels are independent of each other. Not for regression.
    */
   float *probabilities;
   /**
-   * Its capacity.
+   * Number of elements that the array `probabilities` can hold.
    */
   size_t probabilities_capacity;
   /**
-   * The top_k best classes or labels of each text, the best first: n * top_k. Not for regression.
+   * Array for the ids of each text's K most probable classes or labels, shape [S, K]; NULL: not filled. The most
+   * probable one is first, and K is top_k of the options. Not for regression.
    */
   int32_t *top_label_ids;
   /**
-   * Its capacity.
+   * Number of elements that the array `top_label_ids` can hold.
    */
   size_t top_label_ids_capacity;
   /**
-   * Their probabilities: n * top_k.
+   * Array for the probabilities of each text's K most probable classes or labels, shape [S, K]; NULL: not filled.
+   * They are in the order of top_label_ids, and K is top_k of the options. Not for regression.
    */
   float *top_probabilities;
   /**
-   * Its capacity.
+   * Number of elements that the array `top_probabilities` can hold.
    */
   size_t top_probabilities_capacity;
   /**
-   * 1 for each label whose probability is at least the threshold, else 0, text by text: n * num_labels. For multi-label
-   * models alone.
+   * Array for one flag for each label, shape [S, L]; NULL: not filled. A flag is 1 if the label's probability is at
+   * least `threshold` of the options, otherwise 0. For multi-label models only.
    */
   uint8_t *has_label;
   /**
-   * Its capacity.
+   * Number of elements that the array `has_label` can hold.
    */
   size_t has_label_capacity;
   /**
-   * The values of the targets, text by text: n * num_labels. For regression alone.
+   * Array for the predicted values of the targets, shape [S, L]; NULL: not filled. For regression only.
    */
   float *values;
   /**
-   * Its capacity.
+   * Number of elements that the array `values` can hold.
    */
   size_t values_capacity;
 } bert_predictions;
 
 /**
- * How vectors are made of texts. Call bert_embed_options_init first.
+ * Initialises a bert_predictions without a call: `bert_predictions value = BERT_PREDICTIONS_INIT;`.
  */
-typedef struct {
+#define BERT_PREDICTIONS_INIT {sizeof(bert_predictions), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * The options for making vectors from texts. Initialise the struct with bert_embed_options_init.
+ */
+typedef struct bert_embed_options {
   /**
-   * sizeof(bert_embed_options), set by bert_embed_options_init.
+   * The caller's sizeof(bert_embed_options), set by bert_embed_options_init.
    */
   size_t struct_size;
   /**
-   * Longest sequence in tokens; 0 (default) takes what the model allows.
+   * Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. Longer texts
+   * are cut. The lengths 1 to 3 are refused, and lengths above the model's max_position_embeddings.
+   * At least 0. Default 0.
    */
   int32_t max_length;
   /**
-   * BERT_POOLING_MEAN (default): the mean of all tokens' states; BERT_POOLING_CLS: the [CLS] state;
-   * BERT_POOLING_POOLER: the pooler's output, where the model has one.
+   * Method that makes one vector from the states of a text's tokens. BERT_POOLING_MEAN: the mean of all tokens'
+   * states. BERT_POOLING_CLS: the state of [CLS]. BERT_POOLING_POOLER: the output of the pooler, if the model has
+   * one. Default BERT_POOLING_MEAN.
    */
-  int32_t pooling;
+  bert_pooling pooling;
   /**
-   * 1: vectors are scaled to length 1; 0 (default): they aren't.
+   * 1: vectors are scaled to length 1; 0: they aren't. 0 or 1. Default 0.
    */
   int32_t normalise;
   /**
-   * What a GPU computes the layers in: BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16. The CPU computes in
-   * float32 whichever it is.
+   * Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+   * BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. Default BERT_PRECISION_FLOAT32.
    */
-  int32_t precision;
+  bert_precision precision;
 } bert_embed_options;
 
 /**
- * Success.
+ * The level of a log message.
  */
-#define BERT_OK 0
-
-/**
- * An argument or option can't be used: out of range, contradictory, NULL where something is needed.
- */
-#define BERT_ERR_INVALID_ARGUMENT 1
-
-/**
- * A handle is NULL, freed, of another kind, or not one of this library's.
- */
-#define BERT_ERR_HANDLE 2
-
-/**
- * A struct's struct_size is none that this library knows: call its _init function first.
- */
-#define BERT_ERR_STRUCT_SIZE 3
-
-/**
- * A buffer of the caller's is too small; nothing was written to it, and the message and the count that the function
- * gives tell the size that is needed.
- */
-#define BERT_ERR_BUFFER_TOO_SMALL 4
-
-/**
- * A text is not valid UTF-8.
- */
-#define BERT_ERR_UTF8 5
-
-/**
- * The operating system refused to read or write; files are as they were.
- */
-#define BERT_ERR_IO 6
-
-/**
- * A file or buffer is damaged, or not of the kind that it should be.
- */
-#define BERT_ERR_FORMAT 7
-
-/**
- * A file was written by a newer version of this library's format.
- */
-#define BERT_ERR_VERSION 8
-
-/**
- * Data can't be trained on or evaluated with: empty, one class only, a line that can't be read.
- */
-#define BERT_ERR_DATA 9
-
-/**
- * A label is not one of the model's.
- */
-#define BERT_ERR_UNKNOWN_LABEL 10
-
-/**
- * Sound, but nothing that this library, this build or this model does.
- */
-#define BERT_ERR_UNSUPPORTED 11
-
-/**
- * The device is not there or can't be used.
- */
-#define BERT_ERR_DEVICE 12
-
-/**
- * More memory would be needed than there is.
- */
-#define BERT_ERR_OUT_OF_MEMORY 13
-
-/**
- * The loss or the gradient became NaN or infinite; the model has the weights of the last good step.
- */
-#define BERT_ERR_NOT_FINITE 14
-
-/**
- * Training ended because a callback or bert_trainer_cancel asked for it; the model has the last step's weights.
- */
-#define BERT_ERR_CANCELLED 15
-
-/**
- * All planned epochs of this trainer are done.
- */
-#define BERT_ERR_FINISHED 16
-
-/**
- * The model is being trained by another call.
- */
-#define BERT_ERR_BUSY 17
-
-/**
- * An earlier call on this handle failed inside the library; it can only be freed.
- */
-#define BERT_ERR_POISONED 18
-
-/**
- * The process was forked after the library had started its threads, or while a call was inside it; use it in one process
- * only, or exec.
- */
-#define BERT_ERR_FORKED 19
-
-/**
- * A defect of the library: please report the message.
- */
-#define BERT_ERR_INTERNAL 20
+typedef int32_t bert_log_level;
+enum bert_log_level_values {
+  /**
+   * Debug messages. Useful when you report a bug in the library.
+   */
+  BERT_LOG_DEBUG = 0,
+  /**
+   * Messages about what the library chose or did.
+   */
+  BERT_LOG_INFO = 1,
+  /**
+   * Warnings: the call works, but probably not as you intended.
+   */
+  BERT_LOG_WARNING = 2
+};
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
 /**
- * A status code's name, such as "BERT_ERR_IO"; "unknown status" for a number that is none. The text lives for ever.
- * Any thread.
+ * Returns the name of a status, such as "BERT_ERR_IO". For any other number it returns "unknown status". The text is
+ * static; don't free it. Any thread.
  */
-const char *bert_status_string(bert_status status);
+BERT_API const char *bert_status_string(bert_status status);
 
 /**
- * The library's version, such as "0.1.0". The text lives for ever. Any thread.
+ * Returns the version of the library, such as "0.1.0". The text is static; don't free it. Any thread.
  */
-const char *bert_version(void);
+BERT_API const char *bert_version(void);
 
 /**
- * The number of the library's binary interface; compare it with BERT_ABI_VERSION. Any thread.
+ * Returns the number of the library's binary interface (ABI). Compare it with BERT_ABI_VERSION. Any thread.
  */
-uint32_t bert_abi_version(void);
+BERT_API uint32_t bert_abi_version(void);
 
 /**
- * How the library was built: version, profile, target, features, and a number that changes with its source. For
- * reports of defects; not to be parsed. The text lives for ever. Any thread.
+ * Returns a text that describes how the library was built. It contains the version, profile, target, features, and a
+ * number that changes with the library's source. Include it in bug reports; don't parse it. The text is static; don't
+ * free it. Any thread.
  */
-const char *bert_build_info(void);
+BERT_API const char *bert_build_info(void);
 
 /**
- * The sentence for this thread's last failure: what was wrong, with which value, and what would be right. Empty before
- * the first. The text is valid until this thread's next failing call. Any thread; each has its own.
+ * Returns a description of the last error in the calling thread. It is a full sentence: what is wrong, with which
+ * value, and what would be right. A call that succeeds doesn't clear it. Before the first error it is an empty text.
+ * The text is valid until the next call in this thread that fails. Any thread; each thread has its own message.
  */
-const char *bert_last_error_message(void);
+BERT_API const char *bert_last_error_message(void);
 
 /**
- * Sends the library's log to `callback`, which gets `user_data` with each line; NULL turns it off, as it is at first.
- * Without a callback the library is silent. Any thread; a line that is under way may still reach the former callback.
+ * Sets the function that receives the library's log messages. `user_data` is passed to it with each message. NULL for
+ * `callback` turns the log off. The log is off by default.
  *
- * Returns BERT_OK, BERT_ERR_FORKED.
+ * The function waits until no other thread is inside the former callback. After that the former callback is not
+ * called again. Don't hold a lock here that the former callback needs. The function doesn't wait if you call it from
+ * inside the former callback. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `callback` and `user_data` stay valid until another callback is set.
+ * `callback` and `user_data` stay valid until a later call of bert_set_log_callback has returned. If that later call
+ * is made inside the callback itself, they stay valid until all running calls of the callback have returned.
  */
-bert_status bert_set_log_callback(bert_log_callback callback, void *user_data);
+BERT_API BERT_MUST_USE bert_status bert_set_log_callback(bert_log_callback callback, void *user_data);
 
 /**
- * Sets how many threads the library computes with, over all models and calls; 0 takes as many as affinity and cgroup
- * quota allow, which is the default. Calls that are running finish on the threads they have. The host's own threads
- * are left alone. Any thread.
+ * Sets the number of threads that the library computes with. All models and all calls share these threads. 0
+ * (default) uses as many threads as the CPU affinity and the cgroup quota of the process allow. Calls that are
+ * already running keep the number of threads they started with. Threads of your program are not affected. New threads
+ * start when there is work for them; with 1 there are none, and the calling thread does the work. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (negative, or over 1024), BERT_ERR_OUT_OF_MEMORY (threads can't be
- * started), BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`num_threads` is negative or greater than 1024), BERT_ERR_OUT_OF_MEMORY
+ * (the threads can't be started), BERT_ERR_FORKED (this process is a forked child).
  */
-bert_status bert_set_num_threads(int32_t num_threads);
+BERT_API BERT_MUST_USE bert_status bert_set_num_threads(int32_t num_threads);
 
 /**
- * Writes how many threads the library computes with. Any thread.
+ * Writes the number of threads that the library computes with. It starts none. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`num_threads` is NULL), BERT_ERR_OUT_OF_MEMORY (the threads can't be
+ * started), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `num_threads` is writable.
  */
-bert_status bert_get_num_threads(int32_t *num_threads);
+BERT_API BERT_MUST_USE bert_status bert_get_num_threads(int32_t *num_threads);
 
 /**
- * Sets the defaults. `struct_size` is sizeof(bert_read_options). Any thread.
+ * Creates an error object. It stores the errors of the threads that it is bound to; bind it with bert_error_bind.
+ * Free it with bert_error_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`error` is NULL), BERT_ERR_FORKED (this process is a forked child).
+ *
+ * Pointers:
+ * `error` is writable.
+ */
+BERT_API BERT_MUST_USE bert_status bert_error_create(struct bert_error **error);
+
+/**
+ * Binds an error object to the calling thread and clears it. Each later error in this thread is stored in the object
+ * and replaces the error before it. Calls that succeed don't change the object. A thread has at most one bound
+ * object; one object may be bound to several threads. If `error` is NULL, the calling thread has no bound object
+ * afterwards. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`error` is neither NULL nor a valid error object), BERT_ERR_FORKED (this process
+ * is a forked child).
+ */
+BERT_API BERT_MUST_USE bert_status bert_error_bind(struct bert_error *error);
+
+/**
+ * Returns the status of the stored error. It returns BERT_OK if no error is stored. It returns BERT_ERR_HANDLE if
+ * `error` is not a valid error object, or in a forked child process in which the library can't work. Any thread.
+ */
+BERT_API BERT_MUST_USE bert_status bert_error_status(const struct bert_error *error);
+
+/**
+ * Returns the message of the stored error, a full sentence. It returns an empty text if no error is stored. The text
+ * is valid until any thread stores another error in the object, binds it again or frees it. Any
+ * thread.
+ */
+BERT_API const char *bert_error_message(const struct bert_error *error);
+
+/**
+ * Returns the name of the argument or struct field that caused the stored error. It returns an empty text if the
+ * error has no such argument. The text is valid until the object stores another error, is bound again or is freed,
+ * whichever thread does this. Any thread.
+ */
+BERT_API const char *bert_error_argument(const struct bert_error *error);
+
+/**
+ * Returns the index of the array element or of the text in a batch that caused the stored error. The first index is
+ * 0. It returns -1 if the error has no such element. Any thread.
+ */
+BERT_API int64_t bert_error_index(const struct bert_error *error);
+
+/**
+ * Returns the line of the data file that caused the stored error. The first line is 1. It returns 0 if the error has
+ * no such line. Any thread.
+ */
+BERT_API int64_t bert_error_line(const struct bert_error *error);
+
+/**
+ * Returns the number of elements that the output buffer needs, if the stored error is BERT_ERR_BUFFER_TOO_SMALL.
+ * Otherwise it returns 0. Any thread.
+ */
+BERT_API size_t bert_error_needed_size(const struct bert_error *error);
+
+/**
+ * Frees an error object. NULL is allowed. Threads that were bound to it have no bound object afterwards. Any thread;
+ * free each error object once.
+ */
+BERT_API void bert_error_free(struct bert_error *error);
+
+/**
+ * Sets all fields of a bert_read_options to their defaults. `struct_size` is sizeof(bert_read_options). Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL), BERT_ERR_STRUCT_SIZE (`struct_size` is unknown),
+ * BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `options` is NULL or writable for `struct_size` bytes.
  */
-bert_status bert_read_options_init(bert_read_options *options, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_read_options_init(struct bert_read_options *options, size_t struct_size);
 
 /**
- * Makes an empty data set; free it with bert_dataset_free. Any thread.
+ * Creates an empty data set. Free it with bert_dataset_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`dataset` is NULL), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `dataset` is writable.
  */
-bert_status bert_dataset_create(bert_dataset **dataset);
+BERT_API BERT_MUST_USE bert_status bert_dataset_create(struct bert_dataset **dataset);
 
 /**
- * Frees a data set; NULL is allowed. Models and trainers made from it stay as they are. Any thread, once.
+ * Frees a data set. NULL is allowed. Models and trainers that were created from it don't change. Any thread; free
+ * each data set once.
  */
-void bert_dataset_free(bert_dataset *dataset);
+BERT_API void bert_dataset_free(struct bert_dataset *dataset);
 
 /**
- * Adds one example: a text, a second text (`pair` NULL: there is none), and the name of its class. Lengths are in
- * bytes, or BERT_NUL_TERMINATED. The texts are copied. A data set has one kind of label (class names, class ids, lists
- * of labels, targets), and pairs or single texts, throughout. Any thread.
+ * Adds one example with the name of its class. `text` is the text; `pair` is the second text, or NULL for a single
+ * text. Lengths are in bytes, or BERT_NUL_TERMINATED. The texts are copied. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA
- * (it doesn't go with the examples that are there), BERT_ERR_FORKED.
+ * All examples of a data set have the same kind of label: class names, class ids, lists of labels, or targets. Either
+ * all examples have a second text or none has one.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+ * is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (the
+ * class name is empty, or the example doesn't fit the examples in the data set), BERT_ERR_FORKED (this process is a
+ * forked child).
  *
  * Pointers:
  * Each text is readable for its length.
  */
-bert_status bert_dataset_add_class(bert_dataset *dataset,
-                                   const char *text,
-                                   size_t text_length,
-                                   const char *pair,
-                                   size_t pair_length,
-                                   const char *class_name,
-                                   size_t class_name_length);
+BERT_API BERT_MUST_USE bert_status bert_dataset_add_class(struct bert_dataset *dataset,
+                                                          const char *text,
+                                                          size_t text_length,
+                                                          const char *pair,
+                                                          size_t pair_length,
+                                                          const char *class_name,
+                                                          size_t class_name_length);
 
 /**
- * As bert_dataset_add_class, with the class's id, which counts from 0. Any thread.
+ * Adds one example with the id of its class. Class ids count from 0. `text` is the text; `pair` is the second text,
+ * or NULL for a single text. Lengths are in bytes, or BERT_NUL_TERMINATED. The texts are copied. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, a negative id), BERT_ERR_UTF8,
- * BERT_ERR_DATA (it doesn't go with the examples that are there), BERT_ERR_FORKED.
+ * All examples of a data set have the same kind of label: class names, class ids, lists of labels, or targets. Either
+ * all examples have a second text or none has one.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+ * is NULL, a length is larger than memory can hold, the id is negative), BERT_ERR_UTF8 (a text is not valid UTF-8),
+ * BERT_ERR_DATA (the example doesn't fit the examples in the data set), BERT_ERR_FORKED (this process is a forked
+ * child).
  *
  * Pointers:
  * Each text is readable for its length.
  */
-bert_status bert_dataset_add_class_id(bert_dataset *dataset,
-                                      const char *text,
-                                      size_t text_length,
-                                      const char *pair,
-                                      size_t pair_length,
-                                      int64_t class_id);
+BERT_API BERT_MUST_USE bert_status bert_dataset_add_class_id(struct bert_dataset *dataset,
+                                                             const char *text,
+                                                             size_t text_length,
+                                                             const char *pair,
+                                                             size_t pair_length,
+                                                             int64_t class_id);
 
 /**
- * Adds `count` examples given as parallel arrays, all or none of them. `lengths`, `pair_lengths` and
- * `class_name_lengths` may be NULL: those texts end with a NUL. `pairs` may be NULL: there are none. Any thread.
+ * Adds `count` examples with the names of their classes, all of them or none. The arguments are parallel arrays. The
+ * texts are copied. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA
- * (they don't go with each other or with the examples that are there), BERT_ERR_FORKED.
+ * Lengths are in bytes. `lengths`, `pair_lengths` and `class_name_lengths` may be NULL; then the texts of that array
+ * are NUL-terminated. If `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a
+ * NULL element of length 0 is an empty second text.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+ * is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (a
+ * class name is empty, or the examples don't fit each other or the examples in the data set), BERT_ERR_FORKED (this
+ * process is a forked child).
  *
  * Pointers:
- * Each array has `count` elements, and each text is readable for its length.
+ * Each array is NULL or has `count` elements. Each text is readable for its length.
  */
-bert_status bert_dataset_add_classes(bert_dataset *dataset,
-                                     size_t count,
-                                     const char *const *texts,
-                                     const size_t *lengths,
-                                     const char *const *pairs,
-                                     const size_t *pair_lengths,
-                                     const char *const *class_names,
-                                     const size_t *class_name_lengths);
+BERT_API BERT_MUST_USE bert_status bert_dataset_add_classes(struct bert_dataset *dataset,
+                                                            size_t count,
+                                                            const char *const *texts,
+                                                            const size_t *lengths,
+                                                            const char *const *pairs,
+                                                            const size_t *pair_lengths,
+                                                            const char *const *class_names,
+                                                            const size_t *class_name_lengths);
 
 /**
- * As bert_dataset_add_classes, with the classes' ids. Any thread.
+ * Adds `count` examples with the ids of their classes, all of them or none. Class ids count from 0. The arguments are
+ * parallel arrays. The texts are copied. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, a negative id), BERT_ERR_UTF8,
- * BERT_ERR_DATA (they don't go with each other or with the examples that are there), BERT_ERR_FORKED.
+ * Lengths are in bytes. `lengths` and `pair_lengths` may be NULL; then the texts of that array are NUL-terminated. If
+ * `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a NULL element of length
+ * 0 is an empty second text.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+ * is NULL, a length is larger than memory can hold, an id is negative), BERT_ERR_UTF8 (a text is not valid UTF-8),
+ * BERT_ERR_DATA (the examples don't fit each other or the examples in the data set), BERT_ERR_FORKED (this process is
+ * a forked child).
  *
  * Pointers:
- * Each array has `count` elements, and each text is readable for its length.
+ * Each array is NULL or has `count` elements. Each text is readable for its length.
  */
-bert_status bert_dataset_add_class_ids(bert_dataset *dataset,
-                                       size_t count,
-                                       const char *const *texts,
-                                       const size_t *lengths,
-                                       const char *const *pairs,
-                                       const size_t *pair_lengths,
-                                       const int64_t *class_ids);
+BERT_API BERT_MUST_USE bert_status bert_dataset_add_class_ids(struct bert_dataset *dataset,
+                                                              size_t count,
+                                                              const char *const *texts,
+                                                              const size_t *lengths,
+                                                              const char *const *pairs,
+                                                              const size_t *pair_lengths,
+                                                              const int64_t *class_ids);
 
 /**
- * As bert_dataset_add_class, with any number of labels (multi-label): `num_labels` names, none included, one that is
- * there twice counting once. `label_name_lengths` may be NULL: the names end with a NUL. Any thread.
+ * Adds one example with a list of labels, for multi-label classification. `text` is the text; `pair` is the second
+ * text, or NULL for a single text. Lengths are in bytes, or BERT_NUL_TERMINATED. The texts are copied. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (an
- * empty name, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
+ * `label_names` has `num_labels` names. The list may be empty. A name that occurs twice counts once. If
+ * `label_name_lengths` is NULL, the names are NUL-terminated. All examples of a data set have the same kind of label.
+ * Either all examples have a second text or none has one.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+ * is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (a name
+ * is empty, or the example doesn't fit the examples in the data set), BERT_ERR_FORKED (this process is a forked
+ * child).
  *
  * Pointers:
- * `label_names` and `label_name_lengths` have `num_labels` elements; each text is readable for its length.
+ * `label_names` and `label_name_lengths` are NULL or have `num_labels` elements. Each text is readable for its
+ * length.
  */
-bert_status bert_dataset_add_labels(bert_dataset *dataset,
-                                    const char *text,
-                                    size_t text_length,
-                                    const char *pair,
-                                    size_t pair_length,
-                                    const char *const *label_names,
-                                    const size_t *label_name_lengths,
-                                    size_t num_labels);
+BERT_API BERT_MUST_USE bert_status bert_dataset_add_labels(struct bert_dataset *dataset,
+                                                           const char *text,
+                                                           size_t text_length,
+                                                           const char *pair,
+                                                           size_t pair_length,
+                                                           const char *const *label_names,
+                                                           const size_t *label_name_lengths,
+                                                           size_t num_labels);
 
 /**
- * Adds `count` examples with lists of labels (multi-label), all or none of them. Texts are given as to
- * bert_dataset_add_classes. The names of all lists stand one after another in `label_names`: example i has those from
- * `label_offsets[i]` up to, not including, `label_offsets[i + 1]`; the offsets are `count` + 1, from 0 on, and none is
- * below the one before. `label_name_lengths` may be NULL: the names end with a NUL. Any thread.
+ * Adds `count` examples with lists of labels, all of them or none. This is for multi-label classification. The
+ * arguments are parallel arrays. The texts are copied. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, offsets out of order),
- * BERT_ERR_UTF8, BERT_ERR_DATA (an empty name, or they don't go with the examples that are there), BERT_ERR_FORKED.
+ * Lengths are in bytes. `lengths`, `pair_lengths` and `label_name_lengths` may be NULL; then the texts of that array
+ * are NUL-terminated. If `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a
+ * NULL element of length 0 is an empty second text.
+ *
+ * `label_names` contains the names of all lists, one list after the other. `label_offsets` has `count` + 1 elements:
+ * the list of example i has the names with the indices `label_offsets[i]` to `label_offsets[i + 1]` - 1. The first
+ * offset is 0. No offset is smaller than the one before it. A list may be empty. A name that occurs twice in a list
+ * counts once.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+ * is NULL, a length is larger than memory can hold, the first offset is not 0, an offset is smaller than the one
+ * before it), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (a name is empty, or the examples don't fit
+ * each other or the examples in the data set), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `label_offsets` has `count` + 1 elements, `label_names` and `label_name_lengths` as many as the last of them says, the
- * other arrays `count`; each text is readable for its length.
+ * `label_offsets` has `count` + 1 elements. `label_names` and `label_name_lengths` are NULL or have as many elements
+ * as the last offset says. Each other array is NULL or has `count` elements. Each text is readable for its length.
  */
-bert_status bert_dataset_add_label_lists(bert_dataset *dataset,
-                                         size_t count,
-                                         const char *const *texts,
-                                         const size_t *lengths,
-                                         const char *const *pairs,
-                                         const size_t *pair_lengths,
-                                         const char *const *label_names,
-                                         const size_t *label_name_lengths,
-                                         const size_t *label_offsets);
+BERT_API BERT_MUST_USE bert_status bert_dataset_add_label_lists(struct bert_dataset *dataset,
+                                                                size_t count,
+                                                                const char *const *texts,
+                                                                const size_t *lengths,
+                                                                const char *const *pairs,
+                                                                const size_t *pair_lengths,
+                                                                const char *const *label_names,
+                                                                const size_t *label_name_lengths,
+                                                                const size_t *label_offsets);
 
 /**
- * As bert_dataset_add_class, with `num_targets` finite numbers instead of a class (regression), as many as the other
- * examples have. Any thread.
+ * Adds one example with regression targets: `num_targets` finite numbers. `text` is the text; `pair` is the second
+ * text, or NULL for a single text. Lengths are in bytes, or BERT_NUL_TERMINATED. Texts and targets are copied. Any
+ * thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (a
- * target that is NaN or infinite, none, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
+ * All examples of a data set have the same number of targets. Either all examples have a second text or none has one.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+ * is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (there
+ * is no target, a target is NaN or infinite, or the example doesn't fit the examples in the data set),
+ * BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `targets` has `num_targets` elements; each text is readable for its length.
+ * `targets` has `num_targets` elements. Each text is readable for its length.
  */
-bert_status bert_dataset_add_target(bert_dataset *dataset,
-                                    const char *text,
-                                    size_t text_length,
-                                    const char *pair,
-                                    size_t pair_length,
-                                    const float *targets,
-                                    size_t num_targets);
+BERT_API BERT_MUST_USE bert_status bert_dataset_add_target(struct bert_dataset *dataset,
+                                                           const char *text,
+                                                           size_t text_length,
+                                                           const char *pair,
+                                                           size_t pair_length,
+                                                           const float *targets,
+                                                           size_t num_targets);
 
 /**
- * Adds `count` examples with `num_targets` finite numbers each (regression), all or none of them. Texts are given as to
- * bert_dataset_add_classes; `targets` has the numbers example by example. Any thread.
+ * Adds `count` examples with regression targets, all of them or none. Each example has `num_targets` finite numbers.
+ * `targets` has the shape [S, L] with S = `count` and L = `num_targets`: the numbers of the first example, then those
+ * of the second, and so on. Texts and targets are copied. Any thread.
  *
- * Returns as bert_dataset_add_target.
+ * Lengths are in bytes. `lengths` and `pair_lengths` may be NULL; then the texts of that array are NUL-terminated. If
+ * `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a NULL element of length
+ * 0 is an empty second text.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+ * is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (there
+ * is no target, a target is NaN or infinite, or the examples don't fit each other or the examples in the data set),
+ * BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `targets` has `count` * `num_targets` elements, the other arrays `count`; each text is readable for its length.
+ * `targets` has `count` * `num_targets` elements. Each other array is NULL or has `count` elements. Each text is
+ * readable for its length.
  */
-bert_status bert_dataset_add_targets(bert_dataset *dataset,
-                                     size_t count,
-                                     const char *const *texts,
-                                     const size_t *lengths,
-                                     const char *const *pairs,
-                                     const size_t *pair_lengths,
-                                     const float *targets,
-                                     size_t num_targets);
+BERT_API BERT_MUST_USE bert_status bert_dataset_add_targets(struct bert_dataset *dataset,
+                                                            size_t count,
+                                                            const char *const *texts,
+                                                            const size_t *lengths,
+                                                            const char *const *pairs,
+                                                            const size_t *pair_lengths,
+                                                            const float *targets,
+                                                            size_t num_targets);
 
 /**
- * Reads a data file into a new data set; free it with bert_dataset_free. `path` is NUL-terminated. `options` may be
- * NULL for the defaults. CRLF line ends and a byte-order mark are fine. Any thread.
+ * Reads a data file into a new data set. `path` is NUL-terminated. `options` may be NULL for the defaults. Free the
+ * data set with bert_dataset_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO, BERT_ERR_DATA (the message tells the
- * line and what was expected there), BERT_ERR_FORKED.
+ * Lines may end with LF or CRLF. The file may begin with a byte-order mark. Blank lines are ignored.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (a required pointer is NULL, an option is out of range, two options
+ * contradict each other, the file name's ending is not a known format), BERT_ERR_STRUCT_SIZE (the `struct_size` of
+ * `options` is unknown), BERT_ERR_UTF8 (an option is not valid UTF-8), BERT_ERR_IO (the file can't be read),
+ * BERT_ERR_DATA (the content is wrong; the message contains the line and what was expected), BERT_ERR_FORKED (this
+ * process is a forked child).
  *
  * Pointers:
- * `path` ends with a NUL, `options` is NULL or set by bert_read_options_init, `dataset` is writable.
+ * `path` ends with a NUL. `options` is NULL or was initialised by bert_read_options_init, and its texts are NULL or
+ * end with a NUL. `dataset` is writable.
  */
-bert_status bert_dataset_read(const char *path,
-                              const bert_read_options *options,
-                              bert_dataset **dataset);
+BERT_API BERT_MUST_USE bert_status bert_dataset_read(const char *path,
+                                                     const struct bert_read_options *options,
+                                                     struct bert_dataset **dataset);
 
 /**
- * Gives the built-in toy data: short sentences labelled "negative" or "positive". `part` is BERT_TOY_TRAIN or
- * BERT_TOY_VALIDATION. Free it with bert_dataset_free. Any thread.
+ * Creates a data set from the built-in toy data: short sentences with the label "negative" or "positive". `part` is
+ * BERT_TOY_TRAIN or BERT_TOY_VALIDATION. Free the data set with bert_dataset_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`part` is unknown, `dataset` is NULL), BERT_ERR_FORKED (this process is
+ * a forked child).
  *
  * Pointers:
  * `dataset` is writable.
  */
-bert_status bert_dataset_toy(int32_t part, bert_dataset **dataset);
+BERT_API BERT_MUST_USE bert_status bert_dataset_toy(bert_toy_part part, struct bert_dataset **dataset);
 
 /**
- * Splits a data set in two, each class (each label, of lists, as nearly as can be) in the same proportion: about `fraction` (above 0, below 1) of the examples go
- * to `validation`, the others to `train`. The same seed gives the same parts. `dataset` stays as it is; free all three
- * with bert_dataset_free. Any thread.
+ * Splits a data set into two new data sets. About `fraction` of the examples (greater than 0, less than 1) are copied
+ * to `validation`, the others to `train`. `dataset` doesn't change. Free all three with bert_dataset_free. Any
+ * thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_DATA (too few examples), BERT_ERR_FORKED.
+ * With classes, both parts have each class in the same proportion, and a class with at least two examples is in both.
+ * With lists of labels, both parts have each label as nearly as possible in the same proportion. The same data,
+ * fraction and seed give the same parts.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (`fraction` is out
+ * of range, `train` or `validation` is NULL, both are the same pointer), BERT_ERR_DATA (too few examples: one part
+ * would be empty), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `train` and `validation` are writable.
  */
-bert_status bert_dataset_split(const bert_dataset *dataset,
-                               double fraction,
-                               uint64_t seed,
-                               bert_dataset **train,
-                               bert_dataset **validation);
+BERT_API BERT_MUST_USE bert_status bert_dataset_split(const struct bert_dataset *dataset,
+                                                      double fraction,
+                                                      uint64_t seed,
+                                                      struct bert_dataset **train,
+                                                      struct bert_dataset **validation);
 
 /**
- * Writes the number of examples. Any thread.
+ * Writes the number of examples in a data set to `count`. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (`count` is NULL),
+ * BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `count` is writable.
  */
-bert_status bert_dataset_count(const bert_dataset *dataset, size_t *count);
+BERT_API BERT_MUST_USE bert_status bert_dataset_count(const struct bert_dataset *dataset, size_t *count);
 
 /**
- * Sets every option from a preset. `struct_size` is sizeof(bert_model_options); `preset` is one of BERT_PRESET_….
- * Any thread.
+ * Sets all fields of a bert_model_options from a preset. `struct_size` is sizeof(bert_model_options). `preset` is a
+ * BERT_PRESET_ constant. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, an unknown preset), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`preset` is unknown, `options` is NULL), BERT_ERR_STRUCT_SIZE
+ * (`struct_size` is unknown), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `options` is NULL or writable for `struct_size` bytes.
  */
-bert_status bert_model_options_init(bert_model_options *options, size_t struct_size, int32_t preset);
+BERT_API BERT_MUST_USE bert_status bert_model_options_init(struct bert_model_options *options,
+                                                           size_t struct_size,
+                                                           bert_preset preset);
 
 /**
- * Sets the defaults. `struct_size` is sizeof(bert_load_options). Any thread.
+ * Sets all fields of a bert_load_options to their defaults. `struct_size` is sizeof(bert_load_options). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL), BERT_ERR_STRUCT_SIZE (`struct_size` is unknown),
+ * BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `options` is NULL or writable for `struct_size` bytes.
  */
-bert_status bert_load_options_init(bert_load_options *options, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_load_options_init(struct bert_load_options *options, size_t struct_size);
 
 /**
- * Prepares the struct for bert_get_info. `struct_size` is sizeof(bert_info). Any thread.
+ * Initialises a bert_info for bert_get_info. `struct_size` is sizeof(bert_info). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`info` is NULL), BERT_ERR_STRUCT_SIZE (`struct_size` is unknown),
+ * BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `info` is NULL or writable for `struct_size` bytes.
  */
-bert_status bert_info_init(bert_info *info, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_info_init(struct bert_info *info, size_t struct_size);
 
 /**
- * Makes a new model with random weights. The tokenizer's vocabulary, the labels and the problem come from the data set
- * `train`.
- * `options` may be NULL for the compact preset. Free the model with bert_free. Any thread.
+ * Creates a new model with random weights. The tokenizer's vocabulary, the labels and the problem type come from the
+ * data set `train`, unless `options` sets them. `options` may be NULL for the compact preset, which cuts texts to 32
+ * tokens. Free the model with bert_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (sizes that make no model), BERT_ERR_STRUCT_SIZE,
- * BERT_ERR_UTF8 (an option), BERT_ERR_DATA (no examples, or of one class only, or for another problem_type), BERT_ERR_UNKNOWN_LABEL (a
- * label that label_names lacks),
- * BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_IO, BERT_ERR_FORMAT, BERT_ERR_UNSUPPORTED (tokenizer_path),
- * BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`train` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (an option is out of
+ * range, `model` is NULL, the options contradict each other, there are pairs of texts but type_vocab_size is 1),
+ * BERT_ERR_STRUCT_SIZE (the `struct_size` of `options` is unknown), BERT_ERR_UTF8 (an option is not valid UTF-8),
+ * BERT_ERR_DATA (`train` is empty, has only one class, or is for another problem type), BERT_ERR_UNKNOWN_LABEL
+ * (`train` has a label that label_names doesn't contain), BERT_ERR_DEVICE (the device doesn't exist or can't be
+ * used), BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_IO (tokenizer_path can't be read), BERT_ERR_FORMAT
+ * (tokenizer_path is damaged or not a tokenizer), BERT_ERR_UNSUPPORTED (this library doesn't support the tokenizer at
+ * tokenizer_path), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `options` is NULL or set by bert_model_options_init; `model` is writable.
+ * `options` is NULL or was initialised by bert_model_options_init, and what its pointers point to is readable.
+ * `model` is writable.
  */
-bert_status bert_create(const bert_model_options *options,
-                        const bert_dataset *train,
-                        bert_model **model);
+BERT_API BERT_MUST_USE bert_status bert_create(const struct bert_model_options *options,
+                                               const struct bert_dataset *train,
+                                               struct bert_model **model);
 
 /**
- * Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT (BertModel, BertForPreTraining,
- * BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and weights as
- * model.safetensors, its shards, or pytorch_model.bin. A pooler or classifier that the checkpoint lacks gets initial values:
- * bert_parameter_name tells which. What bert_save wrote is held against its checksums; who changes a file of it on purpose
- * removes libbert.json. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any thread.
+ * Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT. `path` is NUL-terminated.
+ * `options` may be NULL for the defaults. Free the model with bert_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO (a file is missing or can't be read),
- * BERT_ERR_FORMAT (a file is damaged, isn't as it was saved, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
- * BERT_ERR_UNSUPPORTED (not a BERT that this library runs; of an int8 model other classes or a device other than the CPU), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
- * BERT_ERR_HANDLE and BERT_ERR_DATA (labels_from), BERT_ERR_FORKED.
+ * A published model is a BertModel, BertForPreTraining, BertForMaskedLM or BertForSequenceClassification. Its
+ * directory has config.json, tokenizer.json or vocab.txt, and the weights: model.safetensors, its shards, or
+ * pytorch_model.bin. If it has no pooler or no classifier, that part gets initial values and must be trained.
+ * bert_parameter_name returns the names of these parameters.
+ *
+ * Checksums of models written by bert_save are verified. If you edit a file of such a model, delete libbert.json.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`path` is NULL or empty, `model` is NULL, an option is out of range),
+ * BERT_ERR_STRUCT_SIZE (the `struct_size` of `options` is unknown), BERT_ERR_UTF8 (an option is not valid UTF-8),
+ * BERT_ERR_IO (a file is missing or can't be read), BERT_ERR_FORMAT (a file is damaged or was changed, or the files
+ * don't fit each other), BERT_ERR_VERSION (a newer version of this library wrote the model), BERT_ERR_UNSUPPORTED
+ * (this library doesn't support the model; an int8 model with other labels or on another device than the CPU),
+ * BERT_ERR_DEVICE (the device doesn't exist or can't be used), BERT_ERR_OUT_OF_MEMORY (too little memory),
+ * BERT_ERR_HANDLE (labels_from is not a valid data set), BERT_ERR_DATA (labels_from is empty, has only one class, or
+ * is for another problem type), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `path` ends with a NUL, `options` is NULL or set by bert_load_options_init, `model` is writable.
+ * `path` ends with a NUL. `options` is NULL or was initialised by bert_load_options_init, and what its pointers point
+ * to is readable. `model` is writable.
  */
-bert_status bert_load(const char *path,
-                      const bert_load_options *options,
-                      bert_model **model);
+BERT_API BERT_MUST_USE bert_status bert_load(const char *path,
+                                             const struct bert_load_options *options,
+                                             struct bert_model **model);
 
 /**
- * Loads a model from the `length` bytes that bert_save_to_buffer gave; they are not needed afterwards. `options` may be
- * NULL. Free the model with bert_free. Any thread.
+ * Loads a model from the `length` bytes that bert_save_to_buffer wrote. You may free the bytes after the call.
+ * `options` may be NULL for the defaults. Free the model with bert_free. Any thread.
  *
- * Returns as bert_load, without BERT_ERR_IO.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`bytes` is NULL, `length` is larger than memory can hold, `model` is
+ * NULL, an option is out of range), BERT_ERR_STRUCT_SIZE (the `struct_size` of `options` is unknown), BERT_ERR_UTF8
+ * (an option is not valid UTF-8), BERT_ERR_FORMAT (the bytes are damaged or not a saved model), BERT_ERR_VERSION (a
+ * newer version of this library wrote the bytes), BERT_ERR_UNSUPPORTED (this library doesn't support the model; an
+ * int8 model with other labels or on another device than the CPU), BERT_ERR_DEVICE (the device doesn't exist or can't
+ * be used), BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_HANDLE (labels_from is not a valid data set),
+ * BERT_ERR_DATA (labels_from is empty, has only one class, or is for another problem type), BERT_ERR_FORKED (this
+ * process is a forked child).
  *
  * Pointers:
- * `bytes` is readable for `length` bytes, `options` is NULL or set by bert_load_options_init, `model` is writable.
+ * `bytes` is readable for `length` bytes. `options` is NULL or was initialised by bert_load_options_init, and what
+ * its pointers point to is readable. `model` is writable.
  */
-bert_status bert_load_from_buffer(const uint8_t *bytes,
-                                  size_t length,
-                                  const bert_load_options *options,
-                                  bert_model **model);
+BERT_API BERT_MUST_USE bert_status bert_load_from_buffer(const uint8_t *bytes,
+                                                         size_t length,
+                                                         const struct bert_load_options *options,
+                                                         struct bert_model **model);
 
 /**
- * Writes the model as a Hugging Face model directory: config.json, model.safetensors, tokenizer.json and the small
- * files that go with it, LoRA adapters merged into the weights, and libbert.json with the checksum of each. The directory at `path` (NUL-terminated) may be
- * absent, empty, or a model that this library saved, which is replaced in one step once the new one is whole and flushed;
- * files of yours in it stay. Anything else is refused, and so are directories of yours in it. A symbolic link is followed.
- * A process killed at any moment leaves the older model or the new one, whole, to bert_load; what else it left, a hidden
- * directory `.NAME.bert-save-PID-N` beside the model's, is removed by the next save. Allowed while the model is trained and
- * inside callbacks. Any thread.
+ * Saves a model as a Hugging Face model directory. The files are config.json, model.safetensors, tokenizer.json, the
+ * small files of the tokenizer, and libbert.json with the checksum of each file. LoRA adapters are merged into the
+ * saved weights. Allowed while the model is trained, and inside callbacks. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO (an older model is then as it was, unless the
- * message says that the new one is in place and could not be flushed), BERT_ERR_FORKED.
+ * `path` (NUL-terminated) may be absent, an empty directory, or a model that this library saved. An older model is
+ * replaced in one step, after the new one is complete and flushed to disk. Other files in that directory are kept.
+ * Anything different at `path` is refused, and so is a model directory that contains subdirectories. Symbolic links
+ * are followed.
+ *
+ * If the process is killed during the call, bert_load finds the older model or the new one, always complete. A hidden
+ * directory `.NAME.bert-save-PID-N` may remain beside the model's directory; the next save removes it.
+ *
+ * transformers can load a float32 model with BERT_POOLING_POOLER and without final_layer_norm. Only this library can
+ * load other models.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`path` is NULL or
+ * empty), BERT_ERR_IO (the directory can't be written, or is refused; the older model doesn't change, unless the
+ * message says that the new model is in place but could not be flushed), BERT_ERR_FORKED (this process is a forked
+ * child).
  *
  * Pointers:
  * `path` ends with a NUL.
  */
-bert_status bert_save(const bert_model *model,
-                      const char *path);
+BERT_API BERT_MUST_USE bert_status bert_save(const struct bert_model *model, const char *path);
 
 /**
- * Tells whether bert_save could write to `path` (NUL-terminated) as things stand, so that a mistake shows before a long
- * training and not after it: the directory is absent and its parent is there, or it is empty, or a model that this
- * library saved. Nothing is written. Any thread.
+ * Checks whether bert_save can write to `path` (NUL-terminated) at present. Call it before a long training to find
+ * mistakes early. The path is accepted if it is absent and its parent directory exists, if it is an empty directory,
+ * or if it is a model that this library saved. Nothing is written. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, empty), BERT_ERR_IO (it could not), BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`path` is NULL or empty), BERT_ERR_IO (bert_save can't write there),
+ * BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `path` ends with a NUL.
  */
-bert_status bert_check_save(const char *path);
+BERT_API BERT_MUST_USE bert_status bert_check_save(const char *path);
 
 /**
- * Writes the model into memory that the library allocates: give it back with bert_buffer_free. The bytes are one
- * safetensors file, with the configuration and the tokenizer in its metadata. LoRA adapters are merged into the weights. Any thread.
+ * Saves a model into memory that the library allocates. Free the memory with bert_buffer_free. `bytes` receives the
+ * address, `length` the number of bytes. The bytes are one safetensors file with the configuration and the tokenizer
+ * in its metadata. LoRA adapters are merged into the saved weights. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`bytes` or `length` is
+ * NULL), BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `bytes` and `length` are writable.
  */
-bert_status bert_save_to_buffer(const bert_model *model,
-                                uint8_t **bytes,
-                                size_t *length);
+BERT_API BERT_MUST_USE bert_status bert_save_to_buffer(const struct bert_model *model, uint8_t **bytes, size_t *length);
 
 /**
- * Frees what bert_save_to_buffer gave: its pointer and its length. NULL is allowed. Any thread, once.
+ * Frees memory that bert_save_to_buffer allocated. Pass the address and the length that it wrote. NULL is allowed.
+ * Any thread; free each buffer once.
  *
  * Pointers:
- * Both are as bert_save_to_buffer wrote them, and not freed yet.
+ * `bytes` and `length` are as bert_save_to_buffer wrote them, and the buffer has not been freed.
  */
-void bert_buffer_free(uint8_t *bytes, size_t length);
+BERT_API void bert_buffer_free(uint8_t *bytes, size_t length);
 
 /**
- * Makes an int8 model of `model`: a quarter of its size, faster, and nearly the same in what it predicts. Weights are
- * rounded to 8 bits with a scale for each output, embeddings with one for each token, and what a layer reads with one
- * for each token as it comes; sums are exact integers, the same on every processor. Biases, layer norms and the classifier
- * stay float32; LoRA adapters are merged first. The new model predicts, embeds, evaluates, saves and loads as every other,
- * on the CPU; training it, or adding an adapter, answers BERT_ERR_UNSUPPORTED. What bert_save writes of it only this
- * library reads. `model` stays as it is. Free the new model with bert_free. Any thread.
+ * Creates an int8 model from `model`. It has about a quarter of the size, is faster, and predicts nearly the same.
+ * `model` doesn't change. Free the new model with bert_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, a model that is int8 already), BERT_ERR_UNSUPPORTED (a
- * model that isn't on the CPU, or with layers of more than 131072 inputs), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Weights are rounded to 8 bits with one scale for each output, embeddings with one scale for each token. During
+ * prediction the input of a layer is rounded with one scale for each token. Sums are exact integers, so they are the
+ * same on every processor. Biases, layer norms and the classifier stay float32. LoRA adapters are merged first.
+ *
+ * The new model predicts, embeds, evaluates, saves and loads like other models, but only on the CPU. Training it or
+ * adding an adapter returns BERT_ERR_UNSUPPORTED. Only this library can load what bert_save writes for it.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`quantized` is NULL,
+ * the model is already int8), BERT_ERR_UNSUPPORTED (the model isn't on the CPU, or has layers with more than 131072
+ * inputs), BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `quantized` is writable.
  */
-bert_status bert_quantize(const bert_model *model,
-                          bert_model **quantized);
+BERT_API BERT_MUST_USE bert_status bert_quantize(const struct bert_model *model, struct bert_model **quantized);
 
 /**
- * Makes a model of `model`'s values on another device: "cpu", "cuda" (the first GPU), "cuda:N" or "auto" (a GPU where one
- * works, else the CPU), NUL-terminated. On the CPU values are shared where both are there, else they are copied. It predicts
- * as `model` does, to rounding, and is saved as the same bytes. `model` stays as it is and where it is: free it to move.
- * Free the new model with bert_free. Any thread.
+ * Creates a copy of a model on another device. `device` (NUL-terminated) is "cpu", "cuda" (the first GPU), "cuda:N"
+ * (GPU N, counted from 0) or "auto" (the first GPU if it works, otherwise the CPU). Free the new model with
+ * bert_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UTF8, BERT_ERR_DEVICE (there is no such
- * device, or it can't be used), BERT_ERR_UNSUPPORTED (an int8 model, which is for the CPU, or one that a GPU can't compute),
- * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * If both models are on the CPU, they share the weights in memory; otherwise the weights are copied. The copy
+ * predicts as `model` does, up to rounding. Both are saved as the same bytes. `model` doesn't change and stays on its
+ * device. To move a model, free `model` after the call.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`device` or `copy` is
+ * NULL), BERT_ERR_UTF8 (`device` is not valid UTF-8), BERT_ERR_DEVICE (the device doesn't exist or can't be used),
+ * BERT_ERR_UNSUPPORTED (an int8 model can't leave the CPU, or the GPU can't compute the model),
+ * BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `device` ends with a NUL, `copy` is writable.
+ * `device` ends with a NUL. `copy` is writable.
  */
-bert_status bert_copy_to_device(const bert_model *model,
-                                const char *device,
-                                bert_model **copy);
+BERT_API BERT_MUST_USE bert_status bert_copy_to_device(const struct bert_model *model,
+                                                       const char *device,
+                                                       struct bert_model **copy);
 
 /**
- * Frees a model; NULL is allowed. Trainers of it go on working, as do calls that are inside. Any thread, once.
- */
-void bert_free(bert_model *model);
-
-/**
- * Writes what the model is: sizes, parameter count, device. Prepare `info` with bert_info_init. Any thread.
+ * Frees a model. NULL is allowed. Trainers of the model and calls that are running on it continue to work. Any
+ * thread; free each model once.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Texts that belong to this handle become invalid: those of bert_label_name, bert_parameter_name and
+ * bert_prediction.label. This is also true if another thread frees the model.
+ */
+BERT_API void bert_free(struct bert_model *model);
+
+/**
+ * Writes the properties of a model to `info`: sizes, number of parameters, device and more. Initialise `info` with
+ * bert_info_init or BERT_INFO_INIT. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`info` is NULL),
+ * BERT_ERR_STRUCT_SIZE (the `struct_size` of `info` is unknown), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `info` is set by bert_info_init.
+ * `info` was initialised by bert_info_init or BERT_INFO_INIT.
  */
-bert_status bert_get_info(const bert_model *model, bert_info *info);
+BERT_API BERT_MUST_USE bert_status bert_get_info(const struct bert_model *model, struct bert_info *info);
 
 /**
- * Gives the name of parameter `index` among those of one origin (BERT_PARAMETERS_LOADED, _INITIALISED or _IGNORED) when
- * the model was made: a NUL-terminated text that belongs to the model and lives until its handle is freed. `count` gets
- * how many there are of that origin, also where `name` is NULL and only they are asked for. Any thread.
+ * Writes the name of parameter `index` of one origin to `name`. `origin` is a BERT_PARAMETERS_ constant; indices
+ * start at 0. `count` receives the number of parameters of this origin. To get only the count, pass NULL for `name`.
+ * Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an index that is not below count), BERT_ERR_FORKED.
+ * The name is NUL-terminated and belongs to the model. It is valid until this handle is freed, also by another
+ * thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`count` is NULL,
+ * `origin` is unknown, `index` is not less than the count), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `name` is writable or NULL, `count` is writable.
+ * `name` is NULL or writable. `count` is writable.
  */
-bert_status bert_parameter_name(const bert_model *model,
-                                int32_t origin,
-                                size_t index,
-                                const char **name,
-                                size_t *count);
+BERT_API BERT_MUST_USE bert_status bert_parameter_name(const struct bert_model *model,
+                                                       bert_parameter_origin origin,
+                                                       size_t index,
+                                                       const char **name,
+                                                       size_t *count);
 
 /**
- * Gives the name of class `label_id`: a NUL-terminated text that belongs to the model and lives until the model's
- * handle is freed, and its length in bytes (`length` may be NULL). Any thread.
+ * Writes the name of label `label_id` to `name`. `label_id` is the id of a class, label or regression target; ids
+ * count from 0. `length` receives the length of the name in bytes; it may be NULL. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UNKNOWN_LABEL (no such id),
- * BERT_ERR_FORKED.
+ * The name is NUL-terminated and belongs to the model. It is valid until this handle is freed, also by another
+ * thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`name` is NULL),
+ * BERT_ERR_UNKNOWN_LABEL (the model has no such id), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `name` is writable, and `length` is or is NULL.
+ * `name` is writable. `length` is NULL or writable.
  */
-bert_status bert_label_name(const bert_model *model, int32_t label_id, const char **name, size_t *length);
+BERT_API BERT_MUST_USE bert_status bert_label_name(const struct bert_model *model,
+                                                   int32_t label_id,
+                                                   const char **name,
+                                                   size_t *length);
 
 /**
- * Writes the id of the class of that name. Any thread.
+ * Writes the id of the label with the given name to `label_id`. `name_length` is in bytes, or BERT_NUL_TERMINATED.
+ * Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UTF8, BERT_ERR_UNKNOWN_LABEL,
- * BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`name` or `label_id` is
+ * NULL, `name_length` is larger than memory can hold), BERT_ERR_UTF8 (`name` is not valid UTF-8),
+ * BERT_ERR_UNKNOWN_LABEL (the model has no label with this name), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `name` is readable for `name_length` bytes, or ends with a NUL; `label_id` is writable.
+ * `name` is readable for `name_length` bytes, or ends with a NUL. `label_id` is writable.
  */
-bert_status bert_label_id(const bert_model *model, const char *name, size_t name_length, int32_t *label_id);
+BERT_API BERT_MUST_USE bert_status bert_label_id(const struct bert_model *model,
+                                                 const char *name,
+                                                 size_t name_length,
+                                                 int32_t *label_id);
 
 /**
- * Writes the token ids of a text, or of a pair of texts (`pair` NULL: there is none), [CLS] and [SEP] included, at most
- * `max_length` of them (0: what the model allows). `ids` and `token_type_ids` have room for `capacity` numbers each, and
- * each may be NULL; `count` gets how many there are, also where the room is too small. Any thread.
+ * Writes the token ids of a text, or of a pair of texts. `pair` is the second text, or NULL for a single text.
+ * Lengths are in bytes, or BERT_NUL_TERMINATED. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_UTF8, BERT_ERR_BUFFER_TOO_SMALL (only `count`
- * is written), BERT_ERR_FORKED.
+ * The ids include [CLS] and [SEP]. Longer texts are cut at their end to `max_length` tokens in all; of a pair, the
+ * longer text is cut first. `max_length` is 4 to the model's max_position_embeddings. 0 means
+ * max_position_embeddings, or model_max_length in the model's tokenizer_config.json if that is smaller.
+ *
+ * `ids` and `token_type_ids` are arrays of shape [T], where T is the number of tokens. Each has room for `capacity`
+ * numbers and may be NULL. `count` receives T, also if an array is too small.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (a required pointer is
+ * NULL, a length is larger than memory can hold, `max_length` is out of range), BERT_ERR_UTF8 (a text is not valid
+ * UTF-8), BERT_ERR_BUFFER_TOO_SMALL (an array is too small; only `count` is written), BERT_ERR_FORKED (this process
+ * is a forked child).
  *
  * Pointers:
- * The texts are readable for their lengths, the arrays writable for `capacity` numbers, `count` is writable.
+ * The texts are readable for their lengths. The arrays are NULL or writable for `capacity` numbers. `count` is
+ * writable.
  */
-bert_status bert_tokenize(const bert_model *model,
-                          const char *text,
-                          size_t text_length,
-                          const char *pair,
-                          size_t pair_length,
-                          int32_t max_length,
-                          uint32_t *ids,
-                          uint32_t *token_type_ids,
-                          size_t capacity,
-                          size_t *count);
+BERT_API BERT_MUST_USE bert_status bert_tokenize(const struct bert_model *model,
+                                                 const char *text,
+                                                 size_t text_length,
+                                                 const char *pair,
+                                                 size_t pair_length,
+                                                 int32_t max_length,
+                                                 uint32_t *ids,
+                                                 uint32_t *token_type_ids,
+                                                 size_t capacity,
+                                                 size_t *count);
 
 /**
- * Sets the defaults. `struct_size` is sizeof(bert_lora_options). Any thread.
+ * Sets all fields of a bert_lora_options to their defaults. `struct_size` is sizeof(bert_lora_options). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL), BERT_ERR_STRUCT_SIZE (`struct_size` is unknown),
+ * BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `options` is NULL or writable for `struct_size` bytes.
  */
-bert_status bert_lora_options_init(bert_lora_options *options, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_lora_options_init(struct bert_lora_options *options, size_t struct_size);
 
 /**
- * Makes a model that is `model` with LoRA adapters on chosen projections: y = W x + b + alpha / rank · B A x. It computes
- * what `model` computes, until it is trained: then the adapters, the classifier and the pooler learn, and everything
- * else stays as it is, shared in memory with `model`, without gradients and moments. bert_save of it writes a plain model
- * with the adapters merged in; bert_save_adapter writes the adapters alone. `options` may be NULL. Later changes to
- * either model don't reach the other. Free the new model with bert_free. Any thread.
+ * Creates a model with LoRA adapters from `model`. `model` doesn't change. `options` may be NULL for the defaults.
+ * Free the new model with bert_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range, a model that has adapters
- * already, train_pooler 0 where the model's pooler is new), BERT_ERR_UNSUPPORTED (an int8 model), BERT_ERR_STRUCT_SIZE,
- * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * An adapted projection computes y = W x + b + scale * B A x, where scale is alpha / rank (alpha / sqrt(rank) with
+ * use_rslora). Before training, the new model computes the same as `model`. Training changes only the adapters, the
+ * classifier and, with train_pooler, the pooler. All other weights are shared in memory with `model` and need no
+ * gradients and no optimizer state. Training one of the two models doesn't change the other.
+ *
+ * bert_save writes the new model as a plain model with the adapters merged into the weights. bert_save_adapter writes
+ * only the adapters, the classifier and, with train_pooler, the pooler.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (an option is out of
+ * range, `lora_model` is NULL, the model already has adapters, train_pooler is 0 but the model's pooler was not
+ * loaded from a saved model), BERT_ERR_UNSUPPORTED (an int8 model), BERT_ERR_STRUCT_SIZE (the `struct_size` of
+ * `options` is unknown), BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_FORKED (this process is a forked
+ * child).
  *
  * Pointers:
- * `options` is NULL or set by bert_lora_options_init; `lora_model` is writable.
+ * `options` is NULL or was initialised by bert_lora_options_init. `lora_model` is writable.
  */
-bert_status bert_add_lora(const bert_model *model,
-                          const bert_lora_options *options,
-                          bert_model **lora_model);
+BERT_API BERT_MUST_USE bert_status bert_add_lora(const struct bert_model *model,
+                                                 const struct bert_lora_options *options,
+                                                 struct bert_model **lora_model);
 
 /**
- * Makes a model without adapters that computes what `model` with them computes: W becomes W + alpha / rank · B A. Free it
- * with bert_free. Any thread.
+ * Creates a model without adapters that computes the same as `model`, which has LoRA adapters. Each adapted W becomes
+ * W + scale * B A, where scale is alpha / rank, or alpha / sqrt(rank) with use_rslora. `model` doesn't change. Free
+ * the new model with bert_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model without adapters), BERT_ERR_OUT_OF_MEMORY,
- * BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`merged` is NULL, the
+ * model has no adapters), BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_FORKED (this process is a forked
+ * child).
  *
  * Pointers:
  * `merged` is writable.
  */
-bert_status bert_merge_lora(const bert_model *model,
-                            bert_model **merged);
+BERT_API BERT_MUST_USE bert_status bert_merge_lora(const struct bert_model *model, struct bert_model **merged);
 
 /**
- * Writes a model's adapters as a PEFT directory, adapter_config.json and adapter_model.safetensors, with the classifier
- * and (with train_pooler) the pooler among its modules_to_save: all that the model that bert_add_lora was given lacks.
- * PEFT's PeftModel.from_pretrained and bert_load_adapter load it. The directory at `path` (NUL-terminated) may be absent,
- * empty, or adapters that this library saved, which are replaced in one step; anything else is refused, a saved model
- * too. Any thread.
+ * Saves a model's LoRA adapters as a PEFT directory: adapter_config.json and adapter_model.safetensors. The
+ * classifier is saved too and, with train_pooler, the pooler, as PEFT's modules_to_save. These are all the weights
+ * that differ from the model that was passed to bert_add_lora. bert_load_adapter and PEFT's PeftModel.from_pretrained
+ * can load the directory. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model without adapters), BERT_ERR_IO,
- * BERT_ERR_FORKED.
+ * `path` (NUL-terminated) may be absent, an empty directory, or adapters that this library saved. Older adapters are
+ * replaced in one step. Anything different at `path` is refused, also a saved model.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`path` is NULL or
+ * empty, the model has no adapters), BERT_ERR_IO (the directory can't be written, or is refused), BERT_ERR_FORKED
+ * (this process is a forked child).
  *
  * Pointers:
  * `path` ends with a NUL.
  */
-bert_status bert_save_adapter(const bert_model *model,
-                              const char *path);
+BERT_API BERT_MUST_USE bert_status bert_save_adapter(const struct bert_model *model, const char *path);
 
 /**
- * Makes a model that is `model` with the adapters in the PEFT directory at `path` (NUL-terminated), and with the
- * classifier and pooler that are saved there. `model` must be the one that they were trained on, as it was before; its
- * classifier may be new. The classes are those that bert_save_adapter wrote; for adapters of PEFT, which has no place for
- * their names, `model`'s. Settings of PEFT that this library doesn't compute are refused by name. The model can be
+ * Creates a model from `model` and the LoRA adapters in the PEFT directory at `path` (NUL-terminated). The classifier
+ * and the pooler are taken from that directory if they were saved there. `model` doesn't change. The new model can be
  * trained further. Free it with bert_free. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model that has adapters already), BERT_ERR_IO (a file is
- * missing or can't be read), BERT_ERR_FORMAT (a file is damaged, the adapters don't fit the model, or need a pooler that
- * neither has), BERT_ERR_VERSION, BERT_ERR_UNSUPPORTED (a kind of adapter that this library doesn't run, an int8 model),
- * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * `model` must be the model on which the adapters were trained, as it was before that training. Its classifier may
+ * have initial values. The label names are those that bert_save_adapter wrote. Adapters that PEFT wrote contain no
+ * label names; the new model then has those of `model`. Settings of PEFT that this library doesn't support are
+ * refused with their name.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`path` is NULL or
+ * empty, `lora_model` is NULL, the model already has adapters), BERT_ERR_IO (a file is missing or can't be read),
+ * BERT_ERR_FORMAT (a file is damaged, the adapters don't fit the model, or they need a pooler that neither the model
+ * nor the directory has), BERT_ERR_VERSION (a newer version of this library wrote the directory),
+ * BERT_ERR_UNSUPPORTED (this library doesn't support this kind of adapter, an int8 model), BERT_ERR_OUT_OF_MEMORY
+ * (too little memory), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
- * `path` ends with a NUL, `lora_model` is writable.
+ * `path` ends with a NUL. `lora_model` is writable.
  */
-bert_status bert_load_adapter(const bert_model *model,
-                              const char *path,
-                              bert_model **lora_model);
+BERT_API BERT_MUST_USE bert_status bert_load_adapter(const struct bert_model *model,
+                                                     const char *path,
+                                                     struct bert_model **lora_model);
 
 /**
- * Sets the defaults. `struct_size` is sizeof(bert_train_options). Any thread.
+ * Initialises `options` with the defaults. `struct_size` is sizeof(bert_train_options). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
+ * is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `options` is NULL or writable for `struct_size` bytes.
+ * `options` is NULL or points to `struct_size` writable bytes.
  */
-bert_status bert_train_options_init(bert_train_options *options, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_train_options_init(struct bert_train_options *options, size_t struct_size);
 
 /**
- * Prepares the struct for bert_train_step. `struct_size` is sizeof(bert_step_report). Any thread.
+ * Initialises `report` for bert_train_step. `struct_size` is sizeof(bert_step_report). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`report` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size` is
+ * not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `report` is NULL or writable for `struct_size` bytes.
+ * `report` is NULL or points to `struct_size` writable bytes.
  */
-bert_status bert_step_report_init(bert_step_report *report, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_step_report_init(struct bert_step_report *report, size_t struct_size);
 
 /**
- * Prepares the struct for bert_train_epoch. `struct_size` is sizeof(bert_epoch_report). Any thread.
+ * Initialises `report` for bert_train_epoch. `struct_size` is sizeof(bert_epoch_report). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`report` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size` is
+ * not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `report` is NULL or writable for `struct_size` bytes.
+ * `report` is NULL or points to `struct_size` writable bytes.
  */
-bert_status bert_epoch_report_init(bert_epoch_report *report, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_epoch_report_init(struct bert_epoch_report *report, size_t struct_size);
 
 /**
- * Prepares the struct for bert_train. `struct_size` is sizeof(bert_train_report). Any thread.
+ * Initialises `report` for bert_train. `struct_size` is sizeof(bert_train_report). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`report` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size` is
+ * not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `report` is NULL or writable for `struct_size` bytes.
+ * `report` is NULL or points to `struct_size` writable bytes.
  */
-bert_status bert_train_report_init(bert_train_report *report, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_train_report_init(struct bert_train_report *report, size_t struct_size);
 
 /**
- * Prepares the struct for bert_trainer_resume. `struct_size` is sizeof(bert_resume_report). Any thread.
+ * Initialises `report` for bert_trainer_resume. `struct_size` is sizeof(bert_resume_report). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`report` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size` is
+ * not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `report` is NULL or writable for `struct_size` bytes.
+ * `report` is NULL or points to `struct_size` writable bytes.
  */
-bert_status bert_resume_report_init(bert_resume_report *report, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_resume_report_init(struct bert_resume_report *report, size_t struct_size);
 
 /**
- * Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation). Any thread.
+ * Initialises `evaluation` for bert_evaluate. All arrays are NULL, the settings have their defaults. `struct_size` is
+ * sizeof(bert_evaluation). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`evaluation` is NULL or not aligned), BERT_ERR_STRUCT_SIZE
+ * (`struct_size` is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `evaluation` is NULL or writable for `struct_size` bytes.
+ * `evaluation` is NULL or points to `struct_size` writable bytes.
  */
-bert_status bert_evaluation_init(bert_evaluation *evaluation, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_evaluation_init(struct bert_evaluation *evaluation, size_t struct_size);
 
 /**
- * Makes a trainer of `model` on the data set `train`, with `validation` (NULL: none) to evaluate on. Nothing is trained
- * yet. Texts are tokenized now, with the model's tokenizer: both data sets can be freed at once, and the model's handle
- * too. `options` may be NULL; what its
- * pointers point to is copied, but for progress_user_data. Free the trainer with bert_trainer_free. Any thread.
+ * Creates a trainer that trains `model` with the data set `train`. `validation` is the data set for evaluations; NULL:
+ * there are none. This call doesn't train yet; training changes the weights of `model`. The texts are tokenized in
+ * this call, with the model's tokenizer. Afterwards you may free both data sets and the handle of the model. `options`
+ * may be NULL: the defaults are used. The strings and arrays of the options are copied, but not what
+ * progress_user_data points to. Free the trainer with bert_trainer_free or bert_trainer_close. Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
- * BERT_ERR_DATA (no examples, or all of one class, or labels for another problem), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
- * BERT_ERR_IO (history_path, best_model_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model`, `train` or `validation` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer
+ * is NULL, or an option is out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` isn't
+ * initialised), BERT_ERR_DATA (no examples, all examples of one class, or labels for another problem type),
+ * BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have), BERT_ERR_UNSUPPORTED (`model` is int8), BERT_ERR_IO
+ * (history_path, best_model_path or checkpoint_path can't be used), BERT_ERR_OUT_OF_MEMORY (the system has not enough
+ * memory), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `options` is NULL or set by bert_train_options_init; its callback and user data are valid until the trainer is freed;
- * `trainer` is writable.
+ * `options` is NULL or was initialised with bert_train_options_init. Its paths are NULL or end with a NUL, and
+ * class_weights has num_class_weights elements. Its callback and user data stay valid until the trainer is freed and
+ * every training call on it has returned. `trainer` is writable.
  */
-bert_status bert_trainer_create(const bert_model *model,
-                                const bert_dataset *train,
-                                const bert_dataset *validation,
-                                const bert_train_options *options,
-                                bert_trainer **trainer);
+BERT_API BERT_MUST_USE bert_status bert_trainer_create(struct bert_model *model,
+                                                       const struct bert_dataset *train,
+                                                       const struct bert_dataset *validation,
+                                                       const struct bert_train_options *options,
+                                                       struct bert_trainer **trainer);
 
 /**
- * Frees a trainer; NULL is allowed. The model keeps what it has learned. Inside a progress callback it takes effect
- * when the training call returns. Any thread, once.
+ * Frees a trainer; NULL is allowed. The model keeps its weights. A training call that is running on the trainer
+ * continues to its end, and the trainer's memory is freed when it returns. This also holds if you free the trainer
+ * inside its progress callback. The callback and its user data must stay valid until every training call on the
+ * trainer has returned. bert_trainer_close waits for that. Any thread, once.
  */
-void bert_trainer_free(bert_trainer *trainer);
+BERT_API void bert_trainer_free(struct bert_trainer *trainer);
 
 /**
- * Makes one optimizer step on the trainer's own next batches. Prepare `report` with bert_step_report_init, or give NULL.
- * One thread at a time trains a model.
+ * Cancels the running training call of a trainer, waits until it has returned, and frees the trainer. NULL is allowed.
+ * An evaluation that is running or due is completed first. When this function has returned BERT_OK, the progress
+ * callback isn't running and isn't called again; you may free the callback and its user data. Don't hold a lock that
+ * the callback needs. Any thread, once; not inside a callback of the trainer's own training call.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_FINISHED (all planned epochs are done),
- * BERT_ERR_CANCELLED, BERT_ERR_NOT_FINITE (the batches are skipped if you go on), BERT_ERR_BUSY, BERT_ERR_IO (history_path: the
- * step is made, and its line is written with the next one if you go on), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_BUSY (inside a callback of the trainer's own
+ * training call; the trainer isn't freed), BERT_ERR_FORKED (in a forked child process).
+ */
+BERT_API BERT_MUST_USE bert_status bert_trainer_close(struct bert_trainer *trainer);
+
+/**
+ * Makes one optimizer step with the next batches of the trainer. `report` may be NULL; otherwise initialise it with
+ * bert_step_report_init or BERT_STEP_REPORT_INIT. Any thread, but only one thread at a time can train a model.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_INVALID_ARGUMENT (`report` isn't aligned),
+ * BERT_ERR_STRUCT_SIZE (`report` isn't initialised), BERT_ERR_FINISHED (all planned epochs are done),
+ * BERT_ERR_CANCELLED (by the callback, bert_trainer_cancel or bert_trainer_close), BERT_ERR_NOT_FINITE (the loss or a
+ * gradient is NaN or infinite: the model keeps the weights of the step before; the next call skips these batches),
+ * BERT_ERR_BUSY (another call trains the model), BERT_ERR_IO (history_path can't be written: the step is made, and its
+ * line is written together with the next one), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory),
+ * BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `report` is NULL or set by bert_step_report_init.
+ * `report` is NULL or was initialised with bert_step_report_init or BERT_STEP_REPORT_INIT.
  */
-bert_status bert_train_step(bert_trainer *trainer,
-                            bert_step_report *report);
+BERT_API BERT_MUST_USE bert_status bert_train_step(struct bert_trainer *trainer, struct bert_step_report *report);
 
 /**
- * Trains the rest of the running epoch, or the whole next one. Prepare `report` with bert_epoch_report_init, or give
- * NULL. The learning rate follows the schedule of the planned epochs. Evaluation is left to the caller
- * (bert_evaluate). One thread at a time trains a model.
+ * Trains the rest of the current epoch, or the whole next epoch. The learning rate follows the schedule of the planned
+ * epochs. This function doesn't evaluate; call bert_evaluate for that. `report` may be NULL; otherwise initialise it
+ * with bert_epoch_report_init or BERT_EPOCH_REPORT_INIT. If training fails and the epoch has at least one step, the
+ * report is written too. Any thread, but only one thread at a time can train a model.
  *
- * Returns as bert_train_step.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_INVALID_ARGUMENT (`report` isn't aligned),
+ * BERT_ERR_STRUCT_SIZE (`report` isn't initialised), BERT_ERR_FINISHED (all planned epochs are done),
+ * BERT_ERR_CANCELLED (by the callback, bert_trainer_cancel or bert_trainer_close), BERT_ERR_NOT_FINITE (the loss or a
+ * gradient is NaN or infinite: the model keeps the weights of the step before; the next call skips these batches),
+ * BERT_ERR_BUSY (another call trains the model), BERT_ERR_IO (history_path can't be written: the step is made, and its
+ * line is written together with the next one), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory),
+ * BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `report` is NULL or set by bert_epoch_report_init.
+ * `report` is NULL or was initialised with bert_epoch_report_init or BERT_EPOCH_REPORT_INIT.
  */
-bert_status bert_train_epoch(bert_trainer *trainer, bert_epoch_report *report);
+BERT_API BERT_MUST_USE bert_status bert_train_epoch(struct bert_trainer *trainer, struct bert_epoch_report *report);
 
 /**
- * Trains the rest of the plan: all epochs, with an evaluation on the validation data after each and every eval_steps.
- * Prepare `report` with bert_train_report_init, or give NULL. At the end, also after early stopping, the model has the
- * weights of the best evaluation (with restore_best and validation data), else those of the last step. After a
- * cancellation, and after an error, it has those of the last step; what best_model_path holds is then still the best.
- * One thread at a time trains a model.
+ * Trains until the end of the plan: all remaining epochs, with evaluations on the validation data. It evaluates after
+ * each epoch and every eval_steps steps. With checkpoint_path it writes checkpoints and can resume an interrupted run.
+ * `report` may be NULL; otherwise initialise it with bert_train_report_init or BERT_TRAIN_REPORT_INIT. If training
+ * fails and the run has at least one step, the report is written too, and its stop_reason says why. Any thread, but
+ * only one thread at a time can train a model.
  *
- * Returns as bert_train_step, but BERT_OK where all planned epochs were done before, with the model left as it is; and
- * BERT_ERR_IO for best_model_path (the evaluation is made again if you go on) and checkpoint_path too;
- * BERT_ERR_INVALID_ARGUMENT where checkpoint_path holds another run's checkpoints.
+ * At the end, also after early stopping, the model has the weights of the best evaluation if restore_best is 1 and
+ * there is validation data; otherwise it has the weights of the last step. After a cancellation or an error it has the
+ * weights of the last step; best_model_path then still contains the best model. If all planned epochs were done before
+ * the call, it returns BERT_OK and doesn't change the model.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_INVALID_ARGUMENT (`report` isn't aligned, or
+ * checkpoint_path contains checkpoints of another run), BERT_ERR_STRUCT_SIZE (`report` isn't initialised),
+ * BERT_ERR_CANCELLED (by the callback, bert_trainer_cancel or bert_trainer_close), BERT_ERR_NOT_FINITE (the loss or a
+ * gradient is NaN or infinite: the model keeps the weights of the step before; the next call skips these batches),
+ * BERT_ERR_BUSY (another call trains the model), BERT_ERR_IO (history_path, best_model_path or checkpoint_path can't
+ * be written: call again to continue; the line or the evaluation that failed is made again), BERT_ERR_VERSION (a newer
+ * version of this library wrote a checkpoint in checkpoint_path), BERT_ERR_OUT_OF_MEMORY (the system has not enough
+ * memory), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `report` is NULL or set by bert_train_report_init.
+ * `report` is NULL or was initialised with bert_train_report_init or BERT_TRAIN_REPORT_INIT.
  */
-bert_status bert_train(bert_trainer *trainer, bert_train_report *report);
+BERT_API BERT_MUST_USE bert_status bert_train(struct bert_trainer *trainer, struct bert_train_report *report);
 
 /**
- * Writes a checkpoint of the run to the directory `path`: the model as bert_save does, in one step and with checksums
- * (bert_load reads it like any model), and beside it what the run needs to go on as if it had never stopped: the
- * optimizer's moments, step, schedule, the order of the data, random state and the best evaluation with its weights.
- * About four times the model's size. Any thread, also while the trainer trains, and inside its callback: it gets the end
- * of a step.
+ * Writes a checkpoint of the training run to the directory `path`. The directory contains the model, as bert_save
+ * writes it, so that bert_load can load it. It also contains what the run needs to continue as if it had never
+ * stopped: the moments of the optimizer, the step, the schedule, the data order, the random state, and the best
+ * evaluation with its weights. Its files have checksums, and an older checkpoint is replaced in one step. A checkpoint
+ * needs about four times the disk space of the model. Any thread, also while the trainer trains and inside its
+ * callback; the checkpoint then has the state after a complete step.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_INVALID_ARGUMENT (`path` is NULL or empty),
+ * BERT_ERR_IO (the checkpoint can't be written), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory),
+ * BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
  * `path` is NULL or ends with a NUL.
  */
-bert_status bert_trainer_save(const bert_trainer *trainer,
-                              const char *path);
+BERT_API BERT_MUST_USE bert_status bert_trainer_save(const struct bert_trainer *trainer, const char *path);
 
 /**
- * Takes a run up where bert_trainer_save left it: the weights of the trainer's model, the optimizer and everything else
- * become those of then. Make the trainer as it was made then: a model with the same parameters (the one that the run
- * began with, or the checkpoint, loaded as a model), the same data sets and options. With the same options, data,
- * device, threads, processor and library the run ends with the same weights, bit for bit, as one that never stopped;
- * with others it goes on too, with its own options, and `report` says that this isn't promised. Where it fails,
- * nothing has changed. Prepare `report` with bert_resume_report_init, or give NULL. Any thread; not inside a callback of
- * the same model's training.
+ * Restores the state that bert_trainer_save wrote: weights, optimizer, data order and random state. First create the
+ * trainer in the same way as before: with the same data sets and options, and a model with the same parameters. That
+ * can be the model that the run began with, or the checkpoint, loaded with bert_load. `report` may be NULL; otherwise
+ * initialise it with bert_resume_report_init or BERT_RESUME_REPORT_INIT. If the call fails, nothing is changed.
+ * Any thread; not inside a callback of a training call on the same model.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model with other parameters), BERT_ERR_STRUCT_SIZE,
- * BERT_ERR_FORMAT (damaged, or no checkpoint), BERT_ERR_VERSION (written by a newer library), BERT_ERR_IO,
- * BERT_ERR_BUSY, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * If the options, data, device, number of threads, processor and library are the same as before, the run ends with the
+ * same weights, bit for bit, as if it had never been interrupted. Otherwise the run continues with the trainer's own
+ * options, without this guarantee; is_exact in `report` is then 0.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_INVALID_ARGUMENT (`path` is NULL or empty,
+ * `report` isn't aligned, or the model has other parameters), BERT_ERR_STRUCT_SIZE (`report` isn't initialised),
+ * BERT_ERR_FORMAT (the checkpoint is damaged, or the directory is not a checkpoint), BERT_ERR_VERSION (a newer version
+ * of the library wrote it), BERT_ERR_IO (a file can't be read), BERT_ERR_BUSY (another call trains the model),
+ * BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `path` is NULL or ends with a NUL; `report` is NULL or set by bert_resume_report_init.
+ * `path` is NULL or ends with a NUL. `report` is NULL or was initialised with bert_resume_report_init or
+ * BERT_RESUME_REPORT_INIT.
  */
-bert_status bert_trainer_resume(bert_trainer *trainer,
-                                const char *path,
-                                bert_resume_report *report);
+BERT_API BERT_MUST_USE bert_status bert_trainer_resume(struct bert_trainer *trainer,
+                                                       const char *path,
+                                                       struct bert_resume_report *report);
 
 /**
- * Asks a trainer to stop: the training call that is running ends after its step, or, where none is running, the next
- * one ends before its first, with BERT_ERR_CANCELLED. Any thread, and signal handlers. NULL is allowed.
+ * Asks a trainer to stop: the running training call returns BERT_ERR_CANCELLED after its current step. If no training
+ * call is running, the next one returns BERT_ERR_CANCELLED before its first step. An evaluation that is running or due
+ * is completed before the call returns. NULL is allowed. Any thread, also inside signal handlers.
  *
  * Pointers:
- * The trainer isn't freed before this returns.
+ * `trainer` is NULL or a trainer that isn't freed before this function returns.
  */
-void bert_trainer_cancel(const bert_trainer *trainer);
+BERT_API void bert_trainer_cancel(const struct bert_trainer *trainer);
 
 /**
- * Evaluates a model on labelled examples, with texts cut at `max_length` tokens (0: what the model allows). Prepare
- * `evaluation` with bert_evaluation_init and set the arrays that you want. Any thread, also while the model is trained.
+ * Evaluates a model on labelled examples. `max_length` is the maximum sequence length in tokens; 0: the maximum length
+ * of the model. Longer texts are cut: BERT_LONG_TEXT_WINDOWS isn't available here. Initialise `evaluation` with
+ * bert_evaluation_init or BERT_EVALUATION_INIT, then set the arrays that you want. Any thread, also while the model is
+ * trained.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples,
- * or labels for another problem), BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written),
- * BERT_ERR_UNSUPPORTED (an array for something that the model's problem doesn't have), BERT_ERR_NOT_FINITE,
- * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` or `dataset` is invalid), BERT_ERR_INVALID_ARGUMENT (`evaluation` is NULL,
+ * or a value is out of its range), BERT_ERR_STRUCT_SIZE (`evaluation` isn't initialised), BERT_ERR_DATA (no examples,
+ * or labels for another problem type), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
+ * BERT_ERR_BUFFER_TOO_SMALL (an array; nothing was written), BERT_ERR_UNSUPPORTED (an array for something that the
+ * model's problem type doesn't have), BERT_ERR_NOT_FINITE (the model's scores are NaN or infinite),
+ * BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `evaluation` is set by bert_evaluation_init and its arrays are writable for their capacities.
+ * `evaluation` was initialised with bert_evaluation_init or BERT_EVALUATION_INIT. Its arrays are NULL or writable for
+ * their capacities.
  */
-bert_status bert_evaluate(const bert_model *model,
-                          const bert_dataset *dataset,
-                          int32_t max_length,
-                          bert_evaluation *evaluation);
+BERT_API BERT_MUST_USE bert_status bert_evaluate(const struct bert_model *model,
+                                                 const struct bert_dataset *dataset,
+                                                 int32_t max_length,
+                                                 struct bert_evaluation *evaluation);
 
 /**
- * Sets the defaults. `struct_size` is sizeof(bert_predict_options). Any thread.
+ * Initialises `options` with the defaults. `struct_size` is sizeof(bert_predict_options). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
+ * is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `options` is NULL or writable for `struct_size` bytes.
+ * `options` is NULL or points to `struct_size` writable bytes.
  */
-bert_status bert_predict_options_init(bert_predict_options *options, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_predict_options_init(struct bert_predict_options *options, size_t struct_size);
 
 /**
- * Prepares the struct for bert_predict. `struct_size` is sizeof(bert_prediction). Any thread.
+ * Initialises `prediction` for bert_predict. `struct_size` is sizeof(bert_prediction). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`prediction` is NULL or not aligned), BERT_ERR_STRUCT_SIZE
+ * (`struct_size` is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `prediction` is NULL or writable for `struct_size` bytes.
+ * `prediction` is NULL or points to `struct_size` writable bytes.
  */
-bert_status bert_prediction_init(bert_prediction *prediction, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_prediction_init(struct bert_prediction *prediction, size_t struct_size);
 
 /**
- * Prepares the struct for bert_predict_batch: no array is wanted. `struct_size` is sizeof(bert_predictions).
- * Any thread.
+ * Initialises `predictions` for bert_predict_batch or bert_predict_ids; all arrays are NULL. `struct_size` is
+ * sizeof(bert_predictions). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`predictions` is NULL or not aligned), BERT_ERR_STRUCT_SIZE
+ * (`struct_size` is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `predictions` is NULL or writable for `struct_size` bytes.
+ * `predictions` is NULL or points to `struct_size` writable bytes.
  */
-bert_status bert_predictions_init(bert_predictions *predictions, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_predictions_init(struct bert_predictions *predictions, size_t struct_size);
 
 /**
- * Classifies one text, or a pair of texts (`pair` NULL: there is none). An empty text is valid. Lengths are in bytes,
- * or BERT_NUL_TERMINATED. `options` may be NULL; top_k and threshold aren't used here. Of a multi-label model this tells
- * the most probable label alone: bert_predict_batch tells which ones a text has. Prepare `prediction` with
- * bert_prediction_init.
- * Any number of threads may predict with one model at once, also while it is trained.
+ * Classifies one text or one pair of texts. `pair` is the second text; NULL: there is none. An empty second text is a
+ * pointer that isn't NULL, with length 0. The lengths are in bytes, or BERT_NUL_TERMINATED. An empty text is valid;
+ * `text` may be NULL if its length is 0. `options` may be NULL: the defaults are used. top_k and threshold of the
+ * options have no effect here. For a multi-label model the answer is only the most probable label; bert_predict_batch
+ * reports which labels a text has. Initialise `prediction` with bert_prediction_init or BERT_PREDICTION_INIT.
+ * Any thread; many threads can predict with one model at the same time, also while it is trained.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
- * BERT_ERR_UNSUPPORTED (regression with several targets), BERT_ERR_NOT_FINITE (weights too large to compute with),
- * BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
+ * out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `prediction` isn't initialised),
+ * BERT_ERR_UTF8 (a text isn't valid UTF-8), BERT_ERR_UNSUPPORTED (regression with several targets: use
+ * bert_predict_batch), BERT_ERR_NOT_FINITE (the model's scores are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the
+ * system has not enough memory), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * The texts are readable for their lengths, `options` is NULL or set by bert_predict_options_init, `prediction` is set
- * by bert_prediction_init.
+ * The texts are readable for their lengths, or end with a NUL. `options` is NULL or was initialised with
+ * bert_predict_options_init. `prediction` was initialised with bert_prediction_init or BERT_PREDICTION_INIT.
  */
-bert_status bert_predict(const bert_model *model,
-                         const char *text,
-                         size_t text_length,
-                         const char *pair,
-                         size_t pair_length,
-                         const bert_predict_options *options,
-                         bert_prediction *prediction);
+BERT_API BERT_MUST_USE bert_status bert_predict(const struct bert_model *model,
+                                                const char *text,
+                                                size_t text_length,
+                                                const char *pair,
+                                                size_t pair_length,
+                                                const struct bert_predict_options *options,
+                                                struct bert_prediction *prediction);
 
 /**
- * Classifies `count` texts, or pairs of texts, in one call and in bounded memory, however many there are. `lengths` and
- * `pair_lengths` may be NULL: the texts end with a NUL. `pairs` may be NULL: there are none. `options` may be NULL.
- * Prepare `predictions` with bert_predictions_init and set the arrays that you want. Any thread, as bert_predict.
+ * Classifies `count` texts or pairs of texts in one call. The memory for the computation doesn't grow with `count`.
+ * `lengths` contains the texts' lengths in bytes; NULL: all texts end with a NUL. `pairs` contains the second texts;
+ * NULL: there are none. `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A text or second
+ * text may be NULL if its length is given as 0; it is then an empty text. `options` may be NULL: the defaults are
+ * used. Initialise `predictions` with bert_predictions_init or BERT_PREDICTIONS_INIT, then set the arrays that you
+ * want. Any thread; many threads can predict with one model at the same time, also while it is trained.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
- * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (an array for something that the model's problem
- * doesn't have), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
+ * out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `predictions` isn't initialised),
+ * BERT_ERR_UTF8 (a text isn't valid UTF-8), BERT_ERR_BUFFER_TOO_SMALL (an array of `predictions`; nothing was
+ * written), BERT_ERR_UNSUPPORTED (an array that isn't defined for the model's problem type), BERT_ERR_NOT_FINITE (the
+ * model's scores are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in
+ * a forked child process).
  *
  * Pointers:
- * Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
- * bert_predict_options_init, the arrays in `predictions` are writable for their capacities.
+ * `texts`, and `lengths`, `pairs` and `pair_lengths` if they aren't NULL, have `count` elements. The texts are
+ * readable for their lengths, or end with a NUL. `options` is NULL or was initialised with bert_predict_options_init.
+ * `predictions` was initialised with bert_predictions_init or BERT_PREDICTIONS_INIT. Its arrays are NULL or writable
+ * for their capacities.
  */
-bert_status bert_predict_batch(const bert_model *model,
-                               size_t count,
-                               const char *const *texts,
-                               const size_t *lengths,
-                               const char *const *pairs,
-                               const size_t *pair_lengths,
-                               const bert_predict_options *options,
-                               bert_predictions *predictions);
+BERT_API BERT_MUST_USE bert_status bert_predict_batch(const struct bert_model *model,
+                                                      size_t count,
+                                                      const char *const *texts,
+                                                      const size_t *lengths,
+                                                      const char *const *pairs,
+                                                      const size_t *pair_lengths,
+                                                      const struct bert_predict_options *options,
+                                                      struct bert_predictions *predictions);
 
 /**
- * Classifies `count` token sequences as they are, [CLS] and [SEP] included, such as bert_tokenize gives: one after
- * another in `ids` and `token_type_ids` (NULL: all 0), sequence i with `lengths[i]` tokens. Of `options` (may be NULL)
- * only top_k, threshold and precision are used. Prepare `predictions` with bert_predictions_init. Any thread, as
- * bert_predict.
+ * Classifies `count` sequences of token ids, for example from bert_tokenize. The sequences already contain [CLS] and
+ * [SEP]. `ids` and `token_type_ids` contain the sequences one after another, shape [T]: sequence i has `lengths[i]`
+ * tokens, and T is the sum of all lengths. `token_type_ids` may be NULL: all are 0. `options` may be NULL: the
+ * defaults are used. Only top_k, threshold and precision of the options have an effect here. Initialise `predictions`
+ * with bert_predictions_init or BERT_PREDICTIONS_INIT, then set the arrays that you want. Any thread; many threads can
+ * predict with one model at the same time, also while it is trained.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
- * vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (as
- * bert_predict_batch), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, an option is
+ * out of its range, a sequence is empty or longer than max_position_embeddings, or an id is too large for the model),
+ * BERT_ERR_STRUCT_SIZE (`options` or `predictions` isn't initialised), BERT_ERR_BUFFER_TOO_SMALL (an array of
+ * `predictions`; nothing was written), BERT_ERR_UNSUPPORTED (an array that isn't defined for the model's problem
+ * type), BERT_ERR_NOT_FINITE (the model's scores are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the system has not
+ * enough memory), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `lengths` has `count` elements; `ids` and `token_type_ids` have as many as their sum; `options` is NULL or set by
- * bert_predict_options_init; the arrays in `predictions` are writable for their capacities.
+ * `lengths` has `count` elements. `ids`, and `token_type_ids` if it isn't NULL, have as many elements as the sum of
+ * `lengths`. `options` is NULL or was initialised with bert_predict_options_init. `predictions` was initialised with
+ * bert_predictions_init or BERT_PREDICTIONS_INIT. Its arrays are NULL or writable for their capacities.
  */
-bert_status bert_predict_ids(const bert_model *model,
-                             size_t count,
-                             const uint32_t *ids,
-                             const uint32_t *token_type_ids,
-                             const size_t *lengths,
-                             const bert_predict_options *options,
-                             bert_predictions *predictions);
+BERT_API BERT_MUST_USE bert_status bert_predict_ids(const struct bert_model *model,
+                                                    size_t count,
+                                                    const uint32_t *ids,
+                                                    const uint32_t *token_type_ids,
+                                                    const size_t *lengths,
+                                                    const struct bert_predict_options *options,
+                                                    struct bert_predictions *predictions);
 
 /**
- * Sets the defaults. `struct_size` is sizeof(bert_embed_options). Any thread.
+ * Initialises `options` with the defaults. `struct_size` is sizeof(bert_embed_options). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
+ * is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `options` is NULL or writable for `struct_size` bytes.
+ * `options` is NULL or points to `struct_size` writable bytes.
  */
-bert_status bert_embed_options_init(bert_embed_options *options, size_t struct_size);
+BERT_API BERT_MUST_USE bert_status bert_embed_options_init(struct bert_embed_options *options, size_t struct_size);
 
 /**
- * Writes a vector of hidden_size numbers for each of `count` texts, or pairs of texts, one after another into
- * `vectors`, which has room for `capacity` numbers. Texts are given as to bert_predict_batch. `options` may be NULL. Any
- * thread, as bert_predict.
+ * Writes one vector of hidden_size numbers for each of `count` texts or pairs of texts. `vectors` receives the vectors
+ * one after another, shape [S, H] with S = `count`; it has room for `capacity` numbers. `lengths` contains the texts'
+ * lengths in bytes; NULL: all texts end with a NUL. `pairs` contains the second texts; NULL: there are none.
+ * `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A text or second text may be NULL if
+ * its length is given as 0; it is then an empty text. `options` may be NULL: the defaults are used. Any thread; many
+ * threads can use one model at the same time, also while it is trained.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
- * BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (the model has no pooler),
- * BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
+ * out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` isn't initialised), BERT_ERR_UTF8 (a
+ * text isn't valid UTF-8), BERT_ERR_BUFFER_TOO_SMALL (`vectors`; nothing was written), BERT_ERR_UNSUPPORTED
+ * (BERT_POOLING_POOLER, but the model has no pooler), BERT_ERR_NOT_FINITE (a vector would have numbers that are NaN or
+ * infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
- * bert_embed_options_init, `vectors` is writable for `capacity` numbers.
+ * `texts`, and `lengths`, `pairs` and `pair_lengths` if they aren't NULL, have `count` elements. The texts are
+ * readable for their lengths, or end with a NUL. `options` is NULL or was initialised with bert_embed_options_init.
+ * `vectors` is writable for `capacity` numbers.
  */
-bert_status bert_embed(const bert_model *model,
-                       size_t count,
-                       const char *const *texts,
-                       const size_t *lengths,
-                       const char *const *pairs,
-                       const size_t *pair_lengths,
-                       const bert_embed_options *options,
-                       float *vectors,
-                       size_t capacity);
+BERT_API BERT_MUST_USE bert_status bert_embed(const struct bert_model *model,
+                                              size_t count,
+                                              const char *const *texts,
+                                              const size_t *lengths,
+                                              const char *const *pairs,
+                                              const size_t *pair_lengths,
+                                              const struct bert_embed_options *options,
+                                              float *vectors,
+                                              size_t capacity);
 
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* BERT_H */
+#endif  /* LIBBERT_BERT_H */

@@ -176,7 +176,7 @@ impl Classifier {
         }
         if !self.model.device.is_cpu() {
             return Err(Error::Unsupported(format!(
-                "Int8 models are computed on the CPU, and this one is on {}; load it on the CPU first.",
+                "Int8 models run only on the CPU, and this model is on {}; load it on the CPU first.",
                 device::name(&self.model.device)
             )));
         }
@@ -213,7 +213,7 @@ impl Classifier {
             Parameters::Int8(values) if device.is_cpu() => Parameters::Int8(values.clone()),
             Parameters::Int8(_) => {
                 return Err(Error::Unsupported(
-                    "This model is int8, which is computed on the CPU; take the model that it was quantized from."
+                    "An int8 model runs only on the CPU; use the model that this one was quantized from."
                         .into(),
                 ));
             }
@@ -360,7 +360,8 @@ impl Classifier {
             _ => Err(Error::InvalidArgument(format!(
                 "max_length is {asked}; it must be between 4 and this model's max_position_embeddings, {most}, or 0 for \
                  that."
-            ))),
+            ))
+            .of_argument("max_length")),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where a model is computed, by name: `cpu`, `cuda`, `cuda:N` or `auto`.
 
 use crate::cuda::{self, Gpu};
+use crate::data::quoted;
 use crate::error::{Error, Result};
 use crate::log;
 
@@ -29,8 +30,10 @@ pub fn from_name(name: &str) -> Result<Device> {
         other => match other.strip_prefix("cuda:").map(str::parse::<usize>) {
             Some(Ok(ordinal)) => gpu(ordinal),
             _ => Err(Error::Device(format!(
-                "The device '{other}' is not known; use cpu, cuda, cuda:N (N counts from 0) or auto."
-            ))),
+                "The device {} is not known; use cpu, cuda, cuda:N (N counts from 0) or auto.",
+                quoted(other)
+            ))
+            .of_argument("device")),
         },
     }
 }

@@ -47,6 +47,21 @@ pub enum Error {
     Forked(String),
     /// A defect of the library.
     Internal(String),
+    /// One of the above, with where it happened. Who matches on the kind of an error matches on [`Error::category`].
+    At(Box<Error>, Place),
+}
+
+/// Where an error happened: what a program may want to know of it without reading the sentence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The argument or option that is wrong.
+    pub argument: Option<String>,
+    /// The element of the array or batch that is wrong, from 0.
+    pub index: Option<usize>,
+    /// The line of the data file that is wrong, from 1.
+    pub line: Option<u64>,
+    /// How many elements a buffer must hold.
+    pub needed_size: Option<usize>,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -76,6 +91,7 @@ macro_rules! sentence {
             | Error::Poisoned(m)
             | Error::Forked(m)
             | Error::Internal(m) => m,
+            Error::At(..) => unreachable!("taken apart before"),
         }
     };
 }
@@ -92,17 +108,66 @@ pub(crate) fn check_range<T: PartialOrd + fmt::Display>(
     }
     Err(Error::InvalidArgument(format!(
         "{name} is {value}; it must be between {least} and {most}."
-    )))
+    ))
+    .of_argument(name))
 }
 
 impl Error {
     /// The sentence.
     pub fn message(&self) -> &str {
-        sentence!(self)
+        sentence!(self.category())
+    }
+
+    /// The error without its place: one of the categories.
+    pub fn category(&self) -> &Error {
+        match self {
+            Error::At(error, _) => error.category(),
+            error => error,
+        }
+    }
+
+    /// Where it happened; empty where that isn't known.
+    pub fn place(&self) -> Place {
+        match self {
+            Error::At(_, place) => place.clone(),
+            _ => Place::default(),
+        }
+    }
+
+    fn with(self, change: impl FnOnce(&mut Place)) -> Error {
+        let (error, mut place) = match self {
+            Error::At(error, place) => (error, place),
+            error => (Box::new(error), Place::default()),
+        };
+        change(&mut place);
+        Error::At(error, place)
+    }
+
+    /// The same of the argument or option of that name.
+    pub fn of_argument(self, name: &str) -> Error {
+        self.with(|place| place.argument = Some(name.to_string()))
+    }
+
+    /// The same of an element of an array or a batch.
+    pub fn at_index(self, index: usize) -> Error {
+        self.with(|place| place.index = Some(index))
+    }
+
+    /// The same of a line of a data file.
+    pub fn at_line(self, line: u64) -> Error {
+        self.with(|place| place.line = Some(line))
+    }
+
+    /// The same of a buffer that must hold so many elements.
+    pub fn needing(self, elements: usize) -> Error {
+        self.with(|place| place.needed_size = Some(elements))
     }
 
     /// The same of the file at `path`, where the sentence calls it by its usual `name` only.
     pub fn naming(mut self, name: &str, path: &std::path::Path) -> Error {
+        if let Error::At(error, place) = self {
+            return Error::At(Box::new(error.naming(name, path)), place);
+        }
         let message = sentence!(&mut self);
         *message = message.replacen(name, &format!("'{}'", path.display()), 1);
         self

@@ -12,7 +12,8 @@
 //! - [`hf`]: Hugging Face model directories;
 //! - [`problem`]: the kinds of problem, single-label, multi-label and regression;
 //! - [`sync`]: what threads share, and the order of their steps;
-//! - [`device`], [`threads`], [`memory`], [`cgroups`], [`random`], [`log`], [`error`]: what all of them stand on.
+//! - [`device`], [`threads`], [`memory`], [`cgroups`], [`random`], [`setting`], [`log`], [`error`]: what all of them
+//!   stand on.
 
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
@@ -37,6 +38,7 @@ pub mod ops;
 pub mod predict;
 pub mod problem;
 pub mod random;
+pub mod setting;
 pub mod sync;
 pub mod text;
 pub mod threads;

@@ -322,6 +322,21 @@ impl Classifier {
         Ok(vectors)
     }
 
+    /// Refuses sequences of tokens that the model has no positions for, and empty ones.
+    pub fn check_lengths(&self, lengths: impl IntoIterator<Item = usize>) -> Result<()> {
+        let most = self.model().config.max_position_embeddings;
+        for (index, length) in lengths.into_iter().enumerate() {
+            if length == 0 || length > most {
+                return Err(Error::InvalidArgument(format!(
+                    "Sequence {index} has {length} tokens; it must have between 1 and {most}."
+                ))
+                .of_argument("lengths")
+                .at_index(index));
+            }
+        }
+        Ok(())
+    }
+
     /// Classifies token sequences as they are: [CLS], [SEP] and token types included.
     pub fn predict_ids(
         &self,
@@ -329,28 +344,25 @@ impl Classifier {
         precision: InferencePrecision,
     ) -> Result<Predictions> {
         let config = &self.model().config;
-        for (index, range) in sequences.ranges().enumerate() {
-            if range.len() > config.max_position_embeddings {
-                return Err(Error::InvalidArgument(format!(
-                    "Sequence {index} has {} tokens; it must have between 1 and {}.",
-                    range.len(),
-                    config.max_position_embeddings
-                )));
-            }
-        }
-        let wrong =
-            |values: &[u32], limit: usize| values.iter().find(|&&v| v as usize >= limit).copied();
-        if let Some(id) = wrong(sequences.input_ids(), config.vocab_size) {
+        self.check_lengths(sequences.ranges().map(|range| range.len()))?;
+        let wrong = |values: &[u32], limit: usize| values.iter().position(|&v| v as usize >= limit);
+        if let Some(index) = wrong(sequences.input_ids(), config.vocab_size) {
             return Err(Error::InvalidArgument(format!(
-                "The token id {id} is not below this model's vocab_size, {}.",
+                "The token id {} is not below this model's vocab_size, {}.",
+                sequences.input_ids()[index],
                 config.vocab_size
-            )));
+            ))
+            .of_argument("ids")
+            .at_index(index));
         }
-        if let Some(id) = wrong(sequences.token_type_ids(), config.type_vocab_size) {
+        if let Some(index) = wrong(sequences.token_type_ids(), config.type_vocab_size) {
             return Err(Error::InvalidArgument(format!(
-                "The token type {id} is not below this model's type_vocab_size, {}.",
+                "The token type {} is not below this model's type_vocab_size, {}.",
+                sequences.token_type_ids()[index],
                 config.type_vocab_size
-            )));
+            ))
+            .of_argument("token_type_ids")
+            .at_index(index));
         }
         let parameters = self.parameters();
         let logits = threads::run(|| self.model().logits_in(precision, &parameters, sequences))??;

@@ -35,6 +35,11 @@ fn main() {
         readme_can_run,
         readme_compile_line,
     ));
+    trials.push(trial(
+        "readme::program",
+        || has_program("cc"),
+        readme_program,
+    ));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -285,4 +290,26 @@ fn readme_compile_line() -> Outcome {
         )?;
     }
     Ok(())
+}
+
+/// The README's C program, which prints what the README says.
+fn readme_program() -> Outcome {
+    let readme = fs::read_to_string(root().join("README.md"))?;
+    let code = readme
+        .split("```c\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let code = code.ok_or("the README has a C program")?;
+    let directory = tempfile::tempdir()?;
+    let source = directory.path().join("app.c");
+    fs::write(&source, code)?;
+    let printed = run_quietly(program(&source, directory.path())?.current_dir(directory.path()))?;
+    if readme.contains(&format!("It prints `{}`", printed.trim())) {
+        return Ok(());
+    }
+    Err(format!(
+        "it prints '{}', of which the README says something else",
+        printed.trim()
+    )
+    .into())
 }

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Outcome, cdylib, has_program, run_quietly, trial};
+use common::{Outcome, cdylib, compile, has_program, run_quietly, trial};
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
@@ -29,7 +29,13 @@ fn main() {
         trial("compiles_alone_as_cxx", needs(cxx), move || {
             compiles(cxx, &["-std=c++11", "-x", "c++"])
         }),
+        trial("initialises_as_c99", needs("cc"), initialises_as_c),
+        trial("initialises_as_cxx", needs(cxx), move || {
+            initialises_as_cxx(cxx)
+        }),
+        trial("cffi_takes_it", has_cffi, cffi_takes_it),
         trial("documents_every_function", || Ok(()), is_documented),
+        trial("lines_are_not_too_long", || Ok(()), lines_fit),
         trial(
             "library_exports_what_it_declares",
             needs("nm"),
@@ -94,6 +100,254 @@ fn is_current() -> Outcome {
     Err(wrong.into())
 }
 
+/// The lines that are no comment.
+fn code(header: &str) -> impl Iterator<Item = &str> {
+    let is_comment = |line: &&str| {
+        let line = line.trim_start();
+        line.starts_with("/*") || line.starts_with('*')
+    };
+    header.lines().filter(move |line| !is_comment(line))
+}
+
+/// No line is longer than 120 columns.
+fn lines_fit() -> Outcome {
+    let header = read(&header_path())?;
+    let long: Vec<String> = header
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| line.chars().count() > 120)
+        .map(|(place, line)| {
+            format!(
+                "line {} has {} columns: {line}",
+                place + 1,
+                line.chars().count()
+            )
+        })
+        .collect();
+    if long.is_empty() {
+        return Ok(());
+    }
+    Err(long.join("\n").into())
+}
+
+/// What the header defines, by its text.
+struct Definitions {
+    /// The enums' types, and each constant with the type that it is one of.
+    constants: Vec<(String, String)>,
+    /// Structs with their fields.
+    structs: Vec<(String, Vec<String>)>,
+    /// Structs that can be initialised by a macro.
+    initialised: Vec<String>,
+}
+
+fn definitions() -> Result<Definitions, String> {
+    let header = read(&header_path())?;
+    let mut found = Definitions {
+        constants: Vec::new(),
+        structs: Vec::new(),
+        initialised: Vec::new(),
+    };
+    let mut kind: Option<String> = None;
+    let mut fields: Option<Vec<String>> = None;
+    for line in code(&header) {
+        if let Some(name) = line.strip_prefix("enum ") {
+            kind = name.strip_suffix("_values {").map(str::to_string);
+        } else if line.starts_with("typedef struct ") && line.ends_with('{') {
+            fields = Some(Vec::new());
+        } else if line.starts_with('}') {
+            let name = line.trim_start_matches("} ").trim_end_matches(';');
+            if let Some(fields) = fields.take() {
+                found.structs.push((name.to_string(), fields));
+            }
+            kind = None;
+        } else if let Some(kind) = &kind {
+            let constant = line.trim().split(' ').next().unwrap_or_default();
+            found.constants.push((kind.clone(), constant.to_string()));
+        } else if let Some(fields) = &mut fields {
+            let line = line.trim_end_matches(';');
+            let name = line.rsplit([' ', '*']).next().unwrap_or_default();
+            fields.push(name.split('[').next().unwrap_or_default().to_string());
+        } else if let Some(defined) = line.strip_prefix("#define ")
+            && let Some((name, _)) = defined.split_once("_INIT {")
+        {
+            found.initialised.push(name.to_lowercase());
+        }
+    }
+    let is_sound = found.constants.len() > 60 && found.structs.len() > 12;
+    match is_sound && found.initialised.len() == 8 {
+        true => Ok(found),
+        false => Err(format!(
+            "the header was read wrongly: {} constants, {} structs, {} macros",
+            found.constants.len(),
+            found.structs.len(),
+            found.initialised.len()
+        )),
+    }
+}
+
+/// A program in the common part of C and C++: each macro writes what its _init function writes, every constant can be
+/// assigned to its type, which has 32 bits.
+fn initialising_program() -> Result<String, String> {
+    let Definitions {
+        constants,
+        structs: _,
+        initialised,
+    } = definitions()?;
+    let mut body = String::new();
+    for name in initialised {
+        let name_of_macro = format!("{}_INIT", name.to_uppercase());
+        body += &format!(
+            "    {{
+        {name} by_macro = {name_of_macro}, by_call;
+        memset(&by_call, 0x5a, sizeof(by_call));
+        if ({name}_init(&by_call, sizeof(by_call)) != BERT_OK || memcmp(&by_macro, &by_call, sizeof(by_call)) != 0) {{
+            puts(\"{name_of_macro} isn't what {name}_init writes\");
+            wrong = 1;
+        }}
+    }}\n"
+        );
+    }
+    for (kind, constant) in constants {
+        body += &format!(
+            "    {{
+        {kind} value = {constant};
+        if (value != {constant} || sizeof(value) != 4) {{
+            puts(\"{constant}\");
+            wrong = 1;
+        }}
+    }}\n"
+        );
+    }
+    Ok(format!(
+        "#include <stdio.h>\n#include <string.h>\n#include \"bert.h\"\n\nint main(void)\n{{\n    int wrong = 0;\n{body}    \
+         return wrong;\n}}\n"
+    ))
+}
+
+fn initialises_as_c() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let (source, program) = (
+        directory.path().join("macros.c"),
+        directory.path().join("macros"),
+    );
+    fs::write(&source, initialising_program()?)?;
+    compile(&source, &program, cdylib()?)?;
+    run_quietly(&mut Command::new(&program))?;
+    Ok(())
+}
+
+fn initialises_as_cxx(compiler: &str) -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let (source, program) = (
+        directory.path().join("macros.cpp"),
+        directory.path().join("macros"),
+    );
+    fs::write(&source, initialising_program()?)?;
+    let library = cdylib()?.parent().ok_or("the library is in a directory")?;
+    run_quietly(
+        Command::new(compiler)
+            .args(["-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
+            .arg("-I")
+            .arg(header_path().parent().ok_or("the header has a directory")?)
+            .arg(&source)
+            .arg("-o")
+            .arg(&program)
+            .arg("-L")
+            .arg(library)
+            .arg("-lbert")
+            .arg(format!("-Wl,-rpath,{}", library.display())),
+    )?;
+    run_quietly(&mut Command::new(&program))?;
+    Ok(())
+}
+
+fn has_cffi() -> Result<(), String> {
+    has_program("cc")?;
+    has_program("python3")?;
+    let import = run_quietly(Command::new("python3").args(["-c", "import cffi"]));
+    import.map(|_| ()).map_err(|_| "needs Python's cffi".into())
+}
+
+/// Reads declarations from the first file and names from the second; tells what they are, and what the library says.
+const CFFI: &str = r#"
+import sys
+from cffi import FFI
+
+ffi = FFI()
+ffi.cdef(open(sys.argv[1]).read())
+library = ffi.dlopen(sys.argv[3])
+for name in open(sys.argv[2]).read().split():
+    if name.startswith("BERT_"):
+        print(name, getattr(library, name))
+    elif "." in name:
+        print(name, ffi.offsetof(*name.split(".")))
+    else:
+        print(name, ffi.sizeof(name))
+print("bert_abi_version", library.bert_abi_version())
+"#;
+
+/// What the preprocessor makes of the header is C that cffi's cdef takes, and cffi finds the same constants, sizes and
+/// places of fields as the C compiler.
+fn cffi_takes_it() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name);
+    let declarations = run_quietly(
+        Command::new("cc")
+            .args(["-E", "-P", "-DBERT_PLAIN_DECLARATIONS"])
+            .arg(header_path()),
+    )?;
+    fs::write(path("declarations.h"), declarations)?;
+    let found = definitions()?;
+    let mut names: Vec<String> = found.constants.into_iter().map(|(_, name)| name).collect();
+    for (name, fields) in found.structs {
+        names.extend(fields.iter().map(|field| format!("{name}.{field}")));
+        names.push(name);
+    }
+    fs::write(path("names"), names.join("\n"))?;
+    fs::write(path("read.py"), CFFI)?;
+    let by_cffi = run_quietly(
+        Command::new("python3")
+            .arg(path("read.py"))
+            .arg(path("declarations.h"))
+            .arg(path("names"))
+            .arg(cdylib()?),
+    )?;
+    let mut body = String::new();
+    for name in &names {
+        let value = match name.split_once('.') {
+            Some((name, field)) => format!("offsetof({name}, {field})"),
+            None if name.starts_with("BERT_") => name.clone(),
+            None => format!("sizeof({name})"),
+        };
+        body += &format!("    printf(\"%s %lld\\n\", \"{name}\", (long long)({value}));\n");
+    }
+    fs::write(
+        path("names.c"),
+        format!(
+            "#include <stdio.h>\n#include \"bert.h\"\n\nint main(void)\n{{\n{body}    printf(\"bert_abi_version %d\\n\", \
+             BERT_ABI_VERSION);\n    return 0;\n}}\n"
+        ),
+    )?;
+    compile(&path("names.c"), &path("program"), cdylib()?)?;
+    let by_compiler = run_quietly(&mut Command::new(path("program")))?;
+    if by_cffi == by_compiler {
+        return Ok(());
+    }
+    let differing: Vec<String> = by_cffi
+        .lines()
+        .zip(by_compiler.lines())
+        .filter(|(cffi, compiler)| cffi != compiler)
+        .map(|(cffi, compiler)| format!("cffi: {cffi}; the compiler: {compiler}"))
+        .collect();
+    Err(format!(
+        "{} lines by cffi, {} by the compiler\n{}",
+        by_cffi.lines().count(),
+        by_compiler.lines().count(),
+        differing.join("\n")
+    )
+    .into())
+}
+
 /// A program that holds nothing but the header, so that what the header forgets to include is missed.
 fn compiles(compiler: &str, language: &[&str]) -> Outcome {
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -132,6 +386,7 @@ fn declared() -> Result<BTreeSet<String>, String> {
 fn is_documented() -> Outcome {
     let header = read(&header_path())?;
     let mut lacking = Vec::new();
+    let mut fallible = 0;
     for name in declared()? {
         let declaration = header
             .match_indices(&format!("{name}("))
@@ -146,7 +401,8 @@ fn is_documented() -> Outcome {
             .ok_or_else(|| format!("{name} isn't declared at a line's beginning"))?;
         let (before, result) = declaration.rsplit_once("*/\n").unwrap_or_default();
         let comment = before.rsplit("/**").next().unwrap_or_default();
-        let is_fallible = result.starts_with("bert_status");
+        let is_fallible = result.starts_with("BERT_API BERT_MUST_USE bert_status ");
+        fallible += usize::from(is_fallible);
         if !comment.to_lowercase().contains("thread") {
             lacking.push(format!("{name} doesn't say which threads may call it"));
         }
@@ -154,9 +410,16 @@ fn is_documented() -> Outcome {
             lacking.push(format!("{name} doesn't say what it returns"));
         }
     }
-    for line in header.lines().filter(|line| !line.starts_with(" *")) {
+    if fallible < 40 {
+        lacking.push(format!(
+            "only {fallible} functions were found that return a status"
+        ));
+    }
+    for line in code(&header) {
         let mut words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        if words.any(|word| ["enum", "bool", "_Bool"].contains(&word)) {
+        // The constants of a type that is an integer of fixed size: nothing is of the enum's own type.
+        let is_list = line.starts_with("enum bert_") && line.ends_with("_values {");
+        if !is_list && words.any(|word| ["enum", "bool", "_Bool"].contains(&word)) {
             lacking.push(format!("'{line}' has a type of no fixed size"));
         }
     }

@@ -55,13 +55,13 @@ thread)
     links="-Wl,--whole-archive $sysroot/lib/rustlib/$host/lib/librustc-nightly_rt.tsan.a -Wl,--no-whole-archive
            -Wl,--export-dynamic"
     # Those that fork after threads were started aren't for it.
-    : "${programs:=soak_threads save_races callbacks handles signals}"
+    : "${programs:=soak_threads save_races callbacks handles signals closing callback_data}"
     ;;
 valgrind)
     CARGO_TARGET_DIR=$target cargo build --manifest-path "$root/Cargo.toml" --release
     library=$target/release
     flags=
-    : "${programs:=handles dataset tokenize versions save_recovery memory callbacks}"
+    : "${programs:=handles dataset tokenize versions save_recovery memory callbacks closing callback_data}"
     ;;
 *)
     echo "$0: $mode is none of c, address, thread, valgrind" >&2

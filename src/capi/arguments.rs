@@ -13,8 +13,9 @@ pub const BERT_NUL_TERMINATED: usize = usize::MAX;
 /// The C strings and arrays behind the pointers of one call live until it returns.
 pub(super) type Text<'a> = &'a str;
 
-fn null(name: &str) -> Error {
-    Error::InvalidArgument(format!("The argument '{name}' is NULL."))
+/// The refusal of a NULL.
+pub(super) fn null(name: &str) -> Error {
+    Error::InvalidArgument(format!("The argument '{name}' is NULL.")).of_argument(name)
 }
 
 /// `count` elements at `pointer`; (NULL, 0) is the empty array.
@@ -47,7 +48,9 @@ pub(super) unsafe fn output<'a, T>(
     if capacity < needed {
         return Err(Error::BufferTooSmall(format!(
             "The buffer '{name}' has room for {capacity} elements; {needed} are needed."
-        )));
+        ))
+        .of_argument(name)
+        .needing(needed));
     }
     if needed == 0 {
         return Ok(Some(&mut []));
@@ -67,13 +70,15 @@ fn check_extent<T>(pointer: *const T, count: usize, name: &str) -> Result<()> {
         return Err(Error::InvalidArgument(format!(
             "The argument '{name}' is not aligned to {} bytes.",
             align_of::<T>()
-        )));
+        ))
+        .of_argument(name));
     }
     let bytes = count.checked_mul(size_of::<T>());
     if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
         return Err(Error::InvalidArgument(format!(
-            "The length of '{name}' is {count}, which no memory can hold."
-        )));
+            "The length of '{name}' is {count}, which is more than memory can hold."
+        ))
+        .of_argument(name));
     }
     Ok(())
 }
@@ -112,6 +117,7 @@ pub(super) unsafe fn text<'a>(
             "The text '{name}' is not valid UTF-8 at byte {}; convert it to UTF-8 first.",
             error.valid_up_to()
         ))
+        .of_argument(name)
     })
 }
 
@@ -138,7 +144,7 @@ pub(super) unsafe fn optional_text<'a>(
 pub(super) unsafe fn optional_string(pointer: *const c_char, name: &str) -> Result<Option<String>> {
     // SAFETY: the same contract.
     let text = unsafe { optional_text(pointer, BERT_NUL_TERMINATED, name) }?;
-    Ok(text.map(str::to_string))
+    text.map(memory::text).transpose()
 }
 
 /// A path: NUL-terminated bytes, in whatever encoding the file system has.
@@ -152,9 +158,18 @@ pub(super) unsafe fn path(pointer: *const c_char, name: &str) -> Result<PathBuf>
     // SAFETY: not NULL; the caller says that it ends with a NUL.
     let bytes = unsafe { CStr::from_ptr(pointer) }.to_bytes();
     if bytes.is_empty() {
-        return Err(Error::InvalidArgument(format!(
-            "The path '{name}' is empty."
-        )));
+        return Err(
+            Error::InvalidArgument(format!("The path '{name}' is empty.")).of_argument(name),
+        );
+    }
+    // The system refuses it too; a message that held all of it would be of no use.
+    if bytes.len() >= libc::PATH_MAX as usize {
+        return Err(Error::Io(format!(
+            "The path '{name}' has {} bytes; the system takes at most {}.",
+            bytes.len(),
+            libc::PATH_MAX - 1
+        ))
+        .of_argument(name));
     }
     Ok(PathBuf::from(OsStr::from_bytes(bytes)))
 }
@@ -171,7 +186,7 @@ pub(super) unsafe fn optional_path(pointer: *const c_char, name: &str) -> Result
     unsafe { path(pointer, name) }.map(Some)
 }
 
-/// Texts given as parallel arrays of pointers and lengths; no lengths means that all end with a NUL.
+/// Texts given as parallel arrays of pointers and lengths, which have these names; no lengths means that all end with a NUL.
 ///
 /// # Safety
 /// `pointers` and `lengths` are NULL or have `count` elements; each text is as for [`text`].
@@ -179,7 +194,7 @@ pub(super) unsafe fn texts<'a>(
     pointers: *const *const c_char,
     lengths: *const usize,
     count: usize,
-    name: &str,
+    [name, name_of_lengths]: [&str; 2],
 ) -> Result<Vec<Text<'a>>> {
     // SAFETY: the same contract.
     let pointers = unsafe { array(pointers, count, name) }?;
@@ -187,12 +202,13 @@ pub(super) unsafe fn texts<'a>(
         None
     } else {
         // SAFETY: the same contract.
-        Some(unsafe { array(lengths, count, "lengths") }?)
+        Some(unsafe { array(lengths, count, name_of_lengths) }?)
     };
     memory::collected(pointers.iter().enumerate().map(|(index, &pointer)| {
         let length = lengths.map_or(BERT_NUL_TERMINATED, |lengths| lengths[index]);
         // SAFETY: the same contract.
         unsafe { text(pointer, length, &format!("{name}[{index}]")) }
+            .map_err(|error| error.of_argument(name).at_index(index))
     }))
 }
 
@@ -208,26 +224,28 @@ pub(super) unsafe fn text_pairs<'a>(
     pair_lengths: *const usize,
 ) -> Result<Vec<(Text<'a>, Option<Text<'a>>)>> {
     // SAFETY: the same contract.
-    let first = unsafe { texts(texts_, lengths, count, "texts") }?;
+    let first = unsafe { texts(texts_, lengths, count, ["texts", "lengths"]) }?;
     if pairs.is_null() {
         return memory::collected(first.into_iter().map(|text| Ok((text, None))));
     }
     // SAFETY: the same contract.
-    let second = unsafe { texts(pairs, pair_lengths, count, "pairs") }?;
+    let second = unsafe { texts(pairs, pair_lengths, count, ["pairs", "pair_lengths"]) }?;
     let both = first.into_iter().zip(second);
     memory::collected(both.map(|(text, pair)| Ok((text, Some(pair)))))
 }
 
+fn negative(name: &str, value: i64) -> Error {
+    Error::InvalidArgument(format!("{name} is {value}; it must not be negative.")).of_argument(name)
+}
+
 /// A size or count that C passes as a signed number.
 pub(super) fn size(value: i32, name: &str) -> Result<usize> {
-    usize::try_from(value)
-        .map_err(|_| Error::InvalidArgument(format!("{name} is {value}; it must not be negative.")))
+    usize::try_from(value).map_err(|_| negative(name, value.into()))
 }
 
 /// A number of steps that C passes as a signed number.
 pub(super) fn steps(value: i64, name: &str) -> Result<u64> {
-    u64::try_from(value)
-        .map_err(|_| Error::InvalidArgument(format!("{name} is {value}; it must not be negative.")))
+    u64::try_from(value).map_err(|_| negative(name, value))
 }
 
 /// A truth value that C passes as 0 or 1.
@@ -235,9 +253,10 @@ pub(super) fn flag(value: i32, name: &str) -> Result<bool> {
     match value {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(Error::InvalidArgument(format!(
-            "{name} is {value}; it must be 0 or 1."
-        ))),
+        _ => Err(
+            Error::InvalidArgument(format!("{name} is {value}; it must be 0 or 1."))
+                .of_argument(name),
+        ),
     }
 }
 
@@ -253,5 +272,6 @@ pub(super) fn choice<T: Copy>(value: i32, name: &str, choices: &[(i32, T)]) -> R
             Error::InvalidArgument(format!(
                 "{name} is {value}; the constants for it are {first} to {last}."
             ))
+            .of_argument(name)
         })
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use once_cell::sync::OnceCell;
 
+use super::error_object;
 use super::status::{BERT_ERR_DEVICE, BERT_OK, bert_status, status_of};
 use crate::error::{Error, Result};
 use crate::ops::float_state::FloatState;
@@ -69,8 +70,8 @@ fn caught(work: impl FnOnce() -> Result<()>) -> bert_status {
                 log::debug(|| format!("caught a panic: {text}"));
             }));
             Error::Internal(
-                "The library met a defect of its own and stopped this call; the handles it worked on can only be \
-                 freed. Please report this with the log at level debug."
+                "A defect in the library stopped this call; the handles that it used can only be freed. Please \
+                 report this with the log at level debug."
                     .into(),
             )
         }
@@ -80,6 +81,7 @@ fn caught(work: impl FnOnce() -> Result<()>) -> bert_status {
 
 fn fail(error: &Error) -> bert_status {
     set_last_error(error.message());
+    error_object::store(error);
     status_of(error)
 }
 
@@ -93,6 +95,21 @@ pub(super) fn free(work: impl FnOnce()) {
     go_in();
     let _ = catch_unwind(AssertUnwindSafe(work)).map_err(std::mem::forget);
     come_out();
+}
+
+/// Runs a question that can't fail: `None` where there is no answer, also in a forked child. The thread's last message
+/// stays.
+pub(super) fn ask<T>(work: impl FnOnce() -> Option<T>) -> Option<T> {
+    let _inside = threads::enter().ok()?;
+    let _floats = OwnFloats::set();
+    install_panic_hook();
+    go_in();
+    let answer = catch_unwind(AssertUnwindSafe(work));
+    come_out();
+    answer.unwrap_or_else(|panic| {
+        std::mem::forget(panic);
+        None
+    })
 }
 
 /// Calls back into the host, in its own floating-point state. What it sets there is its state from then on.
@@ -142,8 +159,7 @@ pub(super) fn last_error() -> *const std::ffi::c_char {
 }
 
 fn set_last_error(message: &str) {
-    // A text from outside may hold U+0000, which a C string can't.
-    let text = CString::new(message.replace('\0', "\u{2400}")).unwrap_or_default();
+    let text = error_object::c_text(message);
     let _ = LAST_ERROR.try_with(|slot| *slot.borrow_mut() = text);
 }
 

@@ -7,83 +7,123 @@ use super::arguments::{
     array, choice, flag, optional_string, optional_text, path, result, text, text_pairs, texts,
 };
 use super::boundary::{call, free};
+use super::fields::{constant, pointer, zero_or_one};
 use super::handles::{self, Object, bert_dataset};
-use super::problem::{self, BERT_PROBLEM_SINGLE_LABEL};
+use super::problem::{self, BERT_PROBLEM_REGRESSION, BERT_PROBLEM_SINGLE_LABEL, bert_problem_type};
 use super::sized::{self, sized_struct};
 use super::status::bert_status;
-use crate::data::{Dataset, Example, FileFormat, Header, Label, ReadOptions};
+use crate::data::{Dataset, Example, FileFormat, Header, Label, ReadOptions, check_fraction};
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// The file's format goes by its name's ending: .tsv, .csv, .jsonl, .ndjson.
-pub const BERT_FORMAT_AUTO: i32 = 0;
-/// A record a line, fields separated by tabs, no quoting.
-pub const BERT_FORMAT_TSV: i32 = 1;
-/// RFC 4180: fields separated by commas, quoted where they hold a comma, a quote or a line break.
-pub const BERT_FORMAT_CSV: i32 = 2;
-/// A JSON object a line.
-pub const BERT_FORMAT_JSONL: i32 = 3;
+/// The format of a data file.
+pub type bert_file_format = i32;
 
-/// The first record is a header if it holds the names asked for, or a usual name of a label column.
-pub const BERT_HEADER_AUTO: i32 = 0;
+/// The file name's ending decides the format: .tsv or .txt (TSV), .csv (CSV), .jsonl or .ndjson (JSON Lines).
+pub const BERT_FORMAT_AUTO: bert_file_format = 0;
+/// TSV: one record per line, fields separated by tabs. Quotes have no special meaning.
+pub const BERT_FORMAT_TSV: bert_file_format = 1;
+/// CSV as in RFC 4180: fields are separated by commas. Fields that contain a comma, a quote or a line break are
+/// quoted.
+pub const BERT_FORMAT_CSV: bert_file_format = 2;
+/// JSON Lines: one JSON object per line.
+pub const BERT_FORMAT_JSONL: bert_file_format = 3;
+
+/// Whether the first record of a TSV or CSV file contains the names of the columns.
+pub type bert_header_mode = i32;
+
+/// The library decides. The first record is a header if a column option is a name, or if the record contains a usual
+/// column name, such as "text" or "label".
+pub const BERT_HEADER_AUTO: bert_header_mode = 0;
 /// The first record is a header.
-pub const BERT_HEADER_PRESENT: i32 = 1;
+pub const BERT_HEADER_PRESENT: bert_header_mode = 1;
 /// The first record is data.
-pub const BERT_HEADER_ABSENT: i32 = 2;
+pub const BERT_HEADER_ABSENT: bert_header_mode = 2;
 
-/// The sentences to train on.
-pub const BERT_TOY_TRAIN: i32 = 0;
-/// The sentences to validate with.
-pub const BERT_TOY_VALIDATION: i32 = 1;
+/// A part of the built-in toy data.
+pub type bert_toy_part = i32;
 
-/// How a data file is read. Call bert_read_options_init first.
+/// The sentences for training.
+pub const BERT_TOY_TRAIN: bert_toy_part = 0;
+/// The sentences for validation.
+pub const BERT_TOY_VALIDATION: bert_toy_part = 1;
+
+/// Options for reading a data file with bert_dataset_read. Call bert_read_options_init first.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_read_options {
-    /// sizeof(bert_read_options), set by bert_read_options_init.
+    /// The size of this struct, sizeof(bert_read_options). Set by bert_read_options_init.
     pub struct_size: usize,
-    /// BERT_FORMAT_AUTO (default), _TSV, _CSV or _JSONL.
-    pub format: i32,
-    /// BERT_HEADER_AUTO (default), _PRESENT or _ABSENT; JSON Lines have none.
-    pub header: i32,
-    /// The text's column, by its name in the header, or by its number from 1 ("2"); by its key in JSON Lines. NULL
-    /// (default): a column with a usual name (text, sentence, sentence1, review, content), or the first.
+    /// The format of the file: BERT_FORMAT_AUTO, BERT_FORMAT_TSV, BERT_FORMAT_CSV or BERT_FORMAT_JSONL.
+    /// Default BERT_FORMAT_AUTO.
+    pub format: bert_file_format,
+    /// Whether the first record is a header: BERT_HEADER_AUTO, BERT_HEADER_PRESENT or BERT_HEADER_ABSENT. Not used for
+    /// JSON Lines, which have no header. Default BERT_HEADER_AUTO.
+    pub header: bert_header_mode,
+    /// The column of the text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
+    /// Lines. NULL: the library looks for a column named text, sentence, sentence1, review or content. If there is none,
+    /// it looks for text_a, premise or question1, each with its partner (see pair_column). In a file without a header
+    /// NULL means the first column that no other option names. Default NULL.
     pub text_column: *const c_char,
-    /// The second text's column, likewise. NULL (default): one that goes with the first's name (sentence1 and
-    /// sentence2, text_a and text_b, premise and hypothesis, question1 and question2), or the second of three columns
-    /// without a header; else there is none.
+    /// The column of the second text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key
+    /// in JSON Lines. NULL: if text_column is also NULL, the library uses the partner of the text column that it found:
+    /// sentence2 for sentence1, text_b for text_a, hypothesis for premise, question2 for question1. If the file has no
+    /// header, exactly three columns, and no column option is set, it is the second column. Otherwise the examples are
+    /// single texts. Default NULL.
     pub pair_column: *const c_char,
-    /// The label's column, likewise. NULL (default): a usual name (label, class, category, target), or the last of two
-    /// or three.
+    /// The column of the label. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
+    /// Lines. NULL: the library looks for a column named label, class, category or target. In a file without a header
+    /// NULL means the last column that no other option names. Default NULL.
     pub label_column: *const c_char,
-    /// 1 if labels are class ids 0, 1, 2, …; 0 (default) if they are names, which digits can be too. For single-label data
-    /// alone.
+    /// Whether labels are class ids. 1: labels are the ids 0, 1, 2, ...; 0: labels are names, which may consist of
+    /// digits. 1 is allowed only for BERT_PROBLEM_SINGLE_LABEL. 0 or 1. Default 0.
     pub labels_are_ids: i32,
-    /// What the labels are. BERT_PROBLEM_SINGLE_LABEL (default): a class in each record. BERT_PROBLEM_MULTI_LABEL: a list
-    /// of labels' names, which may be empty: in JSON Lines an array of strings, in TSV and CSV names with label_separator
-    /// between them. BERT_PROBLEM_REGRESSION: a finite number, or as many in each record: in JSON Lines a number or an
-    /// array of numbers, in TSV and CSV numbers with label_separator between them.
-    pub problem_type: i32,
-    /// What stands between the names or numbers of one field; NULL (default): "|". White space around it is of no
-    /// account. For single-label data it is refused; JSON Lines don't use it.
+    /// The problem type, which decides what the labels are.
+    ///
+    /// - BERT_PROBLEM_SINGLE_LABEL: each record has one class.
+    /// - BERT_PROBLEM_MULTI_LABEL: each record has a list of label names, which may be empty. In JSON Lines it is an
+    ///   array of strings. In TSV and CSV the names are separated by label_separator.
+    /// - BERT_PROBLEM_REGRESSION: each record has one finite number, or several; all records have the same count. In
+    ///   JSON Lines it is a number or an array of numbers. In TSV and CSV the numbers are separated by label_separator.
+    ///
+    /// Default BERT_PROBLEM_SINGLE_LABEL.
+    pub problem_type: bert_problem_type,
+    /// The separator between the label names or numbers in one field of a TSV or CSV file. NULL: "|". White space
+    /// around the separator is ignored. Not used for JSON Lines. Must be NULL for BERT_PROBLEM_SINGLE_LABEL.
+    /// Default NULL.
     pub label_separator: *const c_char,
 }
 
-sized_struct!(bert_read_options, || bert_read_options {
-    struct_size: size_of::<bert_read_options>(),
-    format: BERT_FORMAT_AUTO,
-    header: BERT_HEADER_AUTO,
-    text_column: std::ptr::null(),
-    pair_column: std::ptr::null(),
-    label_column: std::ptr::null(),
-    labels_are_ids: 0,
-    problem_type: BERT_PROBLEM_SINGLE_LABEL,
-    label_separator: std::ptr::null(),
+sized_struct!(bert_read_options {
+    format: constant(
+        "BERT_FORMAT_",
+        BERT_FORMAT_AUTO,
+        BERT_FORMAT_AUTO,
+        BERT_FORMAT_JSONL
+    ),
+    header: constant(
+        "BERT_HEADER_",
+        BERT_HEADER_AUTO,
+        BERT_HEADER_AUTO,
+        BERT_HEADER_ABSENT
+    ),
+    text_column: pointer(),
+    pair_column: pointer(),
+    label_column: pointer(),
+    labels_are_ids: zero_or_one(false),
+    problem_type: constant(
+        "BERT_PROBLEM_",
+        BERT_PROBLEM_SINGLE_LABEL,
+        BERT_PROBLEM_SINGLE_LABEL,
+        BERT_PROBLEM_REGRESSION
+    ),
+    label_separator: pointer(),
 });
 
-/// Sets the defaults. `struct_size` is sizeof(bert_read_options). Any thread.
+/// Sets all fields of a bert_read_options to their defaults. `struct_size` is sizeof(bert_read_options). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL), BERT_ERR_STRUCT_SIZE (`struct_size` is unknown),
+/// BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `options` is NULL or writable for `struct_size` bytes.
@@ -101,15 +141,18 @@ fn give(out: &mut *mut bert_dataset, dataset: Dataset) {
     *out = handles::insert(Object::Dataset(Arc::new(RwLock::new(dataset))));
 }
 
-/// A copy of what is in a data set now.
-pub(super) fn contents(handle: *const bert_dataset) -> Result<Dataset> {
-    let dataset = handles::dataset(handle)?;
-    let dataset = dataset.read().map_err(|_| poisoned())?;
-    dataset.try_clone()
+/// A copy of what is in a data set now; `name` is the option that has the handle.
+pub(super) fn contents(handle: *const bert_dataset, name: &str) -> Result<Dataset> {
+    copy_of(&*handles::dataset_named(handle, name)?)
+}
+
+/// A copy of what is in it now.
+pub(super) fn copy_of(dataset: &RwLock<Dataset>) -> Result<Dataset> {
+    dataset.read().map_err(|_| poisoned())?.try_clone()
 }
 
 fn poisoned() -> Error {
-    Error::Poisoned("An earlier call on this data set failed; free it and make a new one.".into())
+    Error::Poisoned("An earlier call on this data set failed; free it and create a new one.".into())
 }
 
 /// A copy of what the caller has.
@@ -121,21 +164,20 @@ fn example(text: &str, pair: Option<&str>, label: Label) -> Result<Example> {
     })
 }
 
-fn add(handle: *mut bert_dataset, examples: Vec<Example>) -> Result<()> {
-    let dataset = handles::dataset(handle)?;
+fn add(dataset: &RwLock<Dataset>, examples: Vec<Example>) -> Result<()> {
     let mut dataset = dataset.write().map_err(|_| poisoned())?;
     dataset.extend(examples)
 }
 
 /// Adds the texts, each with its label, all or none of them.
 fn add_all(
-    handle: *mut bert_dataset,
+    dataset: &RwLock<Dataset>,
     texts: Vec<(&str, Option<&str>)>,
     labels: impl ExactSizeIterator<Item = Result<Label>>,
 ) -> Result<()> {
     let both = texts.into_iter().zip(labels);
     let examples = both.map(|((text, pair), label)| example(text, pair, label?));
-    add(handle, memory::collected(examples)?)
+    add(dataset, memory::collected(examples)?)
 }
 
 fn class_name(name: &str) -> Result<Label> {
@@ -143,11 +185,15 @@ fn class_name(name: &str) -> Result<Label> {
 }
 
 /// A class id that C passes as a signed number.
-fn class_id(id: i64) -> Result<Label> {
+fn class_id(id: i64, name: &str) -> Result<Label> {
     u32::try_from(id).map(Label::Id).map_err(|_| {
         Error::InvalidArgument(format!("The class id is {id}; class ids count from 0."))
+            .of_argument(name)
     })
 }
+
+/// The arguments of lists of labels.
+const LABEL_NAMES: [&str; 2] = ["label_names", "label_name_lengths"];
 
 fn label_list(names: &[&str]) -> Result<Label> {
     let names = names.iter().map(|name| memory::text(name));
@@ -158,9 +204,9 @@ fn targets_of(numbers: &[f32]) -> Result<Label> {
     memory::copied(numbers).map(Label::Targets)
 }
 
-/// Makes an empty data set; free it with bert_dataset_free. Any thread.
+/// Creates an empty data set. Free it with bert_dataset_free. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`dataset` is NULL), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `dataset` is writable.
@@ -174,18 +220,23 @@ pub unsafe extern "C" fn bert_dataset_create(dataset: *mut *mut bert_dataset) ->
     })
 }
 
-/// Frees a data set; NULL is allowed. Models and trainers made from it stay as they are. Any thread, once.
+/// Frees a data set. NULL is allowed. Models and trainers that were created from it don't change. Any thread; free
+/// each data set once.
 #[unsafe(no_mangle)]
 pub extern "C" fn bert_dataset_free(dataset: *mut bert_dataset) {
     free(|| handles::free_dataset(dataset));
 }
 
-/// Adds one example: a text, a second text (`pair` NULL: there is none), and the name of its class. Lengths are in
-/// bytes, or BERT_NUL_TERMINATED. The texts are copied. A data set has one kind of label (class names, class ids, lists
-/// of labels, targets), and pairs or single texts, throughout. Any thread.
+/// Adds one example with the name of its class. `text` is the text; `pair` is the second text, or NULL for a single
+/// text. Lengths are in bytes, or BERT_NUL_TERMINATED. The texts are copied. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA
-/// (it doesn't go with the examples that are there), BERT_ERR_FORKED.
+/// All examples of a data set have the same kind of label: class names, class ids, lists of labels, or targets. Either
+/// all examples have a second text or none has one.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+/// is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (the
+/// class name is empty, or the example doesn't fit the examples in the data set), BERT_ERR_FORKED (this process is a
+/// forked child).
 ///
 /// # Safety
 /// Each text is readable for its length.
@@ -200,6 +251,7 @@ pub unsafe extern "C" fn bert_dataset_add_class(
     class_name_length: usize,
 ) -> bert_status {
     call(|| {
+        let dataset = handles::dataset(dataset)?;
         // SAFETY: by this function's contract.
         let example = unsafe {
             example(
@@ -208,14 +260,20 @@ pub unsafe extern "C" fn bert_dataset_add_class(
                 self::class_name(self::text(class_name, class_name_length, "class_name")?)?,
             )
         }?;
-        add(dataset, vec![example])
+        add(&dataset, vec![example])
     })
 }
 
-/// As bert_dataset_add_class, with the class's id, which counts from 0. Any thread.
+/// Adds one example with the id of its class. Class ids count from 0. `text` is the text; `pair` is the second text,
+/// or NULL for a single text. Lengths are in bytes, or BERT_NUL_TERMINATED. The texts are copied. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, a negative id), BERT_ERR_UTF8,
-/// BERT_ERR_DATA (it doesn't go with the examples that are there), BERT_ERR_FORKED.
+/// All examples of a data set have the same kind of label: class names, class ids, lists of labels, or targets. Either
+/// all examples have a second text or none has one.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+/// is NULL, a length is larger than memory can hold, the id is negative), BERT_ERR_UTF8 (a text is not valid UTF-8),
+/// BERT_ERR_DATA (the example doesn't fit the examples in the data set), BERT_ERR_FORKED (this process is a forked
+/// child).
 ///
 /// # Safety
 /// Each text is readable for its length.
@@ -229,26 +287,33 @@ pub unsafe extern "C" fn bert_dataset_add_class_id(
     class_id: i64,
 ) -> bert_status {
     call(|| {
+        let dataset = handles::dataset(dataset)?;
         // SAFETY: by this function's contract.
         let example = unsafe {
             example(
                 self::text(text, text_length, "text")?,
                 optional_text(pair, pair_length, "pair")?,
-                self::class_id(class_id)?,
+                self::class_id(class_id, "class_id")?,
             )
         }?;
-        add(dataset, vec![example])
+        add(&dataset, vec![example])
     })
 }
 
-/// Adds `count` examples given as parallel arrays, all or none of them. `lengths`, `pair_lengths` and
-/// `class_name_lengths` may be NULL: those texts end with a NUL. `pairs` may be NULL: there are none. Any thread.
+/// Adds `count` examples with the names of their classes, all of them or none. The arguments are parallel arrays. The
+/// texts are copied. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA
-/// (they don't go with each other or with the examples that are there), BERT_ERR_FORKED.
+/// Lengths are in bytes. `lengths`, `pair_lengths` and `class_name_lengths` may be NULL; then the texts of that array
+/// are NUL-terminated. If `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a
+/// NULL element of length 0 is an empty second text.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+/// is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (a
+/// class name is empty, or the examples don't fit each other or the examples in the data set), BERT_ERR_FORKED (this
+/// process is a forked child).
 ///
 /// # Safety
-/// Each array has `count` elements, and each text is readable for its length.
+/// Each array is NULL or has `count` elements. Each text is readable for its length.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_dataset_add_classes(
     dataset: *mut bert_dataset,
@@ -261,24 +326,37 @@ pub unsafe extern "C" fn bert_dataset_add_classes(
     class_name_lengths: *const usize,
 ) -> bert_status {
     call(|| {
+        let dataset = handles::dataset(dataset)?;
         // SAFETY: by this function's contract.
         let (inputs, names) = unsafe {
             (
                 text_pairs(count, texts, lengths, pairs, pair_lengths)?,
-                self::texts(class_names, class_name_lengths, count, "class_names")?,
+                self::texts(
+                    class_names,
+                    class_name_lengths,
+                    count,
+                    ["class_names", "class_name_lengths"],
+                )?,
             )
         };
-        add_all(dataset, inputs, names.into_iter().map(class_name))
+        add_all(&dataset, inputs, names.into_iter().map(class_name))
     })
 }
 
-/// As bert_dataset_add_classes, with the classes' ids. Any thread.
+/// Adds `count` examples with the ids of their classes, all of them or none. Class ids count from 0. The arguments are
+/// parallel arrays. The texts are copied. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, a negative id), BERT_ERR_UTF8,
-/// BERT_ERR_DATA (they don't go with each other or with the examples that are there), BERT_ERR_FORKED.
+/// Lengths are in bytes. `lengths` and `pair_lengths` may be NULL; then the texts of that array are NUL-terminated. If
+/// `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a NULL element of length
+/// 0 is an empty second text.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+/// is NULL, a length is larger than memory can hold, an id is negative), BERT_ERR_UTF8 (a text is not valid UTF-8),
+/// BERT_ERR_DATA (the examples don't fit each other or the examples in the data set), BERT_ERR_FORKED (this process is
+/// a forked child).
 ///
 /// # Safety
-/// Each array has `count` elements, and each text is readable for its length.
+/// Each array is NULL or has `count` elements. Each text is readable for its length.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_dataset_add_class_ids(
     dataset: *mut bert_dataset,
@@ -290,6 +368,7 @@ pub unsafe extern "C" fn bert_dataset_add_class_ids(
     class_ids: *const i64,
 ) -> bert_status {
     call(|| {
+        let dataset = handles::dataset(dataset)?;
         // SAFETY: by this function's contract.
         let (inputs, ids) = unsafe {
             (
@@ -297,18 +376,28 @@ pub unsafe extern "C" fn bert_dataset_add_class_ids(
                 array(class_ids, count, "class_ids")?,
             )
         };
-        add_all(dataset, inputs, ids.iter().map(|&id| class_id(id)))
+        let labels = ids.iter().enumerate();
+        let labels = labels
+            .map(|(index, &id)| class_id(id, "class_ids").map_err(|error| error.at_index(index)));
+        add_all(&dataset, inputs, labels)
     })
 }
 
-/// As bert_dataset_add_class, with any number of labels (multi-label): `num_labels` names, none included, one that is
-/// there twice counting once. `label_name_lengths` may be NULL: the names end with a NUL. Any thread.
+/// Adds one example with a list of labels, for multi-label classification. `text` is the text; `pair` is the second
+/// text, or NULL for a single text. Lengths are in bytes, or BERT_NUL_TERMINATED. The texts are copied. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (an
-/// empty name, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
+/// `label_names` has `num_labels` names. The list may be empty. A name that occurs twice counts once. If
+/// `label_name_lengths` is NULL, the names are NUL-terminated. All examples of a data set have the same kind of label.
+/// Either all examples have a second text or none has one.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+/// is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (a name
+/// is empty, or the example doesn't fit the examples in the data set), BERT_ERR_FORKED (this process is a forked
+/// child).
 ///
 /// # Safety
-/// `label_names` and `label_name_lengths` have `num_labels` elements; each text is readable for its length.
+/// `label_names` and `label_name_lengths` are NULL or have `num_labels` elements. Each text is readable for its
+/// length.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_dataset_add_labels(
     dataset: *mut bert_dataset,
@@ -321,30 +410,38 @@ pub unsafe extern "C" fn bert_dataset_add_labels(
     num_labels: usize,
 ) -> bert_status {
     call(|| {
+        let dataset = handles::dataset(dataset)?;
         // SAFETY: by this function's contract.
         let example = unsafe {
-            let names = texts(label_names, label_name_lengths, num_labels, "label_names")?;
-            example(
-                self::text(text, text_length, "text")?,
-                optional_text(pair, pair_length, "pair")?,
-                label_list(&names)?,
-            )
+            let text = self::text(text, text_length, "text")?;
+            let pair = optional_text(pair, pair_length, "pair")?;
+            let names = texts(label_names, label_name_lengths, num_labels, LABEL_NAMES)?;
+            example(text, pair, label_list(&names)?)
         }?;
-        add(dataset, vec![example])
+        add(&dataset, vec![example])
     })
 }
 
-/// Adds `count` examples with lists of labels (multi-label), all or none of them. Texts are given as to
-/// bert_dataset_add_classes. The names of all lists stand one after another in `label_names`: example i has those from
-/// `label_offsets[i]` up to, not including, `label_offsets[i + 1]`; the offsets are `count` + 1, from 0 on, and none is
-/// below the one before. `label_name_lengths` may be NULL: the names end with a NUL. Any thread.
+/// Adds `count` examples with lists of labels, all of them or none. This is for multi-label classification. The
+/// arguments are parallel arrays. The texts are copied. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length, offsets out of order),
-/// BERT_ERR_UTF8, BERT_ERR_DATA (an empty name, or they don't go with the examples that are there), BERT_ERR_FORKED.
+/// Lengths are in bytes. `lengths`, `pair_lengths` and `label_name_lengths` may be NULL; then the texts of that array
+/// are NUL-terminated. If `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a
+/// NULL element of length 0 is an empty second text.
+///
+/// `label_names` contains the names of all lists, one list after the other. `label_offsets` has `count` + 1 elements:
+/// the list of example i has the names with the indices `label_offsets[i]` to `label_offsets[i + 1]` - 1. The first
+/// offset is 0. No offset is smaller than the one before it. A list may be empty. A name that occurs twice in a list
+/// counts once.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+/// is NULL, a length is larger than memory can hold, the first offset is not 0, an offset is smaller than the one
+/// before it), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (a name is empty, or the examples don't fit
+/// each other or the examples in the data set), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
-/// `label_offsets` has `count` + 1 elements, `label_names` and `label_name_lengths` as many as the last of them says, the
-/// other arrays `count`; each text is readable for its length.
+/// `label_offsets` has `count` + 1 elements. `label_names` and `label_name_lengths` are NULL or have as many elements
+/// as the last offset says. Each other array is NULL or has `count` elements. Each text is readable for its length.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_dataset_add_label_lists(
     dataset: *mut bert_dataset,
@@ -358,6 +455,7 @@ pub unsafe extern "C" fn bert_dataset_add_label_lists(
     label_offsets: *const usize,
 ) -> bert_status {
     call(|| {
+        let dataset = handles::dataset(dataset)?;
         // SAFETY: by this function's contract.
         let (inputs, offsets) = unsafe {
             let inputs = text_pairs(count, texts, lengths, pairs, pair_lengths)?;
@@ -370,26 +468,32 @@ pub unsafe extern "C" fn bert_dataset_add_label_lists(
         };
         if offsets[0] != 0 || !offsets.is_sorted() {
             return Err(Error::InvalidArgument(
-                "The label_offsets don't begin with 0, or one is below the one before.".into(),
-            ));
+                "The label_offsets don't begin with 0, or an offset is smaller than the one before it.".into(),
+            )
+            .of_argument("label_offsets"));
         }
         let total = offsets[offsets.len() - 1];
         // SAFETY: by this function's contract.
-        let names = unsafe { self::texts(label_names, label_name_lengths, total, "label_names") }?;
+        let names = unsafe { self::texts(label_names, label_name_lengths, total, LABEL_NAMES) }?;
         let lists = offsets.windows(2);
         let lists = lists.map(|ends| label_list(&names[ends[0]..ends[1]]));
-        add_all(dataset, inputs, lists)
+        add_all(&dataset, inputs, lists)
     })
 }
 
-/// As bert_dataset_add_class, with `num_targets` finite numbers instead of a class (regression), as many as the other
-/// examples have. Any thread.
+/// Adds one example with regression targets: `num_targets` finite numbers. `text` is the text; `pair` is the second
+/// text, or NULL for a single text. Lengths are in bytes, or BERT_NUL_TERMINATED. Texts and targets are copied. Any
+/// thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, an absurd length), BERT_ERR_UTF8, BERT_ERR_DATA (a
-/// target that is NaN or infinite, none, or it doesn't go with the examples that are there), BERT_ERR_FORKED.
+/// All examples of a data set have the same number of targets. Either all examples have a second text or none has one.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+/// is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (there
+/// is no target, a target is NaN or infinite, or the example doesn't fit the examples in the data set),
+/// BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
-/// `targets` has `num_targets` elements; each text is readable for its length.
+/// `targets` has `num_targets` elements. Each text is readable for its length.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_dataset_add_target(
     dataset: *mut bert_dataset,
@@ -401,6 +505,7 @@ pub unsafe extern "C" fn bert_dataset_add_target(
     num_targets: usize,
 ) -> bert_status {
     call(|| {
+        let dataset = handles::dataset(dataset)?;
         // SAFETY: by this function's contract.
         let example = unsafe {
             example(
@@ -409,17 +514,26 @@ pub unsafe extern "C" fn bert_dataset_add_target(
                 targets_of(array(targets, num_targets, "targets")?)?,
             )
         }?;
-        add(dataset, vec![example])
+        add(&dataset, vec![example])
     })
 }
 
-/// Adds `count` examples with `num_targets` finite numbers each (regression), all or none of them. Texts are given as to
-/// bert_dataset_add_classes; `targets` has the numbers example by example. Any thread.
+/// Adds `count` examples with regression targets, all of them or none. Each example has `num_targets` finite numbers.
+/// `targets` has the shape [S, L] with S = `count` and L = `num_targets`: the numbers of the first example, then those
+/// of the second, and so on. Texts and targets are copied. Any thread.
 ///
-/// Returns as bert_dataset_add_target.
+/// Lengths are in bytes. `lengths` and `pair_lengths` may be NULL; then the texts of that array are NUL-terminated. If
+/// `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a NULL element of length
+/// 0 is an empty second text.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
+/// is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (there
+/// is no target, a target is NaN or infinite, or the examples don't fit each other or the examples in the data set),
+/// BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
-/// `targets` has `count` * `num_targets` elements, the other arrays `count`; each text is readable for its length.
+/// `targets` has `count` * `num_targets` elements. Each other array is NULL or has `count` elements. Each text is
+/// readable for its length.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_dataset_add_targets(
     dataset: *mut bert_dataset,
@@ -432,6 +546,7 @@ pub unsafe extern "C" fn bert_dataset_add_targets(
     num_targets: usize,
 ) -> bert_status {
     call(|| {
+        let dataset = handles::dataset(dataset)?;
         // SAFETY: by this function's contract.
         let (inputs, values) = unsafe {
             (
@@ -440,18 +555,24 @@ pub unsafe extern "C" fn bert_dataset_add_targets(
             )
         };
         let rows = (0..count).map(|i| targets_of(&values[i * num_targets..(i + 1) * num_targets]));
-        add_all(dataset, inputs, rows)
+        add_all(&dataset, inputs, rows)
     })
 }
 
-/// Reads a data file into a new data set; free it with bert_dataset_free. `path` is NUL-terminated. `options` may be
-/// NULL for the defaults. CRLF line ends and a byte-order mark are fine. Any thread.
+/// Reads a data file into a new data set. `path` is NUL-terminated. `options` may be NULL for the defaults. Free the
+/// data set with bert_dataset_free. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO, BERT_ERR_DATA (the message tells the
-/// line and what was expected there), BERT_ERR_FORKED.
+/// Lines may end with LF or CRLF. The file may begin with a byte-order mark. Blank lines are ignored.
+///
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (a required pointer is NULL, an option is out of range, two options
+/// contradict each other, the file name's ending is not a known format), BERT_ERR_STRUCT_SIZE (the `struct_size` of
+/// `options` is unknown), BERT_ERR_UTF8 (an option is not valid UTF-8), BERT_ERR_IO (the file can't be read),
+/// BERT_ERR_DATA (the content is wrong; the message contains the line and what was expected), BERT_ERR_FORKED (this
+/// process is a forked child).
 ///
 /// # Safety
-/// `path` ends with a NUL, `options` is NULL or set by bert_read_options_init, `dataset` is writable.
+/// `path` ends with a NUL. `options` is NULL or was initialised by bert_read_options_init, and its texts are NULL or
+/// end with a NUL. `dataset` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_dataset_read(
     path: *const c_char,
@@ -460,11 +581,11 @@ pub unsafe extern "C" fn bert_dataset_read(
 ) -> bert_status {
     call(|| {
         // SAFETY: by this function's contract.
-        let (out, path, options, text_column, pair_column, label_column, label_separator) = unsafe {
+        let path = unsafe { self::path(path, "path") }?;
+        // SAFETY: as above.
+        let (options, text_column, pair_column, label_column, label_separator) = unsafe {
             let options = sized::read_or_default(options)?;
             (
-                result(dataset, "dataset")?,
-                self::path(path, "path")?,
                 options,
                 optional_string(options.text_column, "text_column")?,
                 optional_string(options.pair_column, "pair_column")?,
@@ -472,6 +593,8 @@ pub unsafe extern "C" fn bert_dataset_read(
                 optional_string(options.label_separator, "label_separator")?,
             )
         };
+        // SAFETY: as above.
+        let out = unsafe { result(dataset, "dataset") }?;
         let options = ReadOptions {
             format: choice(
                 options.format,
@@ -504,21 +627,20 @@ pub unsafe extern "C" fn bert_dataset_read(
     })
 }
 
-/// Gives the built-in toy data: short sentences labelled "negative" or "positive". `part` is BERT_TOY_TRAIN or
-/// BERT_TOY_VALIDATION. Free it with bert_dataset_free. Any thread.
+/// Creates a data set from the built-in toy data: short sentences with the label "negative" or "positive". `part` is
+/// BERT_TOY_TRAIN or BERT_TOY_VALIDATION. Free the data set with bert_dataset_free. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`part` is unknown, `dataset` is NULL), BERT_ERR_FORKED (this process is
+/// a forked child).
 ///
 /// # Safety
 /// `dataset` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_dataset_toy(
-    part: i32,
+    part: bert_toy_part,
     dataset: *mut *mut bert_dataset,
 ) -> bert_status {
     call(|| {
-        // SAFETY: by this function's contract.
-        let out = unsafe { result(dataset, "dataset") }?;
         let make: fn() -> Dataset = choice(
             part,
             "part",
@@ -527,16 +649,24 @@ pub unsafe extern "C" fn bert_dataset_toy(
                 (BERT_TOY_VALIDATION, Dataset::toy_validation),
             ],
         )?;
+        // SAFETY: by this function's contract.
+        let out = unsafe { result(dataset, "dataset") }?;
         give(out, make());
         Ok(())
     })
 }
 
-/// Splits a data set in two, each class (each label, of lists, as nearly as can be) in the same proportion: about `fraction` (above 0, below 1) of the examples go
-/// to `validation`, the others to `train`. The same seed gives the same parts. `dataset` stays as it is; free all three
-/// with bert_dataset_free. Any thread.
+/// Splits a data set into two new data sets. About `fraction` of the examples (greater than 0, less than 1) are copied
+/// to `validation`, the others to `train`. `dataset` doesn't change. Free all three with bert_dataset_free. Any
+/// thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_DATA (too few examples), BERT_ERR_FORKED.
+/// With classes, both parts have each class in the same proportion, and a class with at least two examples is in both.
+/// With lists of labels, both parts have each label as nearly as possible in the same proportion. The same data,
+/// fraction and seed give the same parts.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (`fraction` is out
+/// of range, `train` or `validation` is NULL, both are the same pointer), BERT_ERR_DATA (too few examples: one part
+/// would be empty), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `train` and `validation` are writable.
@@ -549,24 +679,30 @@ pub unsafe extern "C" fn bert_dataset_split(
     validation: *mut *mut bert_dataset,
 ) -> bert_status {
     call(|| {
-        if train == validation {
+        let whole = handles::dataset(dataset)?;
+        check_fraction(fraction).map_err(|error| error.of_argument("fraction"))?;
+        let is_one_place = !train.is_null() && train == validation;
+        // SAFETY: by this function's contract; the two differ where both are used.
+        let train = unsafe { result(train, "train") }?;
+        if is_one_place {
             return Err(Error::InvalidArgument(
                 "'train' and 'validation' are the same pointer; each part needs its own.".into(),
-            ));
+            )
+            .of_argument("validation"));
         }
-        // SAFETY: by this function's contract; the two differ.
-        let (train, validation) =
-            unsafe { (result(train, "train")?, result(validation, "validation")?) };
-        let (first, second) = contents(dataset)?.split(fraction, seed)?;
+        // SAFETY: as above.
+        let validation = unsafe { result(validation, "validation") }?;
+        let (first, second) = copy_of(&whole)?.split(fraction, seed)?;
         give(train, first);
         give(validation, second);
         Ok(())
     })
 }
 
-/// Writes the number of examples. Any thread.
+/// Writes the number of examples in a data set to `count`. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (`count` is NULL),
+/// BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `count` is writable.
@@ -576,9 +712,9 @@ pub unsafe extern "C" fn bert_dataset_count(
     count: *mut usize,
 ) -> bert_status {
     call(|| {
+        let dataset = handles::dataset(dataset)?;
         // SAFETY: by this function's contract.
         let out = unsafe { result(count, "count") }?;
-        let dataset = handles::dataset(dataset)?;
         *out = dataset.read().map_err(|_| poisoned())?.len();
         Ok(())
     })

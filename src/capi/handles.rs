@@ -7,27 +7,35 @@ use std::sync::{Arc, RwLock};
 use once_cell::sync::OnceCell;
 
 use super::boundary;
+use super::error_object::ErrorState;
 use super::handle_table::{Cell, HandleTable};
+use super::running::{Inside, Running};
 use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::train::Trainer;
 
-/// A model: weights, tokenizer and labels. Any number of threads may use one model at once. While it is trained,
-/// predictions, evaluations and saves on it each see one whole set of weights, as of the end of a step.
+/// A model: weights, tokenizer and labels. Any number of threads may use one model at the same time. During training,
+/// each prediction, evaluation and save uses one complete set of weights, as they were at the end of a training step.
 pub struct bert_model {
     _private: [u8; 0],
 }
 
-/// Labelled texts. Any number of threads may use one data set at once; one that adds to it does so between the others'
-/// calls. Models and trainers keep what they need of it: it can be freed or added to once they are made.
+/// A list of labelled texts. Any number of threads may use one data set at the same time, also to add examples. Models
+/// and trainers copy what they need. After they are created you can add to the data set or free it.
 pub struct bert_dataset {
     _private: [u8; 0],
 }
 
-/// A training run of one model on one data set. Its training calls may come from any thread; a second one while one
-/// runs answers BERT_ERR_BUSY. It keeps its model alive.
+/// A training run of one model on one data set. Its training calls may come from any thread, but only one at a time: a
+/// second one returns BERT_ERR_BUSY. A trainer keeps its model alive.
 pub struct bert_trainer {
+    _private: [u8; 0],
+}
+
+/// An error object: it stores the latest error of the threads that it is bound to. bert_error_bind binds it. Any
+/// number of threads may use one error object at the same time.
+pub struct bert_error {
     _private: [u8; 0],
 }
 
@@ -48,6 +56,8 @@ pub(super) struct ModelHandle {
 pub(super) struct TrainerHandle {
     pub trainer: Trainer,
     pub callback: super::trainer::Callback,
+    /// Its training calls.
+    pub running: Arc<Running>,
 }
 
 /// What can be behind a handle.
@@ -55,6 +65,7 @@ pub(super) enum Object {
     Model(Arc<ModelHandle>),
     Dataset(Arc<RwLock<Dataset>>),
     Trainer(Arc<TrainerHandle>),
+    Error(Arc<ErrorState>),
 }
 
 impl Object {
@@ -63,6 +74,7 @@ impl Object {
             Object::Model(_) => "model",
             Object::Dataset(_) => "dataset",
             Object::Trainer(_) => "trainer",
+            Object::Error(_) => "error object",
         }
     }
 }
@@ -91,7 +103,9 @@ fn remove(address: usize, kind: &str) {
 
 /// Looks a handle up; the running call counts as working on it.
 fn find<T>(address: usize, kind: &str, pick: impl FnOnce(&Object) -> Option<T>) -> Result<T> {
-    let wrong = |what: String| Err(Error::Handle(what));
+    // Each is the argument of its kind's name, but for an error object.
+    let name = kind.strip_suffix(" object").unwrap_or(kind);
+    let wrong = |what: String| Err(Error::Handle(what).of_argument(name));
     if address == 0 {
         return wrong(format!(
             "The {kind} handle is NULL; create or load a {kind} first."
@@ -104,14 +118,17 @@ fn find<T>(address: usize, kind: &str, pick: impl FnOnce(&Object) -> Option<T>) 
             ));
         };
         let Some(found) = pick(&entry.object) else {
+            let article = |kind: &str| if kind.starts_with('e') { "an" } else { "a" };
+            let found = entry.object.kind();
             return wrong(format!(
-                "A {kind} handle is expected; this is the handle of a {}.",
-                entry.object.kind()
+                "{} {kind} handle is expected; this is the handle of {} {found}.",
+                if article(kind) == "an" { "An" } else { "A" },
+                article(found)
             ));
         };
         if entry.poisoned.load(Ordering::Acquire) {
             return Err(Error::Poisoned(format!(
-                "An earlier call on this {kind} met a defect of the library; free it and make a new one."
+                "A defect in the library stopped an earlier call on this {kind}; free it and create a new one."
             )));
         }
         boundary::uses(&entry.poisoned);
@@ -129,8 +146,34 @@ pub(super) fn model(handle: *const bert_model) -> Result<Arc<ModelHandle>> {
 
 /// The data set behind a handle.
 pub(super) fn dataset(handle: *const bert_dataset) -> Result<Arc<RwLock<Dataset>>> {
-    find(handle as usize, "dataset", |object| match object {
+    dataset_named(handle, "dataset")
+}
+
+/// The data set behind a handle that is the argument or option of that name.
+pub(super) fn dataset_named(
+    handle: *const bert_dataset,
+    name: &str,
+) -> Result<Arc<RwLock<Dataset>>> {
+    let found = find(handle as usize, "dataset", |object| match object {
         Object::Dataset(dataset) => Some(dataset.clone()),
+        _ => None,
+    });
+    found.map_err(|error| error.of_argument(name))
+}
+
+/// The trainer behind a handle, for a training call: who closes the trainer waits for it.
+pub(super) fn training(handle: *const bert_trainer) -> Result<(Arc<TrainerHandle>, Inside)> {
+    // The call is counted while the table is locked: it is either found by who closes the trainer, or finds none.
+    find(handle as usize, "trainer", |object| match object {
+        Object::Trainer(trainer) => Some((trainer.clone(), Inside::enter(&trainer.running))),
+        _ => None,
+    })
+}
+
+/// The state of the error object behind a handle.
+pub(super) fn error(handle: *const bert_error) -> Result<Arc<ErrorState>> {
+    find(handle as usize, "error object", |object| match object {
+        Object::Error(error) => Some(error.clone()),
         _ => None,
     })
 }
@@ -149,6 +192,36 @@ pub(super) fn free_model(handle: *mut bert_model) {
 
 pub(super) fn free_dataset(handle: *mut bert_dataset) {
     remove(handle as usize, "dataset");
+}
+
+pub(super) fn free_error(handle: *mut bert_error) {
+    remove(handle as usize, "error object");
+}
+
+/// Takes a trainer's handle away, ends its training calls and waits for them.
+pub(super) fn close_trainer(handle: *mut bert_trainer) -> Result<()> {
+    let address = handle as usize;
+    if address == 0 {
+        return Ok(());
+    }
+    let found = table().look(address, |entry| match entry.map(|entry| &entry.object) {
+        Some(Object::Trainer(trainer)) => Some(trainer.clone()),
+        _ => None,
+    });
+    let Some(trainer) = found else {
+        // Says what it is instead.
+        return self::trainer(handle).map(|_| ());
+    };
+    if trainer.running.has_this_thread() {
+        return Err(Error::Busy(
+            "The trainer can't be closed inside a callback of its own training call; return from it first.".into(),
+        ));
+    }
+    remove(address, "trainer");
+    // No training call comes in any more.
+    trainer.trainer.cancel_flag().store(true, Ordering::Relaxed);
+    trainer.running.wait();
+    Ok(())
 }
 
 pub(super) fn free_trainer(handle: *mut bert_trainer) {

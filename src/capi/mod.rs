@@ -11,12 +11,15 @@ mod adapter;
 mod arguments;
 mod boundary;
 mod dataset;
+mod error_object;
+pub mod fields;
 mod global;
 mod handle_table;
 mod handles;
 mod model;
 mod predict;
 mod problem;
+mod running;
 mod sized;
 mod status;
 #[cfg(test)]
@@ -25,10 +28,34 @@ mod trainer;
 
 pub use adapter::*;
 pub use dataset::*;
+pub use error_object::*;
 pub use global::*;
-pub use handles::{bert_dataset, bert_model, bert_trainer};
+pub use handles::{bert_dataset, bert_error, bert_model, bert_trainer};
 pub use model::*;
 pub use predict::*;
 pub use problem::*;
 pub use status::*;
 pub use trainer::*;
+
+/// The structs of the C ABI, for `include/bert_api.json`.
+pub fn structs() -> Vec<fields::Struct> {
+    use sized::Sized_;
+    vec![
+        bert_model_options::describe(),
+        bert_load_options::describe(),
+        bert_info::describe(),
+        bert_lora_options::describe(),
+        bert_read_options::describe(),
+        bert_progress::describe(),
+        bert_train_options::describe(),
+        bert_step_report::describe(),
+        bert_epoch_report::describe(),
+        bert_train_report::describe(),
+        bert_resume_report::describe(),
+        bert_evaluation::describe(),
+        bert_predict_options::describe(),
+        bert_prediction::describe(),
+        bert_predictions::describe(),
+        bert_embed_options::describe(),
+    ]
+}

@@ -7,55 +7,75 @@ use super::arguments::{
     array, choice, flag, optional_path, optional_string, output, path, result, size, text, texts,
 };
 use super::boundary::{call, free};
-use super::dataset::contents;
+use super::dataset::{contents, copy_of};
+use super::fields::{
+    any, constant, pointer, preset, ranged, reserved, setting, written, zero_or_one,
+};
 use super::handles::{self, ModelHandle, Object, bert_dataset, bert_model};
-use super::problem::{self, BERT_PROBLEM_AUTO};
+use super::problem::{self, BERT_PROBLEM_AUTO, BERT_PROBLEM_REGRESSION, bert_problem_type};
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
 use crate::classifier::{Classifier, CreateOptions};
 use crate::data::Labels;
 use crate::error::{Error, Result};
 use crate::hf::{LabelChoice, LoadOptions};
+use crate::model::config::{
+    ATTENTION_PROBS_DROPOUT_PROB, CLASSIFIER_DROPOUT, HIDDEN_DROPOUT_PROB, HIDDEN_SIZE,
+    INITIALIZER_RANGE, INTERMEDIATE_SIZE, LAYER_NORM_EPS, MAX_POSITION_EMBEDDINGS,
+    NUM_ATTENTION_HEADS, NUM_HIDDEN_LAYERS, TYPE_VOCAB_SIZE,
+};
 use crate::model::{BertConfig, HiddenAct, Pooling, Preset};
-use crate::text::{TokenizerKind, TokenizerOptions};
-use crate::{device, threads};
+use crate::text::{MAX_VOCAB_SIZE, TokenizerKind, TokenizerOptions};
+use crate::{device, memory, threads};
 
-/// The textbook's small model: 2 layers, hidden 128, 4 heads, 32 positions, the classifier on the bare [CLS] state, one
-/// more layer norm after the last block. Quick to train from nothing.
-pub const BERT_PRESET_COMPACT: i32 = 0;
-/// BERT-tiny: 2 layers, hidden 128.
-pub const BERT_PRESET_TINY: i32 = 1;
-/// BERT-mini: 4 layers, hidden 256.
-pub const BERT_PRESET_MINI: i32 = 2;
-/// BERT-small: 4 layers, hidden 512.
-pub const BERT_PRESET_SMALL: i32 = 3;
-/// BERT-medium: 8 layers, hidden 512.
-pub const BERT_PRESET_MEDIUM: i32 = 4;
-/// BERT-base: 12 layers, hidden 768.
-pub const BERT_PRESET_BASE: i32 = 5;
-/// BERT-large: 24 layers, hidden 1024.
-pub const BERT_PRESET_LARGE: i32 = 6;
+/// The size of a new model.
+pub type bert_preset = i32;
 
-/// Words as they stand between spaces.
-pub const BERT_TOKENIZER_WORD_LEVEL: i32 = 0;
-/// BERT's WordPiece, learned from the training texts.
-pub const BERT_TOKENIZER_WORDPIECE: i32 = 1;
-/// Byte-level BPE, learned from the training texts.
-pub const BERT_TOKENIZER_BPE: i32 = 2;
+/// A compact model that trains quickly from random weights: 2 layers, hidden size 128, 4 heads. Texts are cut to 32
+/// tokens. The classifier reads the [CLS] state without a pooler. A layer norm follows the last layer.
+pub const BERT_PRESET_COMPACT: bert_preset = 0;
+/// BERT-tiny: 2 layers, hidden size 128, 2 heads, 512 positions.
+pub const BERT_PRESET_TINY: bert_preset = 1;
+/// BERT-mini: 4 layers, hidden size 256, 4 heads, 512 positions.
+pub const BERT_PRESET_MINI: bert_preset = 2;
+/// BERT-small: 4 layers, hidden size 512, 8 heads, 512 positions.
+pub const BERT_PRESET_SMALL: bert_preset = 3;
+/// BERT-medium: 8 layers, hidden size 512, 8 heads, 512 positions.
+pub const BERT_PRESET_MEDIUM: bert_preset = 4;
+/// BERT-base: 12 layers, hidden size 768, 12 heads, 512 positions.
+pub const BERT_PRESET_BASE: bert_preset = 5;
+/// BERT-large: 24 layers, hidden size 1024, 16 heads, 512 positions.
+pub const BERT_PRESET_LARGE: bert_preset = 6;
 
-/// BERT's activation: the exact GELU.
-pub const BERT_ACT_GELU: i32 = 0;
-/// The tanh approximation of GELU (`gelu_new`, `gelu_pytorch_tanh`).
-pub const BERT_ACT_GELU_TANH: i32 = 1;
+/// The kind of a tokenizer: how it splits texts into tokens.
+pub type bert_tokenizer_kind = i32;
+
+/// Word level: one token for each word. Words are separated by white space. An unknown word becomes [UNK].
+pub const BERT_TOKENIZER_WORD_LEVEL: bert_tokenizer_kind = 0;
+/// BERT's WordPiece: words are split into known pieces. A new tokenizer learns the pieces from the training texts.
+pub const BERT_TOKENIZER_WORDPIECE: bert_tokenizer_kind = 1;
+/// Byte-level BPE: texts are split into byte sequences. A new tokenizer learns the sequences from the training texts.
+pub const BERT_TOKENIZER_BPE: bert_tokenizer_kind = 2;
+
+/// The activation function of the feed-forward blocks.
+pub type bert_activation = i32;
+
+/// The exact GELU, as in BERT.
+pub const BERT_ACT_GELU: bert_activation = 0;
+/// The tanh approximation of GELU, called `gelu_new` and `gelu_pytorch_tanh` in Hugging Face's transformers.
+pub const BERT_ACT_GELU_TANH: bert_activation = 1;
 /// ReLU.
-pub const BERT_ACT_RELU: i32 = 2;
+pub const BERT_ACT_RELU: bert_activation = 2;
 
-/// The classifier reads a dense layer and tanh over the [CLS] state: BERT's own.
-pub const BERT_POOLING_POOLER: i32 = 0;
-/// The classifier reads the bare [CLS] state.
-pub const BERT_POOLING_CLS: i32 = 1;
-/// The classifier reads the mean of all tokens' states.
-pub const BERT_POOLING_MEAN: i32 = 2;
+/// The pooling: how the states of a text's tokens become one vector.
+pub type bert_pooling = i32;
+
+/// BERT's pooler: a dense layer and tanh on the [CLS] state.
+pub const BERT_POOLING_POOLER: bert_pooling = 0;
+/// The [CLS] state itself.
+pub const BERT_POOLING_CLS: bert_pooling = 1;
+/// The mean of the states of all tokens.
+pub const BERT_POOLING_MEAN: bert_pooling = 2;
 
 const ACTIVATIONS: [(i32, HiddenAct); 3] = [
     (BERT_ACT_GELU, HiddenAct::Gelu),
@@ -93,210 +113,282 @@ fn number_of<T: PartialEq>(choices: &[(i32, T)], value: &T) -> i32 {
         .map_or(-1, |choice| choice.0)
 }
 
-/// How a new model is made. Call bert_model_options_init first; it sets every field from a preset. Names are those of
-/// Hugging Face's BertConfig.
+/// Options of a new model for bert_create. Call bert_model_options_init first; it sets all fields from a preset. The
+/// names are those of Hugging Face's BertConfig.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_model_options {
-    /// sizeof(bert_model_options), set by bert_model_options_init.
+    /// The size of this struct, sizeof(bert_model_options). Set by bert_model_options_init.
     pub struct_size: usize,
-    /// BERT_TOKENIZER_WORD_LEVEL (default), _WORDPIECE or _BPE: how the tokenizer is learned.
-    pub tokenizer: i32,
-    /// 1 (default): texts are lower-cased.
+    /// The kind of tokenizer to learn: BERT_TOKENIZER_WORD_LEVEL, BERT_TOKENIZER_WORDPIECE or BERT_TOKENIZER_BPE. Not
+    /// used if tokenizer_path is set. Default BERT_TOKENIZER_WORD_LEVEL.
+    pub tokenizer: bert_tokenizer_kind,
+    /// Whether texts are lowercased. 1: texts are lowercased, and WordPiece also removes accents; 0: they aren't. Not
+    /// used if tokenizer_path is set. 0 or 1. Default 1.
     pub lowercase: i32,
-    /// Words (pairs of pieces, for WordPiece and BPE) that are rarer in the training texts get no token. Default 1.
+    /// The number of times that a word must occur in the training texts to get its own token. For WordPiece and BPE it
+    /// is the number of times that a pair of pieces must occur to be merged. 0 means the same as 1. Not used if
+    /// tokenizer_path is set. At least 0. Default 1.
     pub min_frequency: i32,
-    /// Most tokens, the five special ones included. Default 30522.
+    /// The maximum number of tokens in the vocabulary, including five special tokens. BPE needs at least 261. Not used
+    /// if tokenizer_path is set. Range 6 to 10000000. Default 30522.
     pub max_vocab_size: i32,
-    /// A tokenizer.json to take instead of learning a tokenizer; NULL (default) learns one. The four options above
-    /// aren't used then.
+    /// The path of a tokenizer.json to use, NUL-terminated. NULL: the tokenizer is learned from the training texts.
+    /// Default NULL.
     pub tokenizer_path: *const c_char,
-    /// Width of every state.
+    /// The hidden size H: the number of values in the state of a token. Must be a multiple of num_attention_heads.
+    /// Range 1 to 65536. Set by the preset.
     pub hidden_size: i32,
-    /// Blocks.
+    /// The number of layers (transformer blocks). Range 1 to 1024. Set by the preset.
     pub num_hidden_layers: i32,
-    /// Attention heads of each block; must divide hidden_size.
+    /// The number of attention heads in each layer. hidden_size must be a multiple of it.
+    /// Range 1 to 4096. Set by the preset.
     pub num_attention_heads: i32,
-    /// Width inside the feed-forward block.
+    /// The inner size of the feed-forward blocks. Range 1 to 1048576. Set by the preset.
     pub intermediate_size: i32,
-    /// Longest sequence in tokens, [CLS] and [SEP] included.
+    /// The maximum number of tokens in a sequence, including [CLS] and [SEP]. Range 4 to 1048576. Set by the preset.
     pub max_position_embeddings: i32,
-    /// Token types; pairs need 2, the default.
+    /// The number of token types. Pairs of texts need at least 2. Range 1 to 65536. Default 2.
     pub type_vocab_size: i32,
-    /// BERT_ACT_GELU (default), _GELU_TANH or _RELU.
-    pub hidden_act: i32,
-    /// BERT_POOLING_POOLER, _CLS or _MEAN: what the classifier reads.
-    pub pooling: i32,
-    /// 1: one more layer norm after the last block.
+    /// The activation function: BERT_ACT_GELU, BERT_ACT_GELU_TANH or BERT_ACT_RELU. Default BERT_ACT_GELU.
+    pub hidden_act: bert_activation,
+    /// The vector that the classifier reads: BERT_POOLING_POOLER, BERT_POOLING_CLS or BERT_POOLING_MEAN.
+    /// Set by the preset.
+    pub pooling: bert_pooling,
+    /// Whether a layer norm follows the last layer. 1: the model has it; 0: it doesn't, as in BERT.
+    /// 0 or 1. Set by the preset.
     pub final_layer_norm: i32,
-    /// Dropout in training after the embeddings, the attention output and the feed-forward output; 0 to 0.9.
+    /// Reserved for a later version. Must be 0.
+    pub reserved: i32,
+    /// The dropout probability during training after the embeddings, the attention output and the feed-forward output.
+    /// Range 0 to 0.9. Default 0.1.
     pub hidden_dropout_prob: f64,
-    /// Dropout in training on the attention probabilities.
+    /// The dropout probability of the attention probabilities during training. Range 0 to 0.9. Default 0.1.
     pub attention_probs_dropout_prob: f64,
-    /// Dropout in training on what the classifier reads.
+    /// The dropout probability of the classifier's input during training. Range 0 to 0.9. Default 0.1.
     pub classifier_dropout: f64,
-    /// Standard deviation of the initial weights. Default 0.02.
+    /// The standard deviation of the initial weights. Range 1e-30 to 1. Default 0.02.
     pub initializer_range: f64,
-    /// Added to the variance in every layer norm. Default 1e-12.
+    /// The value that every layer norm adds to the variance. Range 1e-30 to 0.1. Default 1e-12.
     pub layer_norm_eps: f64,
-    /// The classes (labels, regression targets) in the order of their ids, `num_label_names` NUL-terminated texts; NULL
-    /// (default) takes them from the training data: names in alphabetical order (as numbers if all are), ids and
-    /// regression targets as LABEL_0, LABEL_1, …
+    /// The names of the classes, labels or regression targets, in the order of their ids. It is an array of
+    /// num_label_names NUL-terminated texts. NULL: the names come from the training data. Class and label names are
+    /// then sorted by their bytes, or by value if all are integers. Class ids and regression targets get the names
+    /// LABEL_0, LABEL_1, ... Default NULL.
     pub label_names: *const *const c_char,
-    /// How many.
+    /// The number of elements of label_names. Must be 0 if label_names is NULL. Default 0.
     pub num_label_names: usize,
-    /// Decides the initial weights. Default 42.
+    /// The seed for the initial weights. Default 42.
     pub seed: u64,
-    /// "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
+    /// The device, NUL-terminated: "cpu", "cuda" (the first GPU), "cuda:N" (GPU N, counted from 0) or "auto" (the first
+    /// GPU if it works, otherwise the CPU). NULL: the CPU. Default NULL.
     pub device: *const c_char,
-    /// BERT_PROBLEM_AUTO (default): the problem that the training data is for; or the one that it must be for.
-    pub problem_type: i32,
+    /// The problem type that the model solves: a BERT_PROBLEM_ constant. BERT_PROBLEM_AUTO: the problem type of the
+    /// training data. Any other value must be the problem type of the training data. Default BERT_PROBLEM_AUTO.
+    pub problem_type: bert_problem_type,
+    /// Reserved for a later version. Must be 0.
+    pub reserved2: i32,
 }
 
 fn preset_options(preset: Preset) -> bert_model_options {
     let config = preset.config();
-    let tokenizer = TokenizerOptions::default();
     bert_model_options {
-        struct_size: size_of::<bert_model_options>(),
-        tokenizer: number_of(&TOKENIZERS, &tokenizer.kind),
-        lowercase: i32::from(tokenizer.lowercase),
-        min_frequency: tokenizer.min_frequency as i32,
-        max_vocab_size: tokenizer.max_vocab_size as i32,
-        tokenizer_path: std::ptr::null(),
         hidden_size: config.hidden_size as i32,
         num_hidden_layers: config.num_hidden_layers as i32,
         num_attention_heads: config.num_attention_heads as i32,
         intermediate_size: config.intermediate_size as i32,
         max_position_embeddings: config.max_position_embeddings as i32,
-        type_vocab_size: config.type_vocab_size as i32,
-        hidden_act: number_of(&ACTIVATIONS, &config.hidden_act),
         pooling: number_of(&POOLINGS, &config.pooling),
         final_layer_norm: i32::from(config.final_layer_norm),
-        hidden_dropout_prob: config.hidden_dropout_prob,
-        attention_probs_dropout_prob: config.attention_probs_dropout_prob,
-        classifier_dropout: config.classifier_dropout(),
-        initializer_range: config.initializer_range,
-        layer_norm_eps: config.layer_norm_eps,
-        label_names: std::ptr::null(),
-        num_label_names: 0,
-        seed: 42,
-        device: std::ptr::null(),
-        problem_type: BERT_PROBLEM_AUTO,
+        ..Sized_::default()
     }
 }
 
-sized_struct!(bert_model_options, || preset_options(Preset::Compact));
+sized_struct!(bert_model_options {
+    tokenizer: constant(
+        "BERT_TOKENIZER_",
+        BERT_TOKENIZER_WORD_LEVEL,
+        BERT_TOKENIZER_WORD_LEVEL,
+        BERT_TOKENIZER_BPE
+    ),
+    lowercase: zero_or_one(true),
+    min_frequency: ranged(1, 0, i32::MAX),
+    max_vocab_size: setting(&MAX_VOCAB_SIZE),
+    tokenizer_path: pointer(),
+    hidden_size: preset(&HIDDEN_SIZE, Preset::Compact.config().hidden_size),
+    num_hidden_layers: preset(
+        &NUM_HIDDEN_LAYERS,
+        Preset::Compact.config().num_hidden_layers
+    ),
+    num_attention_heads: preset(
+        &NUM_ATTENTION_HEADS,
+        Preset::Compact.config().num_attention_heads
+    ),
+    intermediate_size: preset(
+        &INTERMEDIATE_SIZE,
+        Preset::Compact.config().intermediate_size
+    ),
+    max_position_embeddings: preset(
+        &MAX_POSITION_EMBEDDINGS,
+        Preset::Compact.config().max_position_embeddings
+    ),
+    type_vocab_size: setting(&TYPE_VOCAB_SIZE),
+    hidden_act: constant("BERT_ACT_", BERT_ACT_GELU, BERT_ACT_GELU, BERT_ACT_RELU),
+    pooling: constant(
+        "BERT_POOLING_",
+        BERT_POOLING_CLS,
+        BERT_POOLING_POOLER,
+        BERT_POOLING_MEAN
+    )
+    .by_preset(),
+    final_layer_norm: zero_or_one(true).by_preset(),
+    reserved: reserved(),
+    hidden_dropout_prob: setting(&HIDDEN_DROPOUT_PROB),
+    attention_probs_dropout_prob: setting(&ATTENTION_PROBS_DROPOUT_PROB),
+    classifier_dropout: setting(&CLASSIFIER_DROPOUT),
+    initializer_range: setting(&INITIALIZER_RANGE),
+    layer_norm_eps: setting(&LAYER_NORM_EPS),
+    label_names: pointer(),
+    num_label_names: any(0usize),
+    seed: any(42u64),
+    device: pointer(),
+    problem_type: constant(
+        "BERT_PROBLEM_",
+        BERT_PROBLEM_AUTO,
+        BERT_PROBLEM_AUTO,
+        BERT_PROBLEM_REGRESSION
+    ),
+    reserved2: reserved(),
+});
 
-/// How a model is loaded. Call bert_load_options_init first.
+/// Options for loading a model with bert_load or bert_load_from_buffer. Call bert_load_options_init first.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_load_options {
-    /// sizeof(bert_load_options), set by bert_load_options_init.
+    /// The size of this struct, sizeof(bert_load_options). Set by bert_load_options_init.
     pub struct_size: usize,
-    /// "cpu" (also NULL, the default), "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
+    /// The device, NUL-terminated: "cpu", "cuda" (the first GPU), "cuda:N" (GPU N, counted from 0) or "auto" (the first
+    /// GPU if it works, otherwise the CPU). NULL: the CPU. Default NULL.
     pub device: *const c_char,
-    /// The classes that the model shall have, in the order of their ids: `num_label_names` NUL-terminated texts. NULL
-    /// (default) keeps the saved model's. Where they differ from those, the classifier is new and has to be trained.
+    /// The names of the classes, labels or regression targets of the loaded model, in the order of their ids. It is an
+    /// array of num_label_names NUL-terminated texts. NULL: the saved model's names. If the names or their order differ
+    /// from the saved model's, the classifier gets initial values and must be trained. Default NULL.
     pub label_names: *const *const c_char,
-    /// How many.
+    /// The number of elements of label_names. Must be 0 if label_names is NULL. Default 0.
     pub num_label_names: usize,
-    /// A data set that the model shall be trained on: where it has a label that the saved model lacks (or another number
-    /// of regression targets), the model gets the data set's, as bert_create would take them from it. NULL (default): none. With label_names it isn't
-    /// used.
+    /// A data set on which you will train the model. If the saved model has all labels of the data set (or the same
+    /// number of regression targets), it keeps its own labels. Otherwise the model gets the data set's labels, in the
+    /// order that bert_create gives them, and the classifier gets initial values. Not used if label_names is set. NULL:
+    /// no data set. Default NULL.
     pub labels_from: *const bert_dataset,
-    /// Decides the initial values of what the saved model lacks. Default 42.
+    /// The seed for the initial values of parameters that the saved model doesn't have. Default 42.
     pub seed: u64,
-    /// The problem that the model shall solve. BERT_PROBLEM_AUTO (default): the one that labels_from is for; without it
-    /// the saved model's (where its config.json names none, regression with one label, else single-label
-    /// classification). Where it isn't the one that config.json names, the classifier is new and has to be trained.
-    pub problem_type: i32,
+    /// The problem type that the loaded model solves: a BERT_PROBLEM_ constant. BERT_PROBLEM_AUTO: the problem type of
+    /// labels_from. Without labels_from it is the saved model's. If config.json contains no problem type, it is
+    /// regression for one label and single-label classification for more. If the problem type is not the one in
+    /// config.json, the classifier gets initial values and must be trained. Default BERT_PROBLEM_AUTO.
+    pub problem_type: bert_problem_type,
+    /// Reserved for a later version. Must be 0.
+    pub reserved: i32,
 }
 
-sized_struct!(bert_load_options, || bert_load_options {
-    struct_size: size_of::<bert_load_options>(),
-    device: std::ptr::null(),
-    label_names: std::ptr::null(),
-    num_label_names: 0,
-    labels_from: std::ptr::null(),
-    seed: 42,
-    problem_type: BERT_PROBLEM_AUTO,
+sized_struct!(bert_load_options {
+    device: pointer(),
+    label_names: pointer(),
+    num_label_names: any(0usize),
+    labels_from: pointer(),
+    seed: any(42u64),
+    problem_type: constant(
+        "BERT_PROBLEM_",
+        BERT_PROBLEM_AUTO,
+        BERT_PROBLEM_AUTO,
+        BERT_PROBLEM_REGRESSION
+    ),
+    reserved: reserved(),
 });
 
-/// The model's weights are float32.
-pub const BERT_WEIGHTS_FLOAT32: i32 = 0;
-/// The model's weights are int8, for prediction alone.
-pub const BERT_WEIGHTS_INT8: i32 = 1;
+/// The number type of a model's weights.
+pub type bert_weights = i32;
 
-/// What a model is, as bert_get_info writes it. Call bert_info_init first.
+/// The model's weights are float32.
+pub const BERT_WEIGHTS_FLOAT32: bert_weights = 0;
+/// The model's weights are int8. Such a model can't be trained.
+pub const BERT_WEIGHTS_INT8: bert_weights = 1;
+
+/// The properties of a model, as bert_get_info writes them. Call bert_info_init first.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_info {
-    /// sizeof(bert_info), set by bert_info_init.
+    /// The size of this struct, sizeof(bert_info). Set by bert_info_init.
     pub struct_size: usize,
-    /// Numbers in all parameters.
+    /// The number of values in all parameters, including those of LoRA adapters.
     pub parameter_count: i64,
-    /// Classes, labels or regression targets.
+    /// The number of classes, labels or regression targets: L.
     pub num_labels: i32,
-    /// Token ids.
+    /// The number of token ids.
     pub vocab_size: i32,
-    /// As in bert_model_options, from here to `final_layer_norm`.
+    /// The hidden size H: the number of values in the state of a token.
     pub hidden_size: i32,
-    /// See bert_model_options.
+    /// The number of layers (transformer blocks).
     pub num_hidden_layers: i32,
-    /// See bert_model_options.
+    /// The number of attention heads in each layer.
     pub num_attention_heads: i32,
-    /// See bert_model_options.
+    /// The inner size of the feed-forward blocks.
     pub intermediate_size: i32,
-    /// Longest sequence in tokens.
+    /// The maximum number of tokens in a sequence, including [CLS] and [SEP].
     pub max_position_embeddings: i32,
-    /// See bert_model_options.
+    /// The number of token types. Pairs of texts need at least 2.
     pub type_vocab_size: i32,
-    /// BERT_TOKENIZER_WORD_LEVEL, _WORDPIECE or _BPE.
-    pub tokenizer: i32,
-    /// BERT_ACT_GELU, _GELU_TANH or _RELU.
-    pub hidden_act: i32,
-    /// BERT_POOLING_POOLER, _CLS or _MEAN.
-    pub pooling: i32,
-    /// 0 or 1.
+    /// The kind of the tokenizer: BERT_TOKENIZER_WORD_LEVEL, BERT_TOKENIZER_WORDPIECE or BERT_TOKENIZER_BPE.
+    pub tokenizer: bert_tokenizer_kind,
+    /// The activation function: BERT_ACT_GELU, BERT_ACT_GELU_TANH or BERT_ACT_RELU.
+    pub hidden_act: bert_activation,
+    /// The vector that the classifier reads: BERT_POOLING_POOLER, BERT_POOLING_CLS or BERT_POOLING_MEAN.
+    pub pooling: bert_pooling,
+    /// Whether a layer norm follows the last layer. 1: the model has it; 0: it doesn't.
     pub final_layer_norm: i32,
-    /// "cpu" or "cuda:N", NUL-terminated.
+    /// The device of the model, NUL-terminated: "cpu" or "cuda:N".
     pub device: [c_char; 16],
-    /// The rank of the LoRA adapters; 0: there are none.
+    /// The rank of the LoRA adapters. 0: the model has no adapters.
     pub lora_rank: i32,
-    /// Numbers in the LoRA adapters, which parameter_count includes.
+    /// Reserved for a later version. The library writes 0.
+    pub reserved: i32,
+    /// The number of values in the LoRA adapters.
     pub lora_parameter_count: i64,
-    /// BERT_PROBLEM_SINGLE_LABEL, _MULTI_LABEL or _REGRESSION.
-    pub problem_type: i32,
-    /// BERT_WEIGHTS_FLOAT32, or BERT_WEIGHTS_INT8 of a model that bert_quantize made.
-    pub weights: i32,
+    /// The problem type: BERT_PROBLEM_SINGLE_LABEL, BERT_PROBLEM_MULTI_LABEL or BERT_PROBLEM_REGRESSION.
+    pub problem_type: bert_problem_type,
+    /// The number type of the weights: BERT_WEIGHTS_FLOAT32, or BERT_WEIGHTS_INT8 if the model was created by
+    /// bert_quantize.
+    pub weights: bert_weights,
 }
 
-sized_struct!(bert_info, || bert_info {
-    struct_size: size_of::<bert_info>(),
-    parameter_count: 0,
-    num_labels: 0,
-    vocab_size: 0,
-    hidden_size: 0,
-    num_hidden_layers: 0,
-    num_attention_heads: 0,
-    intermediate_size: 0,
-    max_position_embeddings: 0,
-    type_vocab_size: 0,
-    tokenizer: 0,
-    hidden_act: 0,
-    pooling: 0,
-    final_layer_norm: 0,
-    device: [0; 16],
-    lora_rank: 0,
-    lora_parameter_count: 0,
-    problem_type: 0,
-    weights: BERT_WEIGHTS_FLOAT32,
+sized_struct!(bert_info {
+    parameter_count: written(),
+    num_labels: written(),
+    vocab_size: written(),
+    hidden_size: written(),
+    num_hidden_layers: written(),
+    num_attention_heads: written(),
+    intermediate_size: written(),
+    max_position_embeddings: written(),
+    type_vocab_size: written(),
+    tokenizer: written(),
+    hidden_act: written(),
+    pooling: written(),
+    final_layer_norm: written(),
+    device: written(),
+    lora_rank: written(),
+    reserved: written(),
+    lora_parameter_count: written(),
+    problem_type: written(),
+    weights: written(),
 });
 
-/// Sets every option from a preset. `struct_size` is sizeof(bert_model_options); `preset` is one of BERT_PRESET_….
-/// Any thread.
+/// Sets all fields of a bert_model_options from a preset. `struct_size` is sizeof(bert_model_options). `preset` is a
+/// BERT_PRESET_ constant. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, an unknown preset), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`preset` is unknown, `options` is NULL), BERT_ERR_STRUCT_SIZE
+/// (`struct_size` is unknown), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `options` is NULL or writable for `struct_size` bytes.
@@ -304,18 +396,20 @@ sized_struct!(bert_info, || bert_info {
 pub unsafe extern "C" fn bert_model_options_init(
     options: *mut bert_model_options,
     struct_size: usize,
-    preset: i32,
+    preset: bert_preset,
 ) -> bert_status {
     call(|| {
+        sized::check_new(options, struct_size)?;
         let value = preset_options(choice(preset, "preset", &PRESETS)?);
         // SAFETY: by this function's contract.
         unsafe { sized::initialise(options, struct_size, value) }
     })
 }
 
-/// Sets the defaults. `struct_size` is sizeof(bert_load_options). Any thread.
+/// Sets all fields of a bert_load_options to their defaults. `struct_size` is sizeof(bert_load_options). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL), BERT_ERR_STRUCT_SIZE (`struct_size` is unknown),
+/// BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `options` is NULL or writable for `struct_size` bytes.
@@ -328,9 +422,10 @@ pub unsafe extern "C" fn bert_load_options_init(
     call(|| unsafe { sized::initialise(options, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_get_info. `struct_size` is sizeof(bert_info). Any thread.
+/// Initialises a bert_info for bert_get_info. `struct_size` is sizeof(bert_info). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`info` is NULL), BERT_ERR_STRUCT_SIZE (`struct_size` is unknown),
+/// BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `info` is NULL or writable for `struct_size` bytes.
@@ -418,13 +513,14 @@ unsafe fn label_names(names: *const *const c_char, count: usize) -> Result<Optio
         if count != 0 {
             return Err(Error::InvalidArgument(format!(
                 "num_label_names is {count}, but label_names is NULL."
-            )));
+            ))
+            .of_argument("label_names"));
         }
         return Ok(None);
     }
     // SAFETY: by this function's contract.
-    let names = unsafe { texts(names, std::ptr::null(), count, "label_names") }?;
-    Ok(Some(names.into_iter().map(str::to_string).collect()))
+    let names = unsafe { texts(names, std::ptr::null(), count, ["label_names", ""]) }?;
+    memory::collected(names.into_iter().map(memory::text)).map(Some)
 }
 
 /// Translates the caller's options.
@@ -444,7 +540,7 @@ unsafe fn load_options(options: *const bert_load_options) -> Result<LoadOptions>
     let labels = match names {
         Some(names) => LabelChoice::Names(Labels::from_names(names)?),
         None if options.labels_from.is_null() => LabelChoice::Checkpoint,
-        None => LabelChoice::Dataset(contents(options.labels_from)?),
+        None => LabelChoice::Dataset(contents(options.labels_from, "labels_from")?),
     };
     Ok(LoadOptions {
         device,
@@ -464,18 +560,22 @@ unsafe fn device_name(device: *const c_char) -> Result<String> {
     Ok(name.unwrap_or_else(|| "cpu".into()))
 }
 
-/// Makes a new model with random weights. The tokenizer's vocabulary, the labels and the problem come from the data set
-/// `train`.
-/// `options` may be NULL for the compact preset. Free the model with bert_free. Any thread.
+/// Creates a new model with random weights. The tokenizer's vocabulary, the labels and the problem type come from the
+/// data set `train`, unless `options` sets them. `options` may be NULL for the compact preset, which cuts texts to 32
+/// tokens. Free the model with bert_free. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (sizes that make no model), BERT_ERR_STRUCT_SIZE,
-/// BERT_ERR_UTF8 (an option), BERT_ERR_DATA (no examples, or of one class only, or for another problem_type), BERT_ERR_UNKNOWN_LABEL (a
-/// label that label_names lacks),
-/// BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_IO, BERT_ERR_FORMAT, BERT_ERR_UNSUPPORTED (tokenizer_path),
-/// BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`train` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (an option is out of
+/// range, `model` is NULL, the options contradict each other, there are pairs of texts but type_vocab_size is 1),
+/// BERT_ERR_STRUCT_SIZE (the `struct_size` of `options` is unknown), BERT_ERR_UTF8 (an option is not valid UTF-8),
+/// BERT_ERR_DATA (`train` is empty, has only one class, or is for another problem type), BERT_ERR_UNKNOWN_LABEL
+/// (`train` has a label that label_names doesn't contain), BERT_ERR_DEVICE (the device doesn't exist or can't be
+/// used), BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_IO (tokenizer_path can't be read), BERT_ERR_FORMAT
+/// (tokenizer_path is damaged or not a tokenizer), BERT_ERR_UNSUPPORTED (this library doesn't support the tokenizer at
+/// tokenizer_path), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
-/// `options` is NULL or set by bert_model_options_init; `model` is writable.
+/// `options` is NULL or was initialised by bert_model_options_init, and what its pointers point to is readable.
+/// `model` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_create(
     options: *const bert_model_options,
@@ -483,26 +583,36 @@ pub unsafe extern "C" fn bert_create(
     model: *mut *mut bert_model,
 ) -> bert_status {
     call(|| {
+        let train = handles::dataset_named(train, "train")?;
         // SAFETY: by this function's contract.
-        let (out, options) = unsafe { (result(model, "model")?, create_options(options)?) };
-        give(out, Classifier::create(&options, &contents(train)?)?);
+        let (options, out) = unsafe { (create_options(options)?, result(model, "model")?) };
+        give(out, Classifier::create(&options, &copy_of(&train)?)?);
         Ok(())
     })
 }
 
-/// Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT (BertModel, BertForPreTraining,
-/// BertForMaskedLM, BertForSequenceClassification) with config.json, tokenizer.json or vocab.txt, and weights as
-/// model.safetensors, its shards, or pytorch_model.bin. A pooler or classifier that the checkpoint lacks gets initial values:
-/// bert_parameter_name tells which. What bert_save wrote is held against its checksums; who changes a file of it on purpose
-/// removes libbert.json. `path` is NUL-terminated; `options` may be NULL. Free the model with bert_free. Any thread.
+/// Loads a model directory: one that bert_save wrote, or a published Hugging Face BERT. `path` is NUL-terminated.
+/// `options` may be NULL for the defaults. Free the model with bert_free. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8, BERT_ERR_IO (a file is missing or can't be read),
-/// BERT_ERR_FORMAT (a file is damaged, isn't as it was saved, or they don't belong together), BERT_ERR_VERSION (written by a newer version),
-/// BERT_ERR_UNSUPPORTED (not a BERT that this library runs; of an int8 model other classes or a device other than the CPU), BERT_ERR_DEVICE, BERT_ERR_OUT_OF_MEMORY,
-/// BERT_ERR_HANDLE and BERT_ERR_DATA (labels_from), BERT_ERR_FORKED.
+/// A published model is a BertModel, BertForPreTraining, BertForMaskedLM or BertForSequenceClassification. Its
+/// directory has config.json, tokenizer.json or vocab.txt, and the weights: model.safetensors, its shards, or
+/// pytorch_model.bin. If it has no pooler or no classifier, that part gets initial values and must be trained.
+/// bert_parameter_name returns the names of these parameters.
+///
+/// Checksums of models written by bert_save are verified. If you edit a file of such a model, delete libbert.json.
+///
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`path` is NULL or empty, `model` is NULL, an option is out of range),
+/// BERT_ERR_STRUCT_SIZE (the `struct_size` of `options` is unknown), BERT_ERR_UTF8 (an option is not valid UTF-8),
+/// BERT_ERR_IO (a file is missing or can't be read), BERT_ERR_FORMAT (a file is damaged or was changed, or the files
+/// don't fit each other), BERT_ERR_VERSION (a newer version of this library wrote the model), BERT_ERR_UNSUPPORTED
+/// (this library doesn't support the model; an int8 model with other labels or on another device than the CPU),
+/// BERT_ERR_DEVICE (the device doesn't exist or can't be used), BERT_ERR_OUT_OF_MEMORY (too little memory),
+/// BERT_ERR_HANDLE (labels_from is not a valid data set), BERT_ERR_DATA (labels_from is empty, has only one class, or
+/// is for another problem type), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
-/// `path` ends with a NUL, `options` is NULL or set by bert_load_options_init, `model` is writable.
+/// `path` ends with a NUL. `options` is NULL or was initialised by bert_load_options_init, and what its pointers point
+/// to is readable. `model` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_load(
     path: *const c_char,
@@ -511,11 +621,11 @@ pub unsafe extern "C" fn bert_load(
 ) -> bert_status {
     call(|| {
         // SAFETY: by this function's contract.
-        let (out, path, options) = unsafe {
+        let (path, options, out) = unsafe {
             (
-                result(model, "model")?,
                 self::path(path, "path")?,
                 load_options(options)?,
+                result(model, "model")?,
             )
         };
         give(out, Classifier::load(&path, &options)?);
@@ -523,13 +633,21 @@ pub unsafe extern "C" fn bert_load(
     })
 }
 
-/// Loads a model from the `length` bytes that bert_save_to_buffer gave; they are not needed afterwards. `options` may be
-/// NULL. Free the model with bert_free. Any thread.
+/// Loads a model from the `length` bytes that bert_save_to_buffer wrote. You may free the bytes after the call.
+/// `options` may be NULL for the defaults. Free the model with bert_free. Any thread.
 ///
-/// Returns as bert_load, without BERT_ERR_IO.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`bytes` is NULL, `length` is larger than memory can hold, `model` is
+/// NULL, an option is out of range), BERT_ERR_STRUCT_SIZE (the `struct_size` of `options` is unknown), BERT_ERR_UTF8
+/// (an option is not valid UTF-8), BERT_ERR_FORMAT (the bytes are damaged or not a saved model), BERT_ERR_VERSION (a
+/// newer version of this library wrote the bytes), BERT_ERR_UNSUPPORTED (this library doesn't support the model; an
+/// int8 model with other labels or on another device than the CPU), BERT_ERR_DEVICE (the device doesn't exist or can't
+/// be used), BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_HANDLE (labels_from is not a valid data set),
+/// BERT_ERR_DATA (labels_from is empty, has only one class, or is for another problem type), BERT_ERR_FORKED (this
+/// process is a forked child).
 ///
 /// # Safety
-/// `bytes` is readable for `length` bytes, `options` is NULL or set by bert_load_options_init, `model` is writable.
+/// `bytes` is readable for `length` bytes. `options` is NULL or was initialised by bert_load_options_init, and what
+/// its pointers point to is readable. `model` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_load_from_buffer(
     bytes: *const u8,
@@ -539,11 +657,11 @@ pub unsafe extern "C" fn bert_load_from_buffer(
 ) -> bert_status {
     call(|| {
         // SAFETY: by this function's contract.
-        let (out, bytes, options) = unsafe {
+        let (bytes, options, out) = unsafe {
             (
-                result(model, "model")?,
                 array(bytes, length, "bytes")?,
                 load_options(options)?,
+                result(model, "model")?,
             )
         };
         give(out, Classifier::load_from_buffer(bytes, &options)?);
@@ -551,33 +669,44 @@ pub unsafe extern "C" fn bert_load_from_buffer(
     })
 }
 
-/// Writes the model as a Hugging Face model directory: config.json, model.safetensors, tokenizer.json and the small
-/// files that go with it, LoRA adapters merged into the weights, and libbert.json with the checksum of each. The directory at `path` (NUL-terminated) may be
-/// absent, empty, or a model that this library saved, which is replaced in one step once the new one is whole and flushed;
-/// files of yours in it stay. Anything else is refused, and so are directories of yours in it. A symbolic link is followed.
-/// A process killed at any moment leaves the older model or the new one, whole, to bert_load; what else it left, a hidden
-/// directory `.NAME.bert-save-PID-N` beside the model's, is removed by the next save. Allowed while the model is trained and
-/// inside callbacks. Any thread.
+/// Saves a model as a Hugging Face model directory. The files are config.json, model.safetensors, tokenizer.json, the
+/// small files of the tokenizer, and libbert.json with the checksum of each file. LoRA adapters are merged into the
+/// saved weights. Allowed while the model is trained, and inside callbacks. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO (an older model is then as it was, unless the
-/// message says that the new one is in place and could not be flushed), BERT_ERR_FORKED.
+/// `path` (NUL-terminated) may be absent, an empty directory, or a model that this library saved. An older model is
+/// replaced in one step, after the new one is complete and flushed to disk. Other files in that directory are kept.
+/// Anything different at `path` is refused, and so is a model directory that contains subdirectories. Symbolic links
+/// are followed.
+///
+/// If the process is killed during the call, bert_load finds the older model or the new one, always complete. A hidden
+/// directory `.NAME.bert-save-PID-N` may remain beside the model's directory; the next save removes it.
+///
+/// transformers can load a float32 model with BERT_POOLING_POOLER and without final_layer_norm. Only this library can
+/// load other models.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`path` is NULL or
+/// empty), BERT_ERR_IO (the directory can't be written, or is refused; the older model doesn't change, unless the
+/// message says that the new model is in place but could not be flushed), BERT_ERR_FORKED (this process is a forked
+/// child).
 ///
 /// # Safety
 /// `path` ends with a NUL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_save(model: *const bert_model, path: *const c_char) -> bert_status {
     call(|| {
+        let model = handles::model(model)?;
         // SAFETY: by this function's contract.
         let path = unsafe { self::path(path, "path") }?;
-        handles::model(model)?.classifier.save(&path)
+        model.classifier.save(&path)
     })
 }
 
-/// Tells whether bert_save could write to `path` (NUL-terminated) as things stand, so that a mistake shows before a long
-/// training and not after it: the directory is absent and its parent is there, or it is empty, or a model that this
-/// library saved. Nothing is written. Any thread.
+/// Checks whether bert_save can write to `path` (NUL-terminated) at present. Call it before a long training to find
+/// mistakes early. The path is accepted if it is absent and its parent directory exists, if it is an empty directory,
+/// or if it is a model that this library saved. Nothing is written. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL, empty), BERT_ERR_IO (it could not), BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`path` is NULL or empty), BERT_ERR_IO (bert_save can't write there),
+/// BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `path` ends with a NUL.
@@ -590,10 +719,12 @@ pub unsafe extern "C" fn bert_check_save(path: *const c_char) -> bert_status {
     })
 }
 
-/// Writes the model into memory that the library allocates: give it back with bert_buffer_free. The bytes are one
-/// safetensors file, with the configuration and the tokenizer in its metadata. LoRA adapters are merged into the weights. Any thread.
+/// Saves a model into memory that the library allocates. Free the memory with bert_buffer_free. `bytes` receives the
+/// address, `length` the number of bytes. The bytes are one safetensors file with the configuration and the tokenizer
+/// in its metadata. LoRA adapters are merged into the saved weights. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`bytes` or `length` is
+/// NULL), BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `bytes` and `length` are writable.
@@ -604,19 +735,21 @@ pub unsafe extern "C" fn bert_save_to_buffer(
     length: *mut usize,
 ) -> bert_status {
     call(|| {
+        let model = handles::model(model)?;
         // SAFETY: by this function's contract.
         let (out, out_length) = unsafe { (result(bytes, "bytes")?, result(length, "length")?) };
-        let saved = handles::model(model)?.classifier.save_to_buffer()?;
+        let saved = model.classifier.save_to_buffer()?;
         *out_length = saved.len();
         *out = Box::into_raw(saved.into_boxed_slice()).cast();
         Ok(())
     })
 }
 
-/// Frees what bert_save_to_buffer gave: its pointer and its length. NULL is allowed. Any thread, once.
+/// Frees memory that bert_save_to_buffer allocated. Pass the address and the length that it wrote. NULL is allowed.
+/// Any thread; free each buffer once.
 ///
 /// # Safety
-/// Both are as bert_save_to_buffer wrote them, and not freed yet.
+/// `bytes` and `length` are as bert_save_to_buffer wrote them, and the buffer has not been freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_buffer_free(bytes: *mut u8, length: usize) {
     free(|| {
@@ -628,15 +761,19 @@ pub unsafe extern "C" fn bert_buffer_free(bytes: *mut u8, length: usize) {
     });
 }
 
-/// Makes an int8 model of `model`: a quarter of its size, faster, and nearly the same in what it predicts. Weights are
-/// rounded to 8 bits with a scale for each output, embeddings with one for each token, and what a layer reads with one
-/// for each token as it comes; sums are exact integers, the same on every processor. Biases, layer norms and the classifier
-/// stay float32; LoRA adapters are merged first. The new model predicts, embeds, evaluates, saves and loads as every other,
-/// on the CPU; training it, or adding an adapter, answers BERT_ERR_UNSUPPORTED. What bert_save writes of it only this
-/// library reads. `model` stays as it is. Free the new model with bert_free. Any thread.
+/// Creates an int8 model from `model`. It has about a quarter of the size, is faster, and predicts nearly the same.
+/// `model` doesn't change. Free the new model with bert_free. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL, a model that is int8 already), BERT_ERR_UNSUPPORTED (a
-/// model that isn't on the CPU, or with layers of more than 131072 inputs), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// Weights are rounded to 8 bits with one scale for each output, embeddings with one scale for each token. During
+/// prediction the input of a layer is rounded with one scale for each token. Sums are exact integers, so they are the
+/// same on every processor. Biases, layer norms and the classifier stay float32. LoRA adapters are merged first.
+///
+/// The new model predicts, embeds, evaluates, saves and loads like other models, but only on the CPU. Training it or
+/// adding an adapter returns BERT_ERR_UNSUPPORTED. Only this library can load what bert_save writes for it.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`quantized` is NULL,
+/// the model is already int8), BERT_ERR_UNSUPPORTED (the model isn't on the CPU, or has layers with more than 131072
+/// inputs), BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `quantized` is writable.
@@ -646,25 +783,29 @@ pub unsafe extern "C" fn bert_quantize(
     quantized: *mut *mut bert_model,
 ) -> bert_status {
     call(|| {
+        let model = handles::model(model)?;
         // SAFETY: by this function's contract.
         let out = unsafe { result(quantized, "quantized") }?;
-        let model = handles::model(model)?;
         give(out, model.classifier.quantize()?);
         Ok(())
     })
 }
 
-/// Makes a model of `model`'s values on another device: "cpu", "cuda" (the first GPU), "cuda:N" or "auto" (a GPU where one
-/// works, else the CPU), NUL-terminated. On the CPU values are shared where both are there, else they are copied. It predicts
-/// as `model` does, to rounding, and is saved as the same bytes. `model` stays as it is and where it is: free it to move.
-/// Free the new model with bert_free. Any thread.
+/// Creates a copy of a model on another device. `device` (NUL-terminated) is "cpu", "cuda" (the first GPU), "cuda:N"
+/// (GPU N, counted from 0) or "auto" (the first GPU if it works, otherwise the CPU). Free the new model with
+/// bert_free. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UTF8, BERT_ERR_DEVICE (there is no such
-/// device, or it can't be used), BERT_ERR_UNSUPPORTED (an int8 model, which is for the CPU, or one that a GPU can't compute),
-/// BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// If both models are on the CPU, they share the weights in memory; otherwise the weights are copied. The copy
+/// predicts as `model` does, up to rounding. Both are saved as the same bytes. `model` doesn't change and stays on its
+/// device. To move a model, free `model` after the call.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`device` or `copy` is
+/// NULL), BERT_ERR_UTF8 (`device` is not valid UTF-8), BERT_ERR_DEVICE (the device doesn't exist or can't be used),
+/// BERT_ERR_UNSUPPORTED (an int8 model can't leave the CPU, or the GPU can't compute the model),
+/// BERT_ERR_OUT_OF_MEMORY (too little memory), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
-/// `device` ends with a NUL, `copy` is writable.
+/// `device` ends with a NUL. `copy` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_copy_to_device(
     model: *const bert_model,
@@ -672,31 +813,39 @@ pub unsafe extern "C" fn bert_copy_to_device(
     copy: *mut *mut bert_model,
 ) -> bert_status {
     call(|| {
+        let model = handles::model(model)?;
         // SAFETY: by this function's contract.
-        let (out, device) = unsafe { (result(copy, "copy")?, optional_string(device, "device")?) };
-        let device = device.ok_or_else(|| {
+        let device = unsafe { optional_string(device, "device") }?.ok_or_else(|| {
             Error::InvalidArgument(
                 "device is NULL; it must be cpu, cuda, cuda:N (N counts from 0) or auto.".into(),
             )
+            .of_argument("device")
         })?;
-        let model = handles::model(model)?;
+        // SAFETY: as above.
+        let out = unsafe { result(copy, "copy") }?;
         give(out, model.classifier.copy_to_device(&device)?);
         Ok(())
     })
 }
 
-/// Frees a model; NULL is allowed. Trainers of it go on working, as do calls that are inside. Any thread, once.
+/// Frees a model. NULL is allowed. Trainers of the model and calls that are running on it continue to work. Any
+/// thread; free each model once.
+///
+/// Texts that belong to this handle become invalid: those of bert_label_name, bert_parameter_name and
+/// bert_prediction.label. This is also true if another thread frees the model.
 #[unsafe(no_mangle)]
 pub extern "C" fn bert_free(model: *mut bert_model) {
     free(|| handles::free_model(model));
 }
 
-/// Writes what the model is: sizes, parameter count, device. Prepare `info` with bert_info_init. Any thread.
+/// Writes the properties of a model to `info`: sizes, number of parameters, device and more. Initialise `info` with
+/// bert_info_init or BERT_INFO_INIT. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`info` is NULL),
+/// BERT_ERR_STRUCT_SIZE (the `struct_size` of `info` is unknown), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
-/// `info` is set by bert_info_init.
+/// `info` was initialised by bert_info_init or BERT_INFO_INIT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_get_info(
     model: *const bert_model,
@@ -740,33 +889,39 @@ pub unsafe extern "C" fn bert_get_info(
     })
 }
 
-/// Parameters that were read from a saved model or a checkpoint.
-pub const BERT_PARAMETERS_LOADED: i32 = 0;
-/// Parameters that have initial values: all of a new model's; of a loaded one's, those that the checkpoint lacks.
-pub const BERT_PARAMETERS_INITIALISED: i32 = 1;
-/// Parameters of a checkpoint that this model doesn't use.
-pub const BERT_PARAMETERS_IGNORED: i32 = 2;
+/// The origin of a parameter's values when the model was created or loaded.
+pub type bert_parameter_origin = i32;
 
-/// Gives the name of parameter `index` among those of one origin (BERT_PARAMETERS_LOADED, _INITIALISED or _IGNORED) when
-/// the model was made: a NUL-terminated text that belongs to the model and lives until its handle is freed. `count` gets
-/// how many there are of that origin, also where `name` is NULL and only they are asked for. Any thread.
+/// Parameters that were read from a saved model, a checkpoint or an adapter.
+pub const BERT_PARAMETERS_LOADED: bert_parameter_origin = 0;
+/// Parameters with initial values. In a new model these are all parameters. In a loaded model these are the ones that
+/// the checkpoint doesn't have.
+pub const BERT_PARAMETERS_INITIALISED: bert_parameter_origin = 1;
+/// Parameters in the checkpoint that this model doesn't use.
+pub const BERT_PARAMETERS_IGNORED: bert_parameter_origin = 2;
+
+/// Writes the name of parameter `index` of one origin to `name`. `origin` is a BERT_PARAMETERS_ constant; indices
+/// start at 0. `count` receives the number of parameters of this origin. To get only the count, pass NULL for `name`.
+/// Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an index that is not below count), BERT_ERR_FORKED.
+/// The name is NUL-terminated and belongs to the model. It is valid until this handle is freed, also by another
+/// thread.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`count` is NULL,
+/// `origin` is unknown, `index` is not less than the count), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
-/// `name` is writable or NULL, `count` is writable.
+/// `name` is NULL or writable. `count` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_parameter_name(
     model: *const bert_model,
-    origin: i32,
+    origin: bert_parameter_origin,
     index: usize,
     name: *mut *const c_char,
     count: *mut usize,
 ) -> bert_status {
     call(|| {
         let handle = handles::model(model)?;
-        // SAFETY: by this function's contract.
-        let (out, count) = unsafe { (output(name, 1, 1, "name")?, result(count, "count")?) };
         let names = choice(
             origin,
             "origin",
@@ -776,13 +931,17 @@ pub unsafe extern "C" fn bert_parameter_name(
                 (BERT_PARAMETERS_IGNORED, &handle.ignored),
             ],
         )?;
-        if let Some([out]) = out {
-            let name = names.get(index).ok_or_else(|| {
-                Error::InvalidArgument(format!(
-                    "There is no parameter {index} of this origin; there are {}.",
-                    names.len()
-                ))
-            })?;
+        let found = names.get(index);
+        if !name.is_null() && found.is_none() {
+            return Err(Error::InvalidArgument(format!(
+                "There is no parameter {index} of this origin; the number of parameters of this origin is {}.",
+                names.len()
+            ))
+            .of_argument("index"));
+        }
+        // SAFETY: by this function's contract.
+        let (out, count) = unsafe { (output(name, 1, 1, "name")?, result(count, "count")?) };
+        if let (Some([out]), Some(name)) = (out, found) {
             *out = name.as_ptr().cast();
         }
         *count = names.len();
@@ -790,14 +949,17 @@ pub unsafe extern "C" fn bert_parameter_name(
     })
 }
 
-/// Gives the name of class `label_id`: a NUL-terminated text that belongs to the model and lives until the model's
-/// handle is freed, and its length in bytes (`length` may be NULL). Any thread.
+/// Writes the name of label `label_id` to `name`. `label_id` is the id of a class, label or regression target; ids
+/// count from 0. `length` receives the length of the name in bytes; it may be NULL. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UNKNOWN_LABEL (no such id),
-/// BERT_ERR_FORKED.
+/// The name is NUL-terminated and belongs to the model. It is valid until this handle is freed, also by another
+/// thread.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`name` is NULL),
+/// BERT_ERR_UNKNOWN_LABEL (the model has no such id), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
-/// `name` is writable, and `length` is or is NULL.
+/// `name` is writable. `length` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_label_name(
     model: *const bert_model,
@@ -817,6 +979,7 @@ pub unsafe extern "C" fn bert_label_name(
                     "There is no class {label_id}; this model's classes are 0 to {}.",
                     handle.label_names.len() - 1
                 ))
+                .of_argument("label_id")
             })?;
         *out = bytes.as_ptr().cast();
         if let Some([length]) = out_length {
@@ -826,13 +989,15 @@ pub unsafe extern "C" fn bert_label_name(
     })
 }
 
-/// Writes the id of the class of that name. Any thread.
+/// Writes the id of the label with the given name to `label_id`. `name_length` is in bytes, or BERT_NUL_TERMINATED.
+/// Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_UTF8, BERT_ERR_UNKNOWN_LABEL,
-/// BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`name` or `label_id` is
+/// NULL, `name_length` is larger than memory can hold), BERT_ERR_UTF8 (`name` is not valid UTF-8),
+/// BERT_ERR_UNKNOWN_LABEL (the model has no label with this name), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
-/// `name` is readable for `name_length` bytes, or ends with a NUL; `label_id` is writable.
+/// `name` is readable for `name_length` bytes, or ends with a NUL. `label_id` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_label_id(
     model: *const bert_model,
@@ -843,26 +1008,37 @@ pub unsafe extern "C" fn bert_label_id(
     call(|| {
         let handle = handles::model(model)?;
         // SAFETY: by this function's contract.
-        let (out, name) = unsafe {
+        let (name, out) = unsafe {
             (
-                result(label_id, "label_id")?,
                 text(name, name_length, "name")?,
+                result(label_id, "label_id")?,
             )
         };
-        *out = handle.classifier.labels().known_id(name)? as i32;
+        let labels = handle.classifier.labels();
+        let id = labels.known_id(name);
+        *out = id.map_err(|error| error.of_argument("name"))? as i32;
         Ok(())
     })
 }
 
-/// Writes the token ids of a text, or of a pair of texts (`pair` NULL: there is none), [CLS] and [SEP] included, at most
-/// `max_length` of them (0: what the model allows). `ids` and `token_type_ids` have room for `capacity` numbers each, and
-/// each may be NULL; `count` gets how many there are, also where the room is too small. Any thread.
+/// Writes the token ids of a text, or of a pair of texts. `pair` is the second text, or NULL for a single text.
+/// Lengths are in bytes, or BERT_NUL_TERMINATED. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_UTF8, BERT_ERR_BUFFER_TOO_SMALL (only `count`
-/// is written), BERT_ERR_FORKED.
+/// The ids include [CLS] and [SEP]. Longer texts are cut at their end to `max_length` tokens in all; of a pair, the
+/// longer text is cut first. `max_length` is 4 to the model's max_position_embeddings. 0 means
+/// max_position_embeddings, or model_max_length in the model's tokenizer_config.json if that is smaller.
+///
+/// `ids` and `token_type_ids` are arrays of shape [T], where T is the number of tokens. Each has room for `capacity`
+/// numbers and may be NULL. `count` receives T, also if an array is too small.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (a required pointer is
+/// NULL, a length is larger than memory can hold, `max_length` is out of range), BERT_ERR_UTF8 (a text is not valid
+/// UTF-8), BERT_ERR_BUFFER_TOO_SMALL (an array is too small; only `count` is written), BERT_ERR_FORKED (this process
+/// is a forked child).
 ///
 /// # Safety
-/// The texts are readable for their lengths, the arrays writable for `capacity` numbers, `count` is writable.
+/// The texts are readable for their lengths. The arrays are NULL or writable for `capacity` numbers. `count` is
+/// writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_tokenize(
     model: *const bert_model,
@@ -879,15 +1055,16 @@ pub unsafe extern "C" fn bert_tokenize(
     call(|| {
         let handle = handles::model(model)?;
         // SAFETY: by this function's contract.
-        let (text, pair, count) = unsafe {
+        let (text, pair) = unsafe {
             (
                 self::text(text, text_length, "text")?,
                 super::arguments::optional_text(pair, pair_length, "pair")?,
-                result(count, "count")?,
             )
         };
         let classifier = &handle.classifier;
         let max_length = classifier.max_length(size(max_length, "max_length")?)?;
+        // SAFETY: as above. How large the arrays must be is known later.
+        let count = unsafe { result(count, "count") }?;
         let encoding = threads::run(|| classifier.tokenizer().encode(text, pair, max_length))??;
         let needed = encoding.input_ids.len();
         // SAFETY: by this function's contract. Both are checked before either is written.
@@ -899,7 +1076,8 @@ pub unsafe extern "C" fn bert_tokenize(
                 ))
             })
         };
-        if matches!(room, Ok(_) | Err(Error::BufferTooSmall(_))) {
+        let is_too_small = |error: &Error| matches!(error.category(), Error::BufferTooSmall(_));
+        if room.as_ref().err().is_none_or(is_too_small) {
             *count = needed;
         }
         let (ids, types) = room?;

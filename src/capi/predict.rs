@@ -2,164 +2,217 @@
 
 use std::ffi::c_char;
 
-use super::arguments::{array, choice, flag, optional_text, output, size, text, text_pairs};
+use super::arguments::{array, choice, flag, null, optional_text, output, size, text, text_pairs};
 use super::boundary::call;
+use super::fields::{
+    any, constant, count, pointer, ranged, reserved, setting, written, zero_or_one,
+};
 use super::handles::{self, bert_model};
+use super::model::{BERT_POOLING_MEAN, BERT_POOLING_POOLER, POOLINGS, bert_pooling};
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
+use super::trainer::{
+    BERT_PRECISION_BFLOAT16, BERT_PRECISION_FLOAT16, BERT_PRECISION_FLOAT32, bert_precision,
+};
 use crate::data::Batch;
-use crate::error::{Error, Result, check_range};
+use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::{BertConfig, InferencePrecision};
 use crate::predict::{CombineWindows, EmbedOptions, LongText, PredictOptions, Predictions};
 use crate::problem::ProblemType;
+use crate::train::options::THRESHOLD;
 
-/// A text that is longer than the maximum length is cut.
-pub const BERT_LONG_TEXT_TRUNCATE: i32 = 0;
-/// A text that is longer than the maximum length is classified by overlapping windows.
-pub const BERT_LONG_TEXT_WINDOWS: i32 = 1;
+/// The treatment of texts that are longer than the maximum length.
+pub type bert_long_text = i32;
 
-/// The mean of the windows' logits; for regression, of their values.
-pub const BERT_COMBINE_MEAN_LOGITS: i32 = 0;
-/// The mean of the windows' probabilities; the logits given are their logarithms, of a label's probability p
-/// ln(p / (1 - p)). Not for regression.
-pub const BERT_COMBINE_MEAN_PROBABILITIES: i32 = 1;
-/// The window that is surest decides; for a multi-label model, for each label the window where it is most probable. Not
-/// for regression.
-pub const BERT_COMBINE_MOST_CONFIDENT: i32 = 2;
+/// Cuts texts that are longer than the maximum length.
+pub const BERT_LONG_TEXT_TRUNCATE: bert_long_text = 0;
+/// Splits texts that are longer than the maximum length into overlapping windows, and combines the windows' answers.
+/// Of a pair of texts, the second text is split. Each window contains the first text, which is cut if it needs more
+/// than about half of a window.
+pub const BERT_LONG_TEXT_WINDOWS: bert_long_text = 1;
+
+/// The method that makes one answer from the answers of a long text's windows.
+pub type bert_combine = i32;
+
+/// The mean of the windows' logits. For regression, the mean of the windows' values.
+pub const BERT_COMBINE_MEAN_LOGITS: bert_combine = 0;
+/// The mean of the windows' probabilities. The logits of the answer are computed from these means: the logarithm of a
+/// class's probability p, or ln(p / (1 - p)) for a label of a multi-label model. Not for regression.
+pub const BERT_COMBINE_MEAN_PROBABILITIES: bert_combine = 1;
+/// Uses the answer of the window with the highest probability. For multi-label models this is decided separately for
+/// each label. Not for regression.
+pub const BERT_COMBINE_MOST_CONFIDENT: bert_combine = 2;
 
 /// What predictions are computed in: each constant with what it is called inside.
 pub(super) const INFERENCE_PRECISIONS: [(i32, InferencePrecision); 3] = [
-    (super::BERT_PRECISION_FLOAT32, InferencePrecision::Float32),
-    (super::BERT_PRECISION_BFLOAT16, InferencePrecision::BFloat16),
-    (super::BERT_PRECISION_FLOAT16, InferencePrecision::Float16),
+    (BERT_PRECISION_FLOAT32, InferencePrecision::Float32),
+    (BERT_PRECISION_BFLOAT16, InferencePrecision::BFloat16),
+    (BERT_PRECISION_FLOAT16, InferencePrecision::Float16),
 ];
 
-/// How texts are classified. Call bert_predict_options_init first.
+/// The options of a prediction. Initialise the struct with bert_predict_options_init.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_predict_options {
-    /// sizeof(bert_predict_options), set by bert_predict_options_init.
+    /// The caller's sizeof(bert_predict_options), set by bert_predict_options_init.
     pub struct_size: usize,
-    /// Longest sequence in tokens; 0 (default) takes what the model allows.
+    /// Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. The lengths 1
+    /// to 3 are refused, and lengths above the model's max_position_embeddings. At least 0. Default 0.
     pub max_length: i32,
-    /// BERT_LONG_TEXT_TRUNCATE (default) or BERT_LONG_TEXT_WINDOWS.
-    pub long_text: i32,
-    /// Tokens of text that neighbouring windows share; -1 (default) takes a quarter of the maximum length.
+    /// Treatment of texts that are longer than the maximum length: BERT_LONG_TEXT_TRUNCATE or BERT_LONG_TEXT_WINDOWS.
+    /// Default BERT_LONG_TEXT_TRUNCATE.
+    pub long_text: bert_long_text,
+    /// Number of text tokens that neighbouring windows share, with BERT_LONG_TEXT_WINDOWS. -1: a quarter of max_length,
+    /// or of the model's maximum length if max_length is 0. It must be smaller than the number of text tokens that a
+    /// window can hold; for pairs of texts, smaller than half of that number. At least -1. Default -1.
     pub window_stride: i32,
-    /// BERT_COMBINE_MEAN_LOGITS (default), _MEAN_PROBABILITIES or _MOST_CONFIDENT.
-    pub combine: i32,
-    /// How many of the best classes or labels go to top_label_ids and top_probabilities; 0 (default) none.
+    /// Method that makes one answer from the answers of a long text's windows: BERT_COMBINE_MEAN_LOGITS,
+    /// BERT_COMBINE_MEAN_PROBABILITIES or BERT_COMBINE_MOST_CONFIDENT. Default BERT_COMBINE_MEAN_LOGITS.
+    pub combine: bert_combine,
+    /// Number K of the best classes or labels that are written to top_label_ids and top_probabilities; 0: none. A
+    /// number above the model's number of classes or labels is refused. It must be 0 for regression.
+    /// At least 0. Default 0.
     pub top_k: i32,
-    /// The probability, 0 to 1, from which on a multi-label model's has_label is 1. Default 0.5.
+    /// Reserved for a later version. Must be 0.
+    pub reserved: i32,
+    /// Probability from which has_label is 1, for multi-label models. It isn't saved with the model.
+    /// Range 0 to 1. Default 0.5.
     pub threshold: f64,
-    /// What a GPU computes the layers in: BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16. The CPU computes in
-    /// float32 whichever it is.
-    pub precision: i32,
+    /// Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+    /// BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. Default BERT_PRECISION_FLOAT32.
+    pub precision: bert_precision,
+    /// Reserved for a later version. Must be 0.
+    pub reserved2: i32,
 }
 
-sized_struct!(bert_predict_options, || bert_predict_options {
-    struct_size: size_of::<bert_predict_options>(),
-    max_length: 0,
-    long_text: BERT_LONG_TEXT_TRUNCATE,
-    window_stride: -1,
-    combine: BERT_COMBINE_MEAN_LOGITS,
-    top_k: 0,
-    threshold: 0.5,
-    precision: super::BERT_PRECISION_FLOAT32,
+sized_struct!(bert_predict_options {
+    max_length: count(),
+    long_text: constant(
+        "BERT_LONG_TEXT_",
+        BERT_LONG_TEXT_TRUNCATE,
+        BERT_LONG_TEXT_TRUNCATE,
+        BERT_LONG_TEXT_WINDOWS
+    ),
+    window_stride: ranged(-1, -1, i32::MAX),
+    combine: constant(
+        "BERT_COMBINE_",
+        BERT_COMBINE_MEAN_LOGITS,
+        BERT_COMBINE_MEAN_LOGITS,
+        BERT_COMBINE_MOST_CONFIDENT
+    ),
+    top_k: count(),
+    reserved: reserved(),
+    threshold: setting(&THRESHOLD),
+    precision: constant(
+        "BERT_PRECISION_",
+        BERT_PRECISION_FLOAT32,
+        BERT_PRECISION_FLOAT32,
+        BERT_PRECISION_FLOAT16
+    ),
+    reserved2: reserved(),
 });
 
-/// The answer for one text. Call bert_prediction_init first.
+/// The answer for one text, as bert_predict writes it. Initialise the struct with bert_prediction_init or
+/// BERT_PREDICTION_INIT.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_prediction {
-    /// sizeof(bert_prediction), set by bert_prediction_init.
+    /// The caller's sizeof(bert_prediction), set by bert_prediction_init or BERT_PREDICTION_INIT.
     pub struct_size: usize,
-    /// The most probable class, or label of a multi-label model, however improbable; 0 for regression.
+    /// Id of the most probable class or label, even if its probability is low. 0 for regression.
     pub label_id: i32,
-    /// Its probability; NaN for regression.
+    /// Probability of the class or label `label_id`. NaN for regression.
     pub probability: f32,
-    /// Its name, NUL-terminated; it belongs to the model and lives until the model's handle is freed.
+    /// Name of the class, label or regression target `label_id`, in UTF-8 with a NUL at its end. The string belongs to
+    /// the model's handle and becomes invalid when any thread frees that handle.
     pub label: *const c_char,
-    /// The name's length in bytes.
+    /// Length of `label` in bytes, without the NUL.
     pub label_length: usize,
-    /// The answer of a regression model with one target; NaN for classification.
+    /// Answer of a regression model with one target. NaN for classification.
     pub value: f32,
+    /// Reserved for a later version. The library writes 0.
+    pub reserved: i32,
 }
 
-sized_struct!(bert_prediction, || bert_prediction {
-    struct_size: size_of::<bert_prediction>(),
-    label_id: 0,
-    probability: 0.0,
-    label: std::ptr::null(),
-    label_length: 0,
-    value: 0.0,
+sized_struct!(bert_prediction {
+    label_id: written(),
+    probability: written(),
+    label: written(),
+    label_length: written(),
+    value: written(),
+    reserved: written(),
 });
 
-/// Where the answers for n texts go: arrays of the caller's, each with its capacity in elements. What is NULL isn't
-/// wanted; an array for something that the model's problem doesn't have is refused. For single-label classification take
-/// label_ids and probabilities, for multi-label classification has_label and probabilities, for regression values. Call bert_predictions_init first, then set them.
+/// Arrays of the caller for the answers to S texts. Initialise the struct with bert_predictions_init or
+/// BERT_PREDICTIONS_INIT, then set the arrays that you want and their capacities. Arrays that are NULL are not filled.
+/// Use label_ids and probabilities for single-label classification, has_label and probabilities for multi-label
+/// classification, and values for regression. If an array isn't defined for the model's problem type, the call returns
+/// BERT_ERR_UNSUPPORTED.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_predictions {
-    /// sizeof(bert_predictions), set by bert_predictions_init.
+    /// The caller's sizeof(bert_predictions), set by bert_predictions_init or BERT_PREDICTIONS_INIT.
     pub struct_size: usize,
-    /// The most probable class of each text, or label of a multi-label model: n. Not for regression.
+    /// Array for the id of each text's most probable class or label, shape [S]; NULL: not filled. Not for regression.
     pub label_ids: *mut i32,
-    /// Its capacity.
+    /// Number of elements that the array `label_ids` can hold.
     pub label_ids_capacity: usize,
-    /// The model's scores, before softmax or sigmoid, text by text: n * num_labels.
+    /// Array for the scores of the model before softmax or sigmoid, shape [S, L]; NULL: not filled. For regression
+    /// these are the values of the targets.
     pub logits: *mut f32,
-    /// Its capacity.
+    /// Number of elements that the array `logits` can hold.
     pub logits_capacity: usize,
-    /// Probabilities, text by text: n * num_labels. Those of a text's classes sum to 1; a multi-label model's are each by
-    /// itself. Not for regression.
+    /// Array for the probability of each class or label, shape [S, L]; NULL: not filled. The probabilities of a text's
+    /// classes add up to 1; those of a multi-label model's labels are independent of each other. Not for regression.
     pub probabilities: *mut f32,
-    /// Its capacity.
+    /// Number of elements that the array `probabilities` can hold.
     pub probabilities_capacity: usize,
-    /// The top_k best classes or labels of each text, the best first: n * top_k. Not for regression.
+    /// Array for the ids of each text's K most probable classes or labels, shape [S, K]; NULL: not filled. The most
+    /// probable one is first, and K is top_k of the options. Not for regression.
     pub top_label_ids: *mut i32,
-    /// Its capacity.
+    /// Number of elements that the array `top_label_ids` can hold.
     pub top_label_ids_capacity: usize,
-    /// Their probabilities: n * top_k.
+    /// Array for the probabilities of each text's K most probable classes or labels, shape [S, K]; NULL: not filled.
+    /// They are in the order of top_label_ids, and K is top_k of the options. Not for regression.
     pub top_probabilities: *mut f32,
-    /// Its capacity.
+    /// Number of elements that the array `top_probabilities` can hold.
     pub top_probabilities_capacity: usize,
-    /// 1 for each label whose probability is at least the threshold, else 0, text by text: n * num_labels. For multi-label
-    /// models alone.
+    /// Array for one flag for each label, shape [S, L]; NULL: not filled. A flag is 1 if the label's probability is at
+    /// least `threshold` of the options, otherwise 0. For multi-label models only.
     pub has_label: *mut u8,
-    /// Its capacity.
+    /// Number of elements that the array `has_label` can hold.
     pub has_label_capacity: usize,
-    /// The values of the targets, text by text: n * num_labels. For regression alone.
+    /// Array for the predicted values of the targets, shape [S, L]; NULL: not filled. For regression only.
     pub values: *mut f32,
-    /// Its capacity.
+    /// Number of elements that the array `values` can hold.
     pub values_capacity: usize,
 }
 
-sized_struct!(bert_predictions, || bert_predictions {
-    struct_size: size_of::<bert_predictions>(),
-    label_ids: std::ptr::null_mut(),
-    label_ids_capacity: 0,
-    logits: std::ptr::null_mut(),
-    logits_capacity: 0,
-    probabilities: std::ptr::null_mut(),
-    probabilities_capacity: 0,
-    top_label_ids: std::ptr::null_mut(),
-    top_label_ids_capacity: 0,
-    top_probabilities: std::ptr::null_mut(),
-    top_probabilities_capacity: 0,
-    has_label: std::ptr::null_mut(),
-    has_label_capacity: 0,
-    values: std::ptr::null_mut(),
-    values_capacity: 0,
+sized_struct!(bert_predictions {
+    label_ids: pointer(),
+    label_ids_capacity: any(0usize),
+    logits: pointer(),
+    logits_capacity: any(0usize),
+    probabilities: pointer(),
+    probabilities_capacity: any(0usize),
+    top_label_ids: pointer(),
+    top_label_ids_capacity: any(0usize),
+    top_probabilities: pointer(),
+    top_probabilities_capacity: any(0usize),
+    has_label: pointer(),
+    has_label_capacity: any(0usize),
+    values: pointer(),
+    values_capacity: any(0usize),
 });
 
-/// Sets the defaults. `struct_size` is sizeof(bert_predict_options). Any thread.
+/// Initialises `options` with the defaults. `struct_size` is sizeof(bert_predict_options). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
+/// is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `options` is NULL or writable for `struct_size` bytes.
+/// `options` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_predict_options_init(
     options: *mut bert_predict_options,
@@ -169,12 +222,13 @@ pub unsafe extern "C" fn bert_predict_options_init(
     call(|| unsafe { sized::initialise(options, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_predict. `struct_size` is sizeof(bert_prediction). Any thread.
+/// Initialises `prediction` for bert_predict. `struct_size` is sizeof(bert_prediction). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`prediction` is NULL or not aligned), BERT_ERR_STRUCT_SIZE
+/// (`struct_size` is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `prediction` is NULL or writable for `struct_size` bytes.
+/// `prediction` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_prediction_init(
     prediction: *mut bert_prediction,
@@ -184,13 +238,14 @@ pub unsafe extern "C" fn bert_prediction_init(
     call(|| unsafe { sized::initialise(prediction, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_predict_batch: no array is wanted. `struct_size` is sizeof(bert_predictions).
-/// Any thread.
+/// Initialises `predictions` for bert_predict_batch or bert_predict_ids; all arrays are NULL. `struct_size` is
+/// sizeof(bert_predictions). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`predictions` is NULL or not aligned), BERT_ERR_STRUCT_SIZE
+/// (`struct_size` is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `predictions` is NULL or writable for `struct_size` bytes.
+/// `predictions` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_predictions_init(
     predictions: *mut bert_predictions,
@@ -247,7 +302,6 @@ fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptio
         long_text,
         precision: choice(options.precision, "precision", &INFERENCE_PRECISIONS)?,
     };
-    check_range("threshold", options.threshold, 0.0, 1.0)?;
     let wanted = Wanted {
         top_k: size(options.top_k, "top_k")?,
         threshold: options.threshold,
@@ -292,9 +346,11 @@ fn check_wanted(p: &bert_predictions, top_k: usize, problem: ProblemType) -> Res
                 ProblemType::MultiLabel => "has_label and probabilities",
                 ProblemType::Regression => "values",
             };
+            let argument = name.split(' ').next().unwrap_or_default();
             return Err(Error::Unsupported(format!(
-                "This model's problem is {problem}, which has nothing for {name}; ask for {instead}."
-            )));
+                "This model's problem is {problem}, for which {name} can't be computed; ask for {instead}."
+            ))
+            .of_argument(argument));
         }
     }
     Ok(())
@@ -313,7 +369,8 @@ impl<'a> Outputs<'a> {
         if top_k > num_labels {
             return Err(Error::InvalidArgument(format!(
                 "top_k is {top_k}, but this model has {num_labels} classes."
-            )));
+            ))
+            .of_argument("top_k"));
         }
         // The texts are in memory, and a class needs a row of weights: neither product can overflow on the way there.
         let all = count.saturating_mul(num_labels);
@@ -388,19 +445,22 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// Classifies one text, or a pair of texts (`pair` NULL: there is none). An empty text is valid. Lengths are in bytes,
-/// or BERT_NUL_TERMINATED. `options` may be NULL; top_k and threshold aren't used here. Of a multi-label model this tells
-/// the most probable label alone: bert_predict_batch tells which ones a text has. Prepare `prediction` with
-/// bert_prediction_init.
-/// Any number of threads may predict with one model at once, also while it is trained.
+/// Classifies one text or one pair of texts. `pair` is the second text; NULL: there is none. An empty second text is a
+/// pointer that isn't NULL, with length 0. The lengths are in bytes, or BERT_NUL_TERMINATED. An empty text is valid;
+/// `text` may be NULL if its length is 0. `options` may be NULL: the defaults are used. top_k and threshold of the
+/// options have no effect here. For a multi-label model the answer is only the most probable label; bert_predict_batch
+/// reports which labels a text has. Initialise `prediction` with bert_prediction_init or BERT_PREDICTION_INIT.
+/// Any thread; many threads can predict with one model at the same time, also while it is trained.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
-/// BERT_ERR_UNSUPPORTED (regression with several targets), BERT_ERR_NOT_FINITE (weights too large to compute with),
-/// BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
+/// out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `prediction` isn't initialised),
+/// BERT_ERR_UTF8 (a text isn't valid UTF-8), BERT_ERR_UNSUPPORTED (regression with several targets: use
+/// bert_predict_batch), BERT_ERR_NOT_FINITE (the model's scores are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the
+/// system has not enough memory), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// The texts are readable for their lengths, `options` is NULL or set by bert_predict_options_init, `prediction` is set
-/// by bert_prediction_init.
+/// The texts are readable for their lengths, or end with a NUL. `options` is NULL or was initialised with
+/// bert_predict_options_init. `prediction` was initialised with bert_prediction_init or BERT_PREDICTION_INIT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_predict(
     model: *const bert_model,
@@ -416,19 +476,20 @@ pub unsafe extern "C" fn bert_predict(
         let classifier = &handle.classifier;
         // SAFETY: by this function's contract.
         let (text, pair, options) = unsafe {
-            // Checked before anything is computed.
-            sized::read(prediction)?;
-            (
+            let arguments = (
                 self::text(text, text_length, "text")?,
                 optional_text(pair, pair_length, "pair")?,
                 sized::read_or_default(options)?,
-            )
+            );
+            // Checked before anything is computed.
+            sized::check_result(prediction)?;
+            arguments
         };
         let config = &classifier.model().config;
-        let (options, _) = translate(options, config.max_position_embeddings)?;
+        let (options, _) = translate(options, classifier.max_length(0)?)?;
         if config.problem_type == ProblemType::Regression && config.num_labels > 1 {
             return Err(Error::Unsupported(format!(
-                "This model gives {} numbers a text; bert_predict_batch writes them to values.",
+                "This model gives {} numbers for each text; use bert_predict_batch, which writes them to values.",
                 config.num_labels
             )));
         }
@@ -454,17 +515,25 @@ pub unsafe extern "C" fn bert_predict(
     })
 }
 
-/// Classifies `count` texts, or pairs of texts, in one call and in bounded memory, however many there are. `lengths` and
-/// `pair_lengths` may be NULL: the texts end with a NUL. `pairs` may be NULL: there are none. `options` may be NULL.
-/// Prepare `predictions` with bert_predictions_init and set the arrays that you want. Any thread, as bert_predict.
+/// Classifies `count` texts or pairs of texts in one call. The memory for the computation doesn't grow with `count`.
+/// `lengths` contains the texts' lengths in bytes; NULL: all texts end with a NUL. `pairs` contains the second texts;
+/// NULL: there are none. `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A text or second
+/// text may be NULL if its length is given as 0; it is then an empty text. `options` may be NULL: the defaults are
+/// used. Initialise `predictions` with bert_predictions_init or BERT_PREDICTIONS_INIT, then set the arrays that you
+/// want. Any thread; many threads can predict with one model at the same time, also while it is trained.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
-/// BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (an array for something that the model's problem
-/// doesn't have), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
+/// out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `predictions` isn't initialised),
+/// BERT_ERR_UTF8 (a text isn't valid UTF-8), BERT_ERR_BUFFER_TOO_SMALL (an array of `predictions`; nothing was
+/// written), BERT_ERR_UNSUPPORTED (an array that isn't defined for the model's problem type), BERT_ERR_NOT_FINITE (the
+/// model's scores are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in
+/// a forked child process).
 ///
 /// # Safety
-/// Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
-/// bert_predict_options_init, the arrays in `predictions` are writable for their capacities.
+/// `texts`, and `lengths`, `pairs` and `pair_lengths` if they aren't NULL, have `count` elements. The texts are
+/// readable for their lengths, or end with a NUL. `options` is NULL or was initialised with bert_predict_options_init.
+/// `predictions` was initialised with bert_predictions_init or BERT_PREDICTIONS_INIT. Its arrays are NULL or writable
+/// for their capacities.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_predict_batch(
     model: *const bert_model,
@@ -482,31 +551,35 @@ pub unsafe extern "C" fn bert_predict_batch(
         let config = &classifier.model().config;
         // SAFETY: by this function's contract.
         let (texts, options, outputs) = unsafe {
+            let texts = text_pairs(count, texts, lengths, pairs, pair_lengths)?;
             let options = sized::read_or_default(options)?;
-            let (options, wanted) = translate(options, config.max_position_embeddings)?;
-            (
-                text_pairs(count, texts, lengths, pairs, pair_lengths)?,
-                options,
-                Outputs::new(predictions, count, config, wanted)?,
-            )
+            let (options, wanted) = translate(options, classifier.max_length(0)?)?;
+            let outputs = Outputs::new(predictions, count, config, wanted)?;
+            (texts, options, outputs)
         };
         outputs.write(&classifier.predict(&texts, &options)?);
         Ok(())
     })
 }
 
-/// Classifies `count` token sequences as they are, [CLS] and [SEP] included, such as bert_tokenize gives: one after
-/// another in `ids` and `token_type_ids` (NULL: all 0), sequence i with `lengths[i]` tokens. Of `options` (may be NULL)
-/// only top_k, threshold and precision are used. Prepare `predictions` with bert_predictions_init. Any thread, as
-/// bert_predict.
+/// Classifies `count` sequences of token ids, for example from bert_tokenize. The sequences already contain [CLS] and
+/// [SEP]. `ids` and `token_type_ids` contain the sequences one after another, shape [T]: sequence i has `lengths[i]`
+/// tokens, and T is the sum of all lengths. `token_type_ids` may be NULL: all are 0. `options` may be NULL: the
+/// defaults are used. Only top_k, threshold and precision of the options have an effect here. Initialise `predictions`
+/// with bert_predictions_init or BERT_PREDICTIONS_INIT, then set the arrays that you want. Any thread; many threads can
+/// predict with one model at the same time, also while it is trained.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an empty or too long sequence, an id outside the
-/// vocabulary), BERT_ERR_STRUCT_SIZE, BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (as
-/// bert_predict_batch), BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, an option is
+/// out of its range, a sequence is empty or longer than max_position_embeddings, or an id is too large for the model),
+/// BERT_ERR_STRUCT_SIZE (`options` or `predictions` isn't initialised), BERT_ERR_BUFFER_TOO_SMALL (an array of
+/// `predictions`; nothing was written), BERT_ERR_UNSUPPORTED (an array that isn't defined for the model's problem
+/// type), BERT_ERR_NOT_FINITE (the model's scores are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the system has not
+/// enough memory), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `lengths` has `count` elements; `ids` and `token_type_ids` have as many as their sum; `options` is NULL or set by
-/// bert_predict_options_init; the arrays in `predictions` are writable for their capacities.
+/// `lengths` has `count` elements. `ids`, and `token_type_ids` if it isn't NULL, have as many elements as the sum of
+/// `lengths`. `options` is NULL or was initialised with bert_predict_options_init. `predictions` was initialised with
+/// bert_predictions_init or BERT_PREDICTIONS_INIT. Its arrays are NULL or writable for their capacities.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_predict_ids(
     model: *const bert_model,
@@ -521,14 +594,9 @@ pub unsafe extern "C" fn bert_predict_ids(
         let handle = handles::model(model)?;
         let classifier = &handle.classifier;
         let config = &classifier.model().config;
-        // SAFETY: by this function's contract.
-        let (lengths, options) = unsafe {
-            (
-                array(lengths, count, "lengths")?,
-                sized::read_or_default(options)?,
-            )
-        };
-        let (options, wanted) = translate(options, config.max_position_embeddings)?;
+        // SAFETY: by this function's contract. They tell how long the other arrays are.
+        let lengths = unsafe { array(lengths, count, "lengths") }?;
+        classifier.check_lengths(lengths.iter().copied())?;
         let mut offsets = memory::room(count + 1)?;
         offsets.push(0usize);
         for &length in lengths {
@@ -538,23 +606,24 @@ pub unsafe extern "C" fn bert_predict_ids(
                     Error::InvalidArgument(
                         "The sequences' lengths add up to more than memory holds.".into(),
                     )
+                    .of_argument("lengths")
                 })?;
             offsets.push(end);
         }
         let tokens = offsets[count];
         // SAFETY: by this function's contract.
-        let (ids, types, outputs) = unsafe {
+        let (ids, types, options) = unsafe {
+            let ids = array(ids, tokens, "ids")?;
             let types = if token_type_ids.is_null() {
                 None
             } else {
                 Some(array(token_type_ids, tokens, "token_type_ids")?)
             };
-            (
-                array(ids, tokens, "ids")?,
-                types,
-                Outputs::new(predictions, count, config, wanted)?,
-            )
+            (ids, types, sized::read_or_default(options)?)
         };
+        let (options, wanted) = translate(options, classifier.max_length(0)?)?;
+        // SAFETY: as above.
+        let outputs = unsafe { Outputs::new(predictions, count, config, wanted) }?;
         let sequences = Batch::new(
             memory::copied(ids)?,
             types.map_or_else(|| memory::filled(0, tokens), memory::copied)?,
@@ -565,38 +634,51 @@ pub unsafe extern "C" fn bert_predict_ids(
     })
 }
 
-/// How vectors are made of texts. Call bert_embed_options_init first.
+/// The options for making vectors from texts. Initialise the struct with bert_embed_options_init.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_embed_options {
-    /// sizeof(bert_embed_options), set by bert_embed_options_init.
+    /// The caller's sizeof(bert_embed_options), set by bert_embed_options_init.
     pub struct_size: usize,
-    /// Longest sequence in tokens; 0 (default) takes what the model allows.
+    /// Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. Longer texts
+    /// are cut. The lengths 1 to 3 are refused, and lengths above the model's max_position_embeddings.
+    /// At least 0. Default 0.
     pub max_length: i32,
-    /// BERT_POOLING_MEAN (default): the mean of all tokens' states; BERT_POOLING_CLS: the [CLS] state;
-    /// BERT_POOLING_POOLER: the pooler's output, where the model has one.
-    pub pooling: i32,
-    /// 1: vectors are scaled to length 1; 0 (default): they aren't.
+    /// Method that makes one vector from the states of a text's tokens. BERT_POOLING_MEAN: the mean of all tokens'
+    /// states. BERT_POOLING_CLS: the state of [CLS]. BERT_POOLING_POOLER: the output of the pooler, if the model has
+    /// one. Default BERT_POOLING_MEAN.
+    pub pooling: bert_pooling,
+    /// 1: vectors are scaled to length 1; 0: they aren't. 0 or 1. Default 0.
     pub normalise: i32,
-    /// What a GPU computes the layers in: BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16. The CPU computes in
-    /// float32 whichever it is.
-    pub precision: i32,
+    /// Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+    /// BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. Default BERT_PRECISION_FLOAT32.
+    pub precision: bert_precision,
 }
 
-sized_struct!(bert_embed_options, || bert_embed_options {
-    struct_size: size_of::<bert_embed_options>(),
-    max_length: 0,
-    pooling: super::BERT_POOLING_MEAN,
-    normalise: 0,
-    precision: super::BERT_PRECISION_FLOAT32,
+sized_struct!(bert_embed_options {
+    max_length: count(),
+    pooling: constant(
+        "BERT_POOLING_",
+        BERT_POOLING_MEAN,
+        BERT_POOLING_POOLER,
+        BERT_POOLING_MEAN
+    ),
+    normalise: zero_or_one(false),
+    precision: constant(
+        "BERT_PRECISION_",
+        BERT_PRECISION_FLOAT32,
+        BERT_PRECISION_FLOAT32,
+        BERT_PRECISION_FLOAT16
+    ),
 });
 
-/// Sets the defaults. `struct_size` is sizeof(bert_embed_options). Any thread.
+/// Initialises `options` with the defaults. `struct_size` is sizeof(bert_embed_options). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
+/// is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `options` is NULL or writable for `struct_size` bytes.
+/// `options` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_embed_options_init(
     options: *mut bert_embed_options,
@@ -606,17 +688,23 @@ pub unsafe extern "C" fn bert_embed_options_init(
     call(|| unsafe { sized::initialise(options, struct_size, Sized_::default()) })
 }
 
-/// Writes a vector of hidden_size numbers for each of `count` texts, or pairs of texts, one after another into
-/// `vectors`, which has room for `capacity` numbers. Texts are given as to bert_predict_batch. `options` may be NULL. Any
-/// thread, as bert_predict.
+/// Writes one vector of hidden_size numbers for each of `count` texts or pairs of texts. `vectors` receives the vectors
+/// one after another, shape [S, H] with S = `count`; it has room for `capacity` numbers. `lengths` contains the texts'
+/// lengths in bytes; NULL: all texts end with a NUL. `pairs` contains the second texts; NULL: there are none.
+/// `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A text or second text may be NULL if
+/// its length is given as 0; it is then an empty text. `options` may be NULL: the defaults are used. Any thread; many
+/// threads can use one model at the same time, also while it is trained.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_UTF8,
-/// BERT_ERR_BUFFER_TOO_SMALL (nothing was written), BERT_ERR_UNSUPPORTED (the model has no pooler),
-/// BERT_ERR_NOT_FINITE, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
+/// out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` isn't initialised), BERT_ERR_UTF8 (a
+/// text isn't valid UTF-8), BERT_ERR_BUFFER_TOO_SMALL (`vectors`; nothing was written), BERT_ERR_UNSUPPORTED
+/// (BERT_POOLING_POOLER, but the model has no pooler), BERT_ERR_NOT_FINITE (a vector would have numbers that are NaN or
+/// infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// Each array has `count` elements, the texts are readable for their lengths, `options` is NULL or set by
-/// bert_embed_options_init, `vectors` is writable for `capacity` numbers.
+/// `texts`, and `lengths`, `pairs` and `pair_lengths` if they aren't NULL, have `count` elements. The texts are
+/// readable for their lengths, or end with a NUL. `options` is NULL or was initialised with bert_embed_options_init.
+/// `vectors` is writable for `capacity` numbers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_embed(
     model: *const bert_model,
@@ -634,10 +722,10 @@ pub unsafe extern "C" fn bert_embed(
         let classifier = &handle.classifier;
         let needed = count.saturating_mul(classifier.model().config.hidden_size);
         // SAFETY: by this function's contract.
-        let (options, texts, out) = unsafe {
+        let (texts, options, out) = unsafe {
             (
-                sized::read_or_default(options)?,
                 text_pairs(count, texts, lengths, pairs, pair_lengths)?,
+                sized::read_or_default(options)?,
                 output(vectors, capacity, needed, "vectors")?,
             )
         };
@@ -645,13 +733,11 @@ pub unsafe extern "C" fn bert_embed(
             if needed == 0 {
                 return Ok(());
             }
-            return Err(Error::InvalidArgument(
-                "The argument 'vectors' is NULL.".into(),
-            ));
+            return Err(null("vectors"));
         };
         let options = EmbedOptions {
             max_length: size(options.max_length, "max_length")?,
-            pooling: choice(options.pooling, "pooling", &super::model::POOLINGS)?,
+            pooling: choice(options.pooling, "pooling", &POOLINGS)?,
             normalise: flag(options.normalise, "normalise")?,
             precision: choice(options.precision, "precision", &INFERENCE_PRECISIONS)?,
         };

@@ -4,58 +4,61 @@ use std::ffi::{CStr, c_char};
 
 use crate::error::Error;
 
-/// What every function that can fail returns: BERT_OK, or the category of the failure. The sentence that goes with it
-/// is bert_last_error_message(). Numbers are never reused.
+/// The result of a function that can fail: BERT_OK or an error category. bert_last_error_message() returns a
+/// description of the error. A number never gets another meaning in a later version.
 pub type bert_status = i32;
 
-/// Success.
+/// The call succeeded.
 pub const BERT_OK: bert_status = 0;
-/// An argument or option can't be used: out of range, contradictory, NULL where something is needed.
+/// An argument or option is invalid: out of range, contradictory, or NULL where a value is required.
 pub const BERT_ERR_INVALID_ARGUMENT: bert_status = 1;
-/// A handle is NULL, freed, of another kind, or not one of this library's.
+/// A handle is NULL, was freed, is of another kind, or was not created by this library.
 pub const BERT_ERR_HANDLE: bert_status = 2;
-/// A struct's struct_size is none that this library knows: call its _init function first.
+/// The `struct_size` of a struct is unknown. Or the struct sets options that only a newer version of the library has.
+/// Call the struct's _init function before you set its fields.
 pub const BERT_ERR_STRUCT_SIZE: bert_status = 3;
-/// A buffer of the caller's is too small; nothing was written to it, and the message and the count that the function
-/// gives tell the size that is needed.
+/// An output buffer is too small. Nothing was written to it. The error message contains the required size.
 pub const BERT_ERR_BUFFER_TOO_SMALL: bert_status = 4;
 /// A text is not valid UTF-8.
 pub const BERT_ERR_UTF8: bert_status = 5;
-/// The operating system refused to read or write; files are as they were.
+/// A file or directory can't be read or written, or the library refuses to replace it. Existing files are unchanged,
+/// unless the error message says otherwise.
 pub const BERT_ERR_IO: bert_status = 6;
-/// A file or buffer is damaged, or not of the kind that it should be.
+/// A file or buffer is damaged, or is not of the expected kind.
 pub const BERT_ERR_FORMAT: bert_status = 7;
-/// A file was written by a newer version of this library's format.
+/// A file or buffer was written by a newer version of this library, in a newer format.
 pub const BERT_ERR_VERSION: bert_status = 8;
-/// Data can't be trained on or evaluated with: empty, one class only, a line that can't be read.
+/// The data can't be used for training or evaluation. Examples: it is empty, it has only one class, a line can't be
+/// read.
 pub const BERT_ERR_DATA: bert_status = 9;
-/// A label is not one of the model's.
+/// A label name or label id is not one of the model's.
 pub const BERT_ERR_UNKNOWN_LABEL: bert_status = 10;
-/// Sound, but nothing that this library, this build or this model does.
+/// The request is valid, but this model or this build of the library doesn't support it.
 pub const BERT_ERR_UNSUPPORTED: bert_status = 11;
-/// The device is not there or can't be used.
+/// The device doesn't exist or can't be used.
 pub const BERT_ERR_DEVICE: bert_status = 12;
-/// More memory would be needed than there is.
+/// There is not enough memory.
 pub const BERT_ERR_OUT_OF_MEMORY: bert_status = 13;
-/// The loss or the gradient became NaN or infinite; the model has the weights of the last good step.
+/// A computed number became NaN or infinite. After a training call the model has the weights of the last good step.
 pub const BERT_ERR_NOT_FINITE: bert_status = 14;
-/// Training ended because a callback or bert_trainer_cancel asked for it; the model has the last step's weights.
+/// A callback or bert_trainer_cancel ended the training. The model has the weights of the last completed step.
 pub const BERT_ERR_CANCELLED: bert_status = 15;
 /// All planned epochs of this trainer are done.
 pub const BERT_ERR_FINISHED: bert_status = 16;
-/// The model is being trained by another call.
+/// Another call is training this model or trainer.
 pub const BERT_ERR_BUSY: bert_status = 17;
-/// An earlier call on this handle failed inside the library; it can only be freed.
+/// An earlier call on this handle failed because of a bug in the library. The handle can only be freed.
 pub const BERT_ERR_POISONED: bert_status = 18;
-/// The process was forked after the library had started its threads, or while a call was inside it; use it in one process
-/// only, or exec.
+/// This process is a forked child in which the library can't work. It was forked after the library had started threads
+/// or opened a GPU, or while a call was running. Use the library in only one of the two processes, or call exec in the
+/// child.
 pub const BERT_ERR_FORKED: bert_status = 19;
-/// A defect of the library: please report the message.
+/// A bug in this library. Please report the error message.
 pub const BERT_ERR_INTERNAL: bert_status = 20;
 
 /// The status code of an error.
 pub(super) fn status_of(error: &Error) -> bert_status {
-    match error {
+    match error.category() {
         Error::InvalidArgument(_) => BERT_ERR_INVALID_ARGUMENT,
         Error::Handle(_) => BERT_ERR_HANDLE,
         Error::StructSize(_) => BERT_ERR_STRUCT_SIZE,
@@ -75,12 +78,12 @@ pub(super) fn status_of(error: &Error) -> bert_status {
         Error::Busy(_) => BERT_ERR_BUSY,
         Error::Poisoned(_) => BERT_ERR_POISONED,
         Error::Forked(_) => BERT_ERR_FORKED,
-        Error::Internal(_) => BERT_ERR_INTERNAL,
+        Error::Internal(_) | Error::At(..) => BERT_ERR_INTERNAL,
     }
 }
 
-/// A status code's name, such as "BERT_ERR_IO"; "unknown status" for a number that is none. The text lives for ever.
-/// Any thread.
+/// Returns the name of a status, such as "BERT_ERR_IO". For any other number it returns "unknown status". The text is
+/// static; don't free it. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn bert_status_string(status: bert_status) -> *const c_char {
     let name: &'static CStr = match status {

@@ -1,12 +1,12 @@
 //! What no C program can bring about: a panic inside a call, and structs of versions that aren't published yet.
 
 use std::ffi::CStr;
-use std::mem::size_of;
 use std::sync::{Arc, RwLock};
 
 use super::boundary::{call, free, last_error};
+use super::fields::any;
 use super::handles::{self, Object, bert_dataset};
-use super::sized::{self, Sized_, initialise};
+use super::sized::{self, Sized_, initialise, sized_struct};
 use super::status::*;
 use super::{bert_dataset_count, bert_dataset_free};
 use crate::data::Dataset;
@@ -135,18 +135,10 @@ struct Grown {
     second: u64,
 }
 
-// SAFETY: `#[repr(C)]`, numbers alone, `struct_size` first.
-unsafe impl Sized_ for Grown {
-    const NAME: &'static str = "grown";
-    const SIZES: &'static [usize] = &[16, size_of::<Grown>()];
-    fn default() -> Grown {
-        Grown {
-            struct_size: size_of::<Grown>(),
-            first: 1,
-            second: 2,
-        }
-    }
-}
+sized_struct!(Grown, older [16], {
+    first: any(1u64),
+    second: any(2u64),
+});
 
 #[test]
 fn an_older_programs_struct_is_read_and_written_within_its_size() {

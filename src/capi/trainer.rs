@@ -5,40 +5,53 @@ use std::sync::Arc;
 
 use super::arguments::{self, array, choice, flag, optional_path, output, result, size, steps};
 use super::boundary::{call, free, outside};
-use super::dataset::contents;
+use super::dataset::copy_of;
+use super::fields::{
+    any, constant, count, long_count, pointer, ranged, reserved, setting, written, zero_or_one,
+};
 use super::handles::{self, Object, TrainerHandle, bert_dataset, bert_model, bert_trainer};
 use super::predict::INFERENCE_PRECISIONS;
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
-use crate::error::{Error, Result, check_range};
+use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Scores};
 use crate::model::Frozen;
 use crate::ops::Precision;
 use crate::problem::ProblemType;
+use crate::train::checkpoint_folder::{CHECKPOINT_KEEP, CHECKPOINT_MINUTES};
 use crate::train::loss::CrossEntropy;
 use crate::train::optimizer::AdamWOptions;
+use crate::train::options::*;
 use crate::train::{
     CheckpointOptions, EncodedDataset, EpochReport, Event, Metric, Progress, ScheduleKind,
     StepReport, StopReason, TrainOptions, TrainReport, Trainer, evaluate_in,
 };
 
-/// The learning rate stays after the warm-up.
-pub const BERT_SCHEDULE_CONSTANT: i32 = 0;
-/// The learning rate falls to zero in a straight line.
-pub const BERT_SCHEDULE_LINEAR: i32 = 1;
-/// The learning rate falls to zero along half a cosine.
-pub const BERT_SCHEDULE_COSINE: i32 = 2;
+/// The course of the learning rate after the warm-up.
+pub type bert_schedule = i32;
 
-/// Products of float32 numbers.
-pub const BERT_PRECISION_FLOAT32: i32 = 0;
-/// Products of numbers that were rounded to bfloat16, added up in float32. bfloat16 has float32's range and 8 significant
-/// bits: in predictions on a GPU, which keeps the states between the products in it too, it changes logits in their third
-/// digit.
-pub const BERT_PRECISION_BFLOAT16: i32 = 1;
-/// The same with float16 (IEEE 754's binary16), whose 11 significant bits change logits in their fourth digit: for
-/// predictions, vectors and evaluations on a GPU. Its range ends at 65,504: a model whose states go beyond that gives
-/// BERT_ERR_NOT_FINITE, and needs bfloat16 or float32. Not for training, whose gradients leave that range at both ends.
-pub const BERT_PRECISION_FLOAT16: i32 = 2;
+/// Keeps the learning rate at its highest value after the warm-up.
+pub const BERT_SCHEDULE_CONSTANT: bert_schedule = 0;
+/// Reduces the learning rate to 0 in a straight line after the warm-up.
+pub const BERT_SCHEDULE_LINEAR: bert_schedule = 1;
+/// Reduces the learning rate to 0 along half a cosine after the warm-up.
+pub const BERT_SCHEDULE_COSINE: bert_schedule = 2;
+
+/// The number format of matrix products.
+pub type bert_precision = i32;
+
+/// Matrix products of float32 numbers.
+pub const BERT_PRECISION_FLOAT32: bert_precision = 0;
+/// Matrix products of numbers that are rounded to bfloat16, with float32 sums. bfloat16 has the range of float32 and
+/// 8 significant bits. A GPU also stores the states between the products in bfloat16. In predictions on a GPU this
+/// changes the third digit of the logits.
+pub const BERT_PRECISION_BFLOAT16: bert_precision = 1;
+/// Matrix products of numbers that are rounded to float16 (IEEE 754 binary16), with float32 sums. Use it for
+/// predictions, vectors and evaluations on a GPU. It isn't possible in training, because gradients can be too small
+/// and too large for float16. float16 has 11 significant bits; in predictions on a GPU this changes the fourth digit
+/// of the logits. The largest float16 number is 65504. If the states of a model are larger, the call returns
+/// BERT_ERR_NOT_FINITE; use bfloat16 or float32 for such a model.
+pub const BERT_PRECISION_FLOAT16: bert_precision = 2;
 
 /// What training is computed in: each constant with what it is called inside.
 const PRECISIONS: [(i32, Precision); 2] = [
@@ -46,468 +59,595 @@ const PRECISIONS: [(i32, Precision); 2] = [
     (BERT_PRECISION_BFLOAT16, Precision::BFloat16),
 ];
 
-/// BERT_METRIC_ACCURACY for single-label classification, BERT_METRIC_F1_MICRO for multi-label, BERT_METRIC_MSE for
+/// The metric that selects the best evaluation.
+pub type bert_metric = i32;
+
+/// Uses BERT_METRIC_ACCURACY for single-label classification, BERT_METRIC_F1_MICRO for multi-label classification,
+/// and BERT_METRIC_MSE for regression.
+pub const BERT_METRIC_AUTO: bert_metric = -1;
+/// Selects the evaluation with the lowest loss.
+pub const BERT_METRIC_LOSS: bert_metric = 0;
+/// Selects the evaluation with the highest accuracy. For multi-label classification the accuracy is the share of
+/// examples for which exactly the right labels are predicted. Not for regression.
+pub const BERT_METRIC_ACCURACY: bert_metric = 1;
+/// Selects the evaluation with the highest macro F1. Macro F1 is the mean of the F1 of all classes or labels. Not for
 /// regression.
-pub const BERT_METRIC_AUTO: i32 = -1;
-/// The evaluation with the lowest loss is the best.
-pub const BERT_METRIC_LOSS: i32 = 0;
-/// The evaluation with the highest accuracy is the best; of multi-label examples, the share with all labels right and no
-/// other. Not for regression; so the two that follow.
-pub const BERT_METRIC_ACCURACY: i32 = 1;
-/// The evaluation with the highest F1, averaged over classes or labels, is the best.
-pub const BERT_METRIC_F1_MACRO: i32 = 2;
-/// The evaluation with the highest F1, averaged over classes or labels by their examples, is the best.
-pub const BERT_METRIC_F1_WEIGHTED: i32 = 3;
-/// The evaluation with the highest Matthews correlation is the best. For single-label classification alone.
-pub const BERT_METRIC_MATTHEWS: i32 = 4;
-/// The evaluation with the highest F1 of all decisions counted together is the best; with classes that is the accuracy.
-/// Not for regression.
-pub const BERT_METRIC_F1_MICRO: i32 = 5;
-/// The evaluation with the lowest mean squared error is the best. For regression alone; so the two that follow.
-pub const BERT_METRIC_MSE: i32 = 6;
-/// The evaluation with the highest Pearson correlation is the best.
-pub const BERT_METRIC_PEARSON: i32 = 7;
-/// The evaluation with the highest Spearman correlation is the best.
-pub const BERT_METRIC_SPEARMAN: i32 = 8;
+pub const BERT_METRIC_F1_MACRO: bert_metric = 2;
+/// Selects the evaluation with the highest weighted F1. Weighted F1 is the mean of the F1 of all classes or labels,
+/// weighted by their numbers of examples. Not for regression.
+pub const BERT_METRIC_F1_WEIGHTED: bert_metric = 3;
+/// Selects the evaluation with the highest Matthews correlation. For single-label classification only.
+pub const BERT_METRIC_MATTHEWS: bert_metric = 4;
+/// Selects the evaluation with the highest micro F1. Micro F1 is the F1 of all decisions counted together; for
+/// single-label classification it equals the accuracy. Not for regression.
+pub const BERT_METRIC_F1_MICRO: bert_metric = 5;
+/// Selects the evaluation with the lowest mean squared error. For regression only.
+pub const BERT_METRIC_MSE: bert_metric = 6;
+/// Selects the evaluation with the highest Pearson correlation. For regression only.
+pub const BERT_METRIC_PEARSON: bert_metric = 7;
+/// Selects the evaluation with the highest Spearman correlation. For regression only.
+pub const BERT_METRIC_SPEARMAN: bert_metric = 8;
 
-/// A progress callback is told of a step.
-pub const BERT_EVENT_STEP: i32 = 0;
-/// A progress callback is told of an evaluation.
-pub const BERT_EVENT_EVALUATION: i32 = 1;
+/// The event that a progress callback reports.
+pub type bert_event = i32;
 
-/// bert_train went through all planned epochs.
-pub const BERT_STOP_FINISHED: i32 = 0;
-/// bert_train ended because evaluations no longer improved.
-pub const BERT_STOP_EARLY: i32 = 1;
+/// A completed training step.
+pub const BERT_EVENT_STEP: bert_event = 0;
+/// A completed evaluation on the validation data.
+pub const BERT_EVENT_EVALUATION: bert_event = 1;
 
-/// Where a training run stands. It is the library's: valid during the callback.
+/// The reason why a training run ended.
+pub type bert_stop_reason = i32;
+
+/// The end of the plan: bert_train completed all planned epochs.
+pub const BERT_STOP_FINISHED: bert_stop_reason = 0;
+/// Early stopping: the metric didn't improve in early_stopping_patience successive evaluations.
+pub const BERT_STOP_EARLY: bert_stop_reason = 1;
+/// A cancellation by the progress callback, bert_trainer_cancel or bert_trainer_close. The training call returns
+/// BERT_ERR_CANCELLED.
+pub const BERT_STOP_CANCELLED: bert_stop_reason = 2;
+/// A loss, gradient or score that is NaN or infinite. The training call returns BERT_ERR_NOT_FINITE.
+pub const BERT_STOP_NOT_FINITE: bert_stop_reason = 3;
+/// Another error. The training call returns its status.
+pub const BERT_STOP_ERROR: bert_stop_reason = 4;
+
+/// The state of a training run, which a progress callback receives. It belongs to the library and is valid only during
+/// the callback.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_progress {
-    /// The library's sizeof(bert_progress): read no field beyond it.
+    /// The library's sizeof(bert_progress). Don't read fields beyond this size.
     pub struct_size: usize,
-    /// BERT_EVENT_STEP or BERT_EVENT_EVALUATION.
-    pub event: i32,
-    /// The running epoch, from 1.
+    /// The event that is reported: BERT_EVENT_STEP or BERT_EVENT_EVALUATION.
+    pub event: bert_event,
+    /// Number of the epoch that the last step belongs to, from 1.
     pub epoch: i32,
-    /// Epochs of the plan.
+    /// Number of epochs in the plan.
     pub epochs: i32,
-    /// Steps done.
+    /// Reserved for a later version. The library writes 0.
+    pub reserved: i32,
+    /// Number of steps done in the run.
     pub step: i64,
-    /// Steps of the plan.
+    /// Number of steps in the plan.
     pub total_steps: i64,
-    /// Mean loss of the last step's examples.
+    /// Mean training loss of the last step's examples, before the update.
     pub loss: f64,
-    /// The last step's learning rate.
+    /// Learning rate of the last step.
     pub learning_rate: f64,
-    /// The last step's gradient norm, before clipping.
+    /// Global norm of the last step's gradients, before clipping.
     pub grad_norm: f64,
-    /// Tokens a second over the epoch so far.
+    /// Number of tokens per second in the steps of the current epoch so far.
     pub tokens_per_second: f64,
-    /// At BERT_EVENT_EVALUATION the validation data's mean loss, else NaN; so those that follow, which are NaN too where
-    /// the problem doesn't have them (see bert_evaluation).
+    /// Mean loss on the validation data, as in bert_evaluation. NaN at BERT_EVENT_STEP.
     pub eval_loss: f64,
-    /// Accuracy.
+    /// Accuracy on the validation data, as in bert_evaluation. NaN at BERT_EVENT_STEP, and for regression.
     pub eval_accuracy: f64,
-    /// F1, averaged over classes or labels.
+    /// Macro F1 on the validation data: the mean of the F1 of all classes or labels. NaN at BERT_EVENT_STEP, and for
+    /// regression.
     pub eval_f1_macro: f64,
-    /// F1, averaged over classes or labels by their examples.
+    /// Weighted F1 on the validation data. It is the mean of the F1 of all classes or labels, weighted by their numbers
+    /// of examples. NaN at BERT_EVENT_STEP, and for regression.
     pub eval_f1_weighted: f64,
-    /// Matthews correlation.
+    /// Matthews correlation on the validation data. NaN at BERT_EVENT_STEP, and for multi-label classification and
+    /// regression.
     pub eval_matthews: f64,
-    /// F1 of all decisions counted together.
+    /// Micro F1 on the validation data: the F1 of all decisions counted together. NaN at BERT_EVENT_STEP, and for
+    /// regression.
     pub eval_f1_micro: f64,
-    /// Mean squared error.
+    /// Mean squared error on the validation data. NaN at BERT_EVENT_STEP, and for classification.
     pub eval_mse: f64,
-    /// Pearson's correlation.
+    /// Pearson correlation on the validation data. NaN at BERT_EVENT_STEP, and for classification.
     pub eval_pearson: f64,
-    /// Spearman's correlation.
+    /// Spearman correlation on the validation data. NaN at BERT_EVENT_STEP, and for classification.
     pub eval_spearman: f64,
 }
 
-/// Called after each step and evaluation, on the thread that trains, with what was set as progress_user_data. Returns 0
-/// to go on; anything else ends the training with BERT_ERR_CANCELLED. Inside it, predicting, evaluating, saving and
-/// asking are allowed; training the same model answers BERT_ERR_BUSY; freeing the trainer takes effect when the training
-/// call returns. It must not throw or longjmp.
+sized_struct!(bert_progress {
+    event: written(),
+    epoch: written(),
+    epochs: written(),
+    reserved: written(),
+    step: written(),
+    total_steps: written(),
+    loss: written(),
+    learning_rate: written(),
+    grad_norm: written(),
+    tokens_per_second: written(),
+    eval_loss: written(),
+    eval_accuracy: written(),
+    eval_f1_macro: written(),
+    eval_f1_weighted: written(),
+    eval_matthews: written(),
+    eval_f1_micro: written(),
+    eval_mse: written(),
+    eval_pearson: written(),
+    eval_spearman: written(),
+});
+
+/// A function of the caller. Training calls call it after each step and each evaluation, on the thread of the training
+/// call. It receives progress_user_data as `user_data`. It returns 0 to continue; any other value ends the training
+/// with BERT_ERR_CANCELLED.
 ///
-/// The model has the weights of the step that is told of. On a GPU the call comes while the step behind it is under way
-/// (but for an epoch's last step, those before an evaluation or a checkpoint, and bert_train_step's): a training that is
-/// ended then has made that step too, without a call for it.
+/// Inside the callback you can predict, evaluate, save and query. A training call on the same model returns
+/// BERT_ERR_BUSY. bert_trainer_free takes effect when the training call returns. The callback must not throw an
+/// exception and must not call longjmp.
+///
+/// During the callback the model has the weights of the reported step. On a GPU the next step may already be running.
+/// If the callback then returns non-zero, that next step is still completed, and no callback is made for it. The next
+/// step is never started early in bert_train_step, after the last step of an epoch, or before an evaluation or a
+/// checkpoint.
+///
+/// The callback and its user data must stay valid until the trainer is freed and every training call on it has
+/// returned.
 pub type bert_progress_callback =
     Option<unsafe extern "C" fn(progress: *const bert_progress, user_data: *mut c_void) -> i32>;
 
-/// How a model is trained. Call bert_train_options_init first. The defaults train a small model from nothing; to train a
-/// pretrained one further, take a learning_rate of 2e-5 to 5e-5 and 2 to 4 epochs.
+/// The options of a training run. Initialise the struct with bert_train_options_init. The defaults are for training a
+/// small model from random weights. To fine-tune a pretrained model, set learning_rate to a value from 2e-5 to 5e-5,
+/// and epochs to 2, 3 or 4.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_train_options {
-    /// sizeof(bert_train_options), set by bert_train_options_init.
+    /// The caller's sizeof(bert_train_options), set by bert_train_options_init.
     pub struct_size: usize,
-    /// Decides the order of the examples and the dropout. Default 42.
+    /// Seed for the order of the examples and for dropout. Default 42.
     pub seed: u64,
-    /// Times through the data in the whole plan; the schedule's length follows from it. Default 30.
+    /// Number of epochs in the plan: how often the run uses each example. The length of the learning rate schedule
+    /// follows from it. Range 1 to 1000000. Default 30.
     pub epochs: i32,
-    /// Examples of one batch. Default 16.
+    /// Number of examples in a batch. Range 1 to 1000000. Default 16.
     pub batch_size: i32,
-    /// Batches whose gradients make one step, every example weighing the same. Default 1.
+    /// Number of batches whose gradients are combined into one step. The loss of the step is the mean over the examples
+    /// of all these batches. Range 1 to 1000000. Default 1.
     pub gradient_accumulation_steps: i32,
-    /// Longest sequence in tokens, at least 4; 0 (default) takes what the model allows.
+    /// Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. Longer texts
+    /// are cut; the log reports how many, at BERT_LOG_INFO. The lengths 1 to 3 are refused, and lengths above the
+    /// model's max_position_embeddings. At least 0. Default 0.
     pub max_length: i32,
-    /// Highest learning rate. Default 0.001.
+    /// Highest learning rate, which is reached after the warm-up. Range 0 to 10. Default 0.001.
     pub learning_rate: f64,
-    /// AdamW's weight decay; biases and layer norms are spared. Default 0.01.
+    /// Weight decay of AdamW. It isn't applied to biases and layer norms. Range 0 to 10. Default 0.01.
     pub weight_decay: f64,
-    /// AdamW's decay of the first moment. Default 0.9.
+    /// Decay rate of AdamW's first moment. Range 0 to 0.999999. Default 0.9.
     pub adam_beta1: f64,
-    /// AdamW's decay of the second moment. Default 0.999.
+    /// Decay rate of AdamW's second moment. Range 0 to 0.9999999. Default 0.999.
     pub adam_beta2: f64,
-    /// AdamW's epsilon. Default 1e-8.
+    /// AdamW's epsilon. Range 1e-30 to 1. Default 1e-8.
     pub adam_epsilon: f64,
-    /// Gradients are scaled down to this global norm; 0 turns that off. Default 1.
+    /// Limit for the global norm of all gradients. Gradients with a larger norm are scaled down to this norm. 0: no
+    /// limit. Range 0 to 1e30. Default 1.
     pub max_grad_norm: f64,
-    /// BERT_SCHEDULE_CONSTANT, _LINEAR (default) or _COSINE: the learning rate after the warm-up.
-    pub schedule: i32,
-    /// 1 (default): batches hold examples of similar length, which costs less; 0: any.
+    /// The course of the learning rate after the warm-up: BERT_SCHEDULE_CONSTANT, BERT_SCHEDULE_LINEAR or
+    /// BERT_SCHEDULE_COSINE. Default BERT_SCHEDULE_LINEAR.
+    pub schedule: bert_schedule,
+    /// 1: each batch contains examples of similar length, which is faster; 0: the length of examples isn't considered.
+    /// 0 or 1. Default 1.
     pub group_by_length: i32,
-    /// Steps in which the learning rate rises from 0; 0 (default): warmup_ratio decides.
+    /// Number of steps in which the learning rate rises from 0 to its highest value; 0: warmup_ratio is used.
+    /// At least 0. Default 0.
     pub warmup_steps: i64,
-    /// Share of all steps in which the learning rate rises from 0. Default 0.1.
+    /// Share of all planned steps in which the learning rate rises from 0 to its highest value. It is used if
+    /// warmup_steps is 0. Range 0 to 1. Default 0.1.
     pub warmup_ratio: f64,
-    /// bert_train evaluates every so many steps too; 0 (default): after each epoch only.
+    /// Number of steps between evaluations in bert_train, in addition to the evaluation after each epoch; 0: only after
+    /// each epoch. At least 0. Default 0.
     pub eval_steps: i64,
-    /// BERT_METRIC_…: which evaluation is the best; of equals the one with the lower loss. It must be one that the model's
-    /// problem has. Default BERT_METRIC_AUTO.
-    pub metric: i32,
-    /// 1 (default): bert_train ends with the weights of the best evaluation; 0: with those of the last step.
+    /// The metric that selects the best evaluation. Ties are resolved by the lower loss. The metric must be defined for
+    /// the model's problem type. Default BERT_METRIC_AUTO.
+    pub metric: bert_metric,
+    /// Whether bert_train ends with the weights of the best evaluation. 1: it does, if there is validation data; 0: it
+    /// ends with the weights of the last step. 0 or 1. Default 1.
     pub restore_best: i32,
-    /// bert_train ends after so many evaluations in a row whose metric was no better than the best; 0 (default): never.
+    /// Number of successive evaluations without a better metric after which bert_train stops; 0: it doesn't stop early.
+    /// At least 0. Default 0.
     pub early_stopping_patience: i32,
-    /// bert_train saves the model here, as bert_save does, whenever an evaluation is the best so far; NULL (default):
-    /// it doesn't.
+    /// Reserved for a later version. Must be 0.
+    pub reserved: i32,
+    /// Directory in which bert_train saves the best model; NULL: it isn't saved. It is saved as by bert_save, after
+    /// each evaluation that is the best so far. The path ends with a NUL. Default NULL.
     pub best_model_path: *const std::ffi::c_char,
-    /// A file that gets a line of JSON after each step and evaluation; what it held is replaced. NULL (default): none.
+    /// File to which a line of JSON is written after each step and each evaluation; NULL: no file. The file is
+    /// overwritten; if a run is resumed, new lines are appended. The path ends with a NUL. Default NULL.
     pub history_path: *const std::ffi::c_char,
-    /// Highest learning rate of the pooler and the classifier; 0 (default): learning_rate.
+    /// Highest learning rate of the pooler and the classifier; 0: learning_rate is used. It has no effect if
+    /// learning_rate is 0. Range 0 to 10. Default 0.
     pub head_learning_rate: f64,
-    /// Each layer's learning rate is that of the layer above it times this, the embeddings' below the first; 1 (default):
-    /// all the same.
+    /// Layer-wise learning rate decay. The learning rate of the top layer is learning_rate multiplied by this value.
+    /// The learning rate of layer i is that of layer i + 1 multiplied by this value; the embeddings count as the layer
+    /// below the first. The pooler, the classifier and a final layer norm aren't affected. 1 disables the decay.
+    /// Range 0 to 1. Default 1.
     pub layer_learning_rate_decay: f64,
-    /// 1: the embeddings stay as they are; 0 (default).
+    /// 1: the weights of the embeddings are not trained; 0: they are trained. 0 or 1. Default 0.
     pub freeze_embeddings: i32,
-    /// The first so many layers, and the embeddings, stay as they are; -1: all layers. Default 0. What is frozen costs
-    /// no backward pass and no memory for gradients.
+    /// Number of layers, counted from the input, whose weights are not trained; -1: all layers. If it isn't 0, the
+    /// embeddings are not trained either. Frozen layers need no backward pass and no memory for gradients. A number
+    /// above the model's num_hidden_layers is refused. At least -1. Default 0.
     pub freeze_layers: i32,
-    /// A folder in which bert_train makes checkpoints (`checkpoint-STEP`, see bert_trainer_save), and from whose newest
-    /// whole one a bert_train that hasn't made a step goes on, so that a program that was killed is simply started again.
-    /// One comes every checkpoint_steps, every checkpoint_minutes, when the run ends and when it is cancelled; with
-    /// neither of the two set, after each epoch. The folder is made where it is absent. A checkpoint of a run with other
-    /// options or data is refused with BERT_ERR_INVALID_ARGUMENT. NULL (default): no checkpoints.
+    /// Directory for checkpoints; NULL: no checkpoints. bert_train writes checkpoints here. If the directory already
+    /// contains complete checkpoints of the same run, bert_train resumes from the newest one. To continue after a
+    /// crash, start the program again.
+    ///
+    /// Each checkpoint is a directory `checkpoint-STEP`, as bert_trainer_save writes it. bert_train writes one every
+    /// checkpoint_steps steps and every checkpoint_minutes minutes, or after each epoch if both options are 0. It also
+    /// writes one at the end of the run and after a cancellation. The directory is created if it doesn't exist; its
+    /// parent must exist. bert_train resumes only if this trainer has made no step yet. If the newest complete
+    /// checkpoint was made with other options, other data or another model, bert_train returns
+    /// BERT_ERR_INVALID_ARGUMENT. The path ends with a NUL. Default NULL.
     pub checkpoint_path: *const std::ffi::c_char,
-    /// See checkpoint_path; 0 (default): not by steps.
+    /// Number of steps between checkpoints in checkpoint_path; 0: none by the number of steps. At least 0. Default 0.
     pub checkpoint_steps: i64,
-    /// See checkpoint_path; 0 (default): not by time.
+    /// Time between checkpoints in checkpoint_path, in minutes; 0: none by time. Range 0 to 1000000. Default 0.
     pub checkpoint_minutes: f64,
-    /// How many checkpoints are kept, the newest; at least 1. Default 2.
+    /// Number of checkpoints that are kept in checkpoint_path. Older ones are deleted. Range 1 to 1000000. Default 2.
     pub checkpoint_keep: i32,
-    /// How much an example of each class weighs in the training loss, in the order of the class ids, as PyTorch's
-    /// cross_entropy has it; NULL (default): all the same. For single-label classification alone.
+    /// Reserved for a later version. Must be 0.
+    pub reserved2: i32,
+    /// Weight of each class in the training loss, in the order of the class ids, shape [L]. NULL: all classes have the
+    /// same weight. It is the `weight` of PyTorch's cross_entropy. Each weight must be above 0 and at most 1000000. For
+    /// single-label classification only. Default NULL.
     pub class_weights: *const f64,
-    /// How many: the model's number of classes.
+    /// Number of elements in class_weights: the model's number of classes, or 0 without class weights. Default 0.
     pub num_class_weights: usize,
-    /// The share of each target that is spread over all classes, 0 to 1. Default 0. For single-label classification alone.
+    /// Share of each target that is spread evenly over all classes in the training loss. For single-label
+    /// classification only. Range 0 to 1. Default 0.
     pub label_smoothing: f64,
-    /// The probability, 0 to 1, from which on a label counts as predicted in evaluations and in the training accuracy of a
-    /// multi-label model. Default 0.5.
+    /// Probability from which a label of a multi-label model counts as predicted. It is used in evaluations during
+    /// training and in the training accuracy. It isn't saved with the model. Range 0 to 1. Default 0.5.
     pub threshold: f64,
-    /// Called after each step and evaluation; NULL (default): nothing is.
+    /// Callback after each step and each evaluation; NULL: no callback. Default NULL.
     pub progress: bert_progress_callback,
-    /// Given to it.
+    /// Pointer that the progress callback receives as `user_data`. Default NULL.
     pub progress_user_data: *mut c_void,
-    /// BERT_PRECISION_FLOAT32 (default), or BERT_PRECISION_BFLOAT16: mixed precision, as PyTorch's autocast has it. The
-    /// layers' matrix products are computed with bfloat16 numbers, which is about twice as fast on processors with AMX, faster
-    /// with AMD's AVX512-BF16, and as fast as float32 or slower on others; weights, gradients, moments, norms, softmax, loss
-    /// and sums stay float32. On a GPU the states between the products are bfloat16 too. Evaluations during the training are float32 in any case:
-    /// what decides about the best weights isn't rounded.
-    pub precision: i32,
-    /// 1: the backward pass computes each layer's inside again instead of keeping it, which takes less memory and about a
-    /// third more time; the weights are the same, bit for bit. 0 (default).
+    /// Number format of the matrix products in the layers: BERT_PRECISION_FLOAT32 or BERT_PRECISION_BFLOAT16.
+    /// BERT_PRECISION_FLOAT16 is refused. BERT_PRECISION_BFLOAT16 is mixed precision like PyTorch's autocast: only the
+    /// layers' matrix products use bfloat16 numbers. Weights, gradients, moments, norms, softmax, loss and sums are
+    /// float32. On a GPU the states between the products are bfloat16 too. On CPUs bfloat16 is about twice as fast with
+    /// AMX, faster with AMD's AVX512-BF16, and as fast as float32 or slower on others. Evaluations during training
+    /// always use float32, so that rounding doesn't decide which weights are the best. Default BERT_PRECISION_FLOAT32.
+    pub precision: bert_precision,
+    /// Whether the backward pass computes the inner values of each layer again instead of storing them. 1: it does,
+    /// which takes less memory and about a third more time; 0: it doesn't. The trained weights are the same, bit for
+    /// bit. 0 or 1. Default 0.
     pub gradient_checkpointing: i32,
 }
 
-sized_struct!(bert_train_options, || {
-    let options = TrainOptions::default();
-    bert_train_options {
-        struct_size: size_of::<bert_train_options>(),
-        seed: options.seed,
-        epochs: options.epochs as i32,
-        batch_size: options.batch_size as i32,
-        gradient_accumulation_steps: options.gradient_accumulation_steps as i32,
-        max_length: options.max_length as i32,
-        learning_rate: options.learning_rate,
-        weight_decay: options.weight_decay,
-        adam_beta1: options.adamw.beta1,
-        adam_beta2: options.adamw.beta2,
-        adam_epsilon: options.adamw.epsilon,
-        max_grad_norm: options.max_grad_norm,
-        schedule: BERT_SCHEDULE_LINEAR,
-        group_by_length: i32::from(options.group_by_length),
-        warmup_steps: options.warmup_steps as i64,
-        warmup_ratio: options.warmup_ratio,
-        eval_steps: options.eval_steps as i64,
-        metric: BERT_METRIC_AUTO,
-        restore_best: i32::from(options.restore_best),
-        early_stopping_patience: options.early_stopping_patience as i32,
-        best_model_path: std::ptr::null(),
-        history_path: std::ptr::null(),
-        head_learning_rate: options.head_learning_rate,
-        layer_learning_rate_decay: options.layer_learning_rate_decay,
-        freeze_embeddings: 0,
-        freeze_layers: 0,
-        checkpoint_path: std::ptr::null(),
-        checkpoint_steps: 0,
-        checkpoint_minutes: 0.0,
-        checkpoint_keep: 2,
-        class_weights: std::ptr::null(),
-        num_class_weights: 0,
-        label_smoothing: options.cross_entropy.label_smoothing,
-        threshold: options.threshold,
-        progress: None,
-        progress_user_data: std::ptr::null_mut(),
-        precision: BERT_PRECISION_FLOAT32,
-        gradient_checkpointing: 0,
-    }
+sized_struct!(bert_train_options {
+    seed: any(42u64),
+    epochs: setting(&EPOCHS),
+    batch_size: setting(&BATCH_SIZE),
+    gradient_accumulation_steps: setting(&GRADIENT_ACCUMULATION_STEPS),
+    max_length: count(),
+    learning_rate: setting(&LEARNING_RATE),
+    weight_decay: setting(&WEIGHT_DECAY),
+    adam_beta1: setting(&ADAM_BETA1),
+    adam_beta2: setting(&ADAM_BETA2),
+    adam_epsilon: setting(&ADAM_EPSILON),
+    max_grad_norm: setting(&MAX_GRAD_NORM),
+    schedule: constant(
+        "BERT_SCHEDULE_",
+        BERT_SCHEDULE_LINEAR,
+        BERT_SCHEDULE_CONSTANT,
+        BERT_SCHEDULE_COSINE
+    ),
+    group_by_length: zero_or_one(true),
+    warmup_steps: long_count(),
+    warmup_ratio: setting(&WARMUP_RATIO),
+    eval_steps: long_count(),
+    metric: constant(
+        "BERT_METRIC_",
+        BERT_METRIC_AUTO,
+        BERT_METRIC_AUTO,
+        BERT_METRIC_SPEARMAN
+    ),
+    restore_best: zero_or_one(true),
+    early_stopping_patience: count(),
+    reserved: reserved(),
+    best_model_path: pointer(),
+    history_path: pointer(),
+    head_learning_rate: setting(&HEAD_LEARNING_RATE),
+    layer_learning_rate_decay: setting(&LAYER_LEARNING_RATE_DECAY),
+    freeze_embeddings: zero_or_one(false),
+    freeze_layers: ranged(0, -1, i32::MAX),
+    checkpoint_path: pointer(),
+    checkpoint_steps: long_count(),
+    checkpoint_minutes: setting(&CHECKPOINT_MINUTES),
+    checkpoint_keep: setting(&CHECKPOINT_KEEP),
+    reserved2: reserved(),
+    class_weights: pointer(),
+    num_class_weights: any(0usize),
+    label_smoothing: setting(&LABEL_SMOOTHING),
+    threshold: setting(&THRESHOLD),
+    progress: pointer(),
+    progress_user_data: pointer(),
+    precision: constant(
+        "BERT_PRECISION_",
+        BERT_PRECISION_FLOAT32,
+        BERT_PRECISION_FLOAT32,
+        BERT_PRECISION_FLOAT16
+    ),
+    gradient_checkpointing: zero_or_one(false),
 });
 
-/// One optimizer step, as bert_train_step writes it. Call bert_step_report_init first.
+/// One optimizer step, as bert_train_step reports it. Initialise it with bert_step_report_init or
+/// BERT_STEP_REPORT_INIT.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_step_report {
-    /// sizeof(bert_step_report), set by bert_step_report_init.
+    /// The caller's sizeof(bert_step_report), set by bert_step_report_init or BERT_STEP_REPORT_INIT.
     pub struct_size: usize,
-    /// The epoch it belongs to, from 1.
+    /// Number of the epoch that the step belongs to, from 1.
     pub epoch: i32,
-    /// Examples.
+    /// Number of examples in the step.
     pub examples: i32,
-    /// Steps done, this one included.
+    /// Number of steps done in the run, this one included.
     pub step: i64,
-    /// Steps of the plan.
+    /// Number of steps in the plan.
     pub total_steps: i64,
-    /// Tokens, [CLS] and [SEP] included.
+    /// Number of tokens in the step, [CLS] and [SEP] included.
     pub tokens: i64,
-    /// Mean loss of its examples, before the update.
+    /// Mean loss of the step's examples, before the update.
     pub loss: f64,
-    /// The rate it was taken with.
+    /// Learning rate of the step.
     pub learning_rate: f64,
-    /// Norm of all gradients before clipping.
+    /// Global norm of all gradients of the step, before clipping.
     pub grad_norm: f64,
-    /// Wall time.
+    /// Elapsed time of the step in seconds.
     pub seconds: f64,
 }
 
-sized_struct!(bert_step_report, || bert_step_report {
-    struct_size: size_of::<bert_step_report>(),
-    epoch: 0,
-    examples: 0,
-    step: 0,
-    total_steps: 0,
-    tokens: 0,
-    loss: 0.0,
-    learning_rate: 0.0,
-    grad_norm: 0.0,
-    seconds: 0.0,
+sized_struct!(bert_step_report {
+    epoch: written(),
+    examples: written(),
+    step: written(),
+    total_steps: written(),
+    tokens: written(),
+    loss: written(),
+    learning_rate: written(),
+    grad_norm: written(),
+    seconds: written(),
 });
 
-/// One epoch, as bert_train_epoch writes it: all its steps, whichever call made them. Call bert_epoch_report_init first.
+/// One epoch, as bert_train_epoch reports it. It covers all steps of the epoch, including those of earlier calls. If
+/// the call fails, it covers the steps that were done until then. Initialise it with bert_epoch_report_init or
+/// BERT_EPOCH_REPORT_INIT.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_epoch_report {
-    /// sizeof(bert_epoch_report), set by bert_epoch_report_init.
+    /// The caller's sizeof(bert_epoch_report), set by bert_epoch_report_init or BERT_EPOCH_REPORT_INIT.
     pub struct_size: usize,
-    /// Which, from 1.
+    /// Number of the epoch, from 1.
     pub epoch: i32,
-    /// Steps done in all.
+    /// Reserved for a later version. The library writes 0.
+    pub reserved: i32,
+    /// Number of steps done in the run, over all epochs.
     pub step: i64,
-    /// Examples.
+    /// Number of examples trained on in the epoch.
     pub examples: i64,
-    /// Tokens, [CLS] and [SEP] included.
+    /// Number of tokens trained on in the epoch, [CLS] and [SEP] included.
     pub tokens: i64,
-    /// Mean loss, each example's as it was when its step was made.
+    /// Mean training loss of the epoch. The loss of each example is the one that its step had before the update.
     pub loss: f64,
-    /// Share of examples that were right at that moment, with dropout acting: of multi-label examples, of those with all
-    /// labels right and no other; NaN for regression.
+    /// Share of examples that were predicted correctly in their step, with dropout. For multi-label classification it
+    /// is the share of examples for which exactly the right labels were predicted. NaN for regression.
     pub accuracy: f64,
-    /// Wall time of the steps.
+    /// Elapsed time of the epoch's steps in seconds.
     pub seconds: f64,
-    /// The last step's learning rate.
+    /// Learning rate of the last step.
     pub learning_rate: f64,
 }
 
-sized_struct!(bert_epoch_report, || bert_epoch_report {
-    struct_size: size_of::<bert_epoch_report>(),
-    epoch: 0,
-    step: 0,
-    examples: 0,
-    tokens: 0,
-    loss: 0.0,
-    accuracy: 0.0,
-    seconds: 0.0,
-    learning_rate: 0.0,
+sized_struct!(bert_epoch_report {
+    epoch: written(),
+    reserved: written(),
+    step: written(),
+    examples: written(),
+    tokens: written(),
+    loss: written(),
+    accuracy: written(),
+    seconds: written(),
+    learning_rate: written(),
 });
 
-/// A whole run, as bert_train writes it. Call bert_train_report_init first.
+/// A training run, as bert_train reports it. bert_train also writes it if it fails and the run has at least one step.
+/// Initialise it with bert_train_report_init or BERT_TRAIN_REPORT_INIT.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_train_report {
-    /// sizeof(bert_train_report), set by bert_train_report_init.
+    /// The caller's sizeof(bert_train_report), set by bert_train_report_init or BERT_TRAIN_REPORT_INIT.
     pub struct_size: usize,
-    /// Whole epochs done.
+    /// Number of complete epochs done in the run.
     pub epochs: i32,
-    /// BERT_STOP_FINISHED or BERT_STOP_EARLY.
-    pub stop_reason: i32,
-    /// Steps done.
+    /// The reason why the run ended. BERT_STOP_FINISHED or BERT_STOP_EARLY if bert_train returns BERT_OK, otherwise
+    /// BERT_STOP_CANCELLED, BERT_STOP_NOT_FINITE or BERT_STOP_ERROR.
+    pub stop_reason: bert_stop_reason,
+    /// Number of steps done in the run.
     pub steps: i64,
-    /// The last epoch's mean training loss.
+    /// Mean training loss of the last epoch. If the run ended within an epoch, it covers the steps of that epoch that
+    /// were done.
     pub loss: f64,
-    /// The last epoch's training accuracy, with dropout acting; NaN for regression.
+    /// Training accuracy of the last epoch, with dropout. If the run ended within an epoch, it covers the steps of that
+    /// epoch that were done. NaN for regression.
     pub accuracy: f64,
-    /// The best evaluation's metric; NaN without validation data.
+    /// Metric of the best evaluation. NaN if the run has had no evaluation.
     pub best_metric: f64,
-    /// The step after which it was measured; 0 without validation data.
+    /// Number of steps done when the best evaluation was made. 0 if the run has had no evaluation.
     pub best_step: i64,
-    /// 1 if this call ended by giving the model the best evaluation's weights.
+    /// Whether this call ended by restoring the weights of the best evaluation: 1 if it did, otherwise 0.
     pub restored_best: i32,
-    /// The step of the checkpoint that this call went on from; 0 where it went on from none.
+    /// Reserved for a later version. The library writes 0.
+    pub reserved: i32,
+    /// Step of the checkpoint from which this call resumed the run. 0 if it did not resume from a checkpoint.
     pub resumed_step: i64,
-    /// Tokens that this call trained on.
+    /// Number of tokens that this call trained on, [CLS] and [SEP] included.
     pub tokens: i64,
-    /// Wall time of this call.
+    /// Elapsed time of this call in seconds, evaluations included.
     pub seconds: f64,
 }
 
-sized_struct!(bert_train_report, || bert_train_report {
-    struct_size: size_of::<bert_train_report>(),
-    epochs: 0,
-    stop_reason: 0,
-    steps: 0,
-    loss: 0.0,
-    accuracy: 0.0,
-    best_metric: 0.0,
-    best_step: 0,
-    restored_best: 0,
-    resumed_step: 0,
-    tokens: 0,
-    seconds: 0.0,
+sized_struct!(bert_train_report {
+    epochs: written(),
+    stop_reason: written(),
+    steps: written(),
+    loss: written(),
+    accuracy: written(),
+    best_metric: written(),
+    best_step: written(),
+    restored_best: written(),
+    reserved: written(),
+    resumed_step: written(),
+    tokens: written(),
+    seconds: written(),
 });
 
-/// A run that was taken up again, as bert_trainer_resume writes it. Call bert_resume_report_init first.
+/// A resumed training run, as bert_trainer_resume reports it. Initialise it with bert_resume_report_init or
+/// BERT_RESUME_REPORT_INIT.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_resume_report {
-    /// sizeof(bert_resume_report), set by bert_resume_report_init.
+    /// The caller's sizeof(bert_resume_report), set by bert_resume_report_init or BERT_RESUME_REPORT_INIT.
     pub struct_size: usize,
-    /// Whole epochs done.
+    /// Number of complete epochs done in the run.
     pub epochs: i32,
-    /// 1: the run ends with the same weights, bit for bit, as if it had never stopped. 0: that isn't promised, since
-    /// options, data, device, number of threads, processor or library aren't those of then; the log says which.
+    /// Whether the run ends with the same weights, bit for bit, as if it had never been interrupted. 1: it does;
+    /// 0: this isn't guaranteed. It is 0 if the options, data, device, number of threads, processor or library differ
+    /// from those of the interrupted run. The log then reports the differences.
     pub is_exact: i32,
-    /// Steps done.
+    /// Number of steps done in the run.
     pub step: i64,
-    /// Steps of the plan.
+    /// Number of steps in the plan.
     pub total_steps: i64,
 }
 
-sized_struct!(bert_resume_report, || bert_resume_report {
-    struct_size: size_of::<bert_resume_report>(),
-    epochs: 0,
-    is_exact: 0,
-    step: 0,
-    total_steps: 0,
+sized_struct!(bert_resume_report {
+    epochs: written(),
+    is_exact: written(),
+    step: written(),
+    total_steps: written(),
 });
 
-/// How good a model is on labelled examples, as bert_evaluate writes it, as scikit-learn and scipy define it. Call
-/// bert_evaluation_init first, then set the arrays that you want; what is NULL isn't wanted. A metric that the model's
-/// problem doesn't have is NaN; none is NaN else.
+/// The metrics of a model on labelled examples, as bert_evaluate writes them. They are defined as in scikit-learn and
+/// scipy. Initialise the struct with bert_evaluation_init or BERT_EVALUATION_INIT, then set threshold,
+/// compute_precision and the arrays as needed. Arrays that are NULL are not filled. A metric is NaN if, and only if, it
+/// isn't defined for the model's problem type.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_evaluation {
-    /// sizeof(bert_evaluation), set by bert_evaluation_init.
+    /// The caller's sizeof(bert_evaluation), set by bert_evaluation_init or BERT_EVALUATION_INIT.
     pub struct_size: usize,
-    /// Examples.
+    /// Number of examples that were evaluated.
     pub examples: i64,
-    /// Mean cross entropy; for multi-label classification mean binary cross entropy over all examples and labels; for
-    /// regression the mean squared error.
+    /// Mean loss without class weights and label smoothing. It is the cross entropy for single-label classification,
+    /// the binary cross entropy over all examples and labels for multi-label classification, and the mean squared error
+    /// for regression.
     pub loss: f64,
-    /// Share of right answers; for multi-label classification the share of examples with all labels right and no other
-    /// (subset accuracy). Regression has none; so the two that follow.
+    /// Share of examples that were predicted correctly. For multi-label classification it is the share of examples for
+    /// which exactly the right labels were predicted (subset accuracy). NaN for regression.
     pub accuracy: f64,
-    /// F1, averaged over classes or labels.
+    /// Macro F1: the mean of the F1 of all classes or labels. NaN for regression.
     pub f1_macro: f64,
-    /// F1, averaged over classes or labels by their examples.
-    pub f1_weighted: f64,
-    /// Matthews correlation, of single-label classification alone; 0 where it is undefined.
-    pub matthews: f64,
-    /// The caller's array for the confusion matrix, num_labels * num_labels: row by row the true class, along a row how
-    /// often each class was predicted. For single-label classification alone.
-    pub confusion: *mut u64,
-    /// Its capacity in elements.
-    pub confusion_capacity: usize,
-    /// The caller's array for each class's or label's precision: num_labels; so the three that follow. Not for
+    /// Weighted F1: the mean of the F1 of all classes or labels, weighted by their numbers of examples. NaN for
     /// regression.
+    pub f1_weighted: f64,
+    /// Matthews correlation. It is 0 where it is undefined. NaN for multi-label classification and regression.
+    pub matthews: f64,
+    /// Array of the caller for the confusion matrix, shape [L, L]; NULL: not filled. Row i, column j contains how many
+    /// examples of class i were predicted as class j. For single-label classification only.
+    pub confusion: *mut u64,
+    /// Number of elements that the array `confusion` can hold.
+    pub confusion_capacity: usize,
+    /// Array of the caller for the precision of each class or label, shape [L]; NULL: not filled. Its capacity is
+    /// class_capacity. Not for regression.
     pub precision: *mut f64,
-    /// Each class's recall.
+    /// Array of the caller for the recall of each class or label, shape [L]; NULL: not filled. Its capacity is
+    /// class_capacity. Not for regression.
     pub recall: *mut f64,
-    /// Each class's F1.
+    /// Array of the caller for the F1 of each class or label, shape [L]; NULL: not filled. Its capacity is
+    /// class_capacity. Not for regression.
     pub f1: *mut f64,
-    /// Each class's number of examples.
+    /// Array of the caller for the number of examples of each class or label, shape [L]; NULL: not filled. Its capacity
+    /// is class_capacity. Not for regression.
     pub support: *mut u64,
-    /// The capacity in elements of each of these four.
+    /// Number of elements that each of the arrays `precision`, `recall`, `f1` and `support` can hold.
     pub class_capacity: usize,
-    /// Set before the call: the probability, 0 to 1, from which on a label counts as predicted by a multi-label model.
-    /// Default 0.5.
+    /// Probability from which a label of a multi-label model counts as predicted. The caller sets it before the call.
+    /// It isn't saved with the model. Range 0 to 1. Default 0.5.
     pub threshold: f64,
-    /// F1 of all decisions counted together; with classes that is the accuracy. Regression has none.
+    /// Micro F1: the F1 of all decisions counted together. For single-label classification it equals the accuracy. NaN
+    /// for regression.
     pub f1_micro: f64,
-    /// Mean squared error over all examples and targets, of regression alone; so the two that follow.
+    /// Mean squared error over all examples and targets. NaN for classification.
     pub mse: f64,
-    /// Pearson's correlation of targets and answers; of several targets the mean. It counts as 0 where it is undefined:
-    /// with fewer than two examples, and where all targets or all answers are the same.
+    /// Pearson correlation of the targets and the predictions; with several targets, the mean of their correlations. An
+    /// undefined correlation counts as 0: with fewer than two examples, or if all targets or all predictions are equal.
+    /// NaN for classification.
     pub pearson: f64,
-    /// Spearman's rank correlation, likewise.
+    /// Spearman rank correlation of the targets and the predictions; with several targets, the mean of their
+    /// correlations. An undefined correlation counts as 0: with fewer than two examples, or if all targets or all
+    /// predictions are equal. NaN for classification.
     pub spearman: f64,
-    /// Set before the call: what a GPU computes the layers in, BERT_PRECISION_FLOAT32 (default), _BFLOAT16 or _FLOAT16.
-    /// The CPU computes in float32 whichever it is.
-    pub compute_precision: i32,
+    /// Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+    /// BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. The caller sets it before the call.
+    /// Default BERT_PRECISION_FLOAT32.
+    pub compute_precision: bert_precision,
+    /// Reserved for a later version. It has no effect.
+    pub reserved: i32,
 }
 
-sized_struct!(bert_evaluation, || bert_evaluation {
-    struct_size: size_of::<bert_evaluation>(),
-    examples: 0,
-    loss: 0.0,
-    accuracy: 0.0,
-    f1_macro: 0.0,
-    f1_weighted: 0.0,
-    matthews: 0.0,
-    confusion: std::ptr::null_mut(),
-    confusion_capacity: 0,
-    precision: std::ptr::null_mut(),
-    recall: std::ptr::null_mut(),
-    f1: std::ptr::null_mut(),
-    support: std::ptr::null_mut(),
-    class_capacity: 0,
-    threshold: 0.5,
-    f1_micro: 0.0,
-    mse: 0.0,
-    pearson: 0.0,
-    spearman: 0.0,
-    compute_precision: BERT_PRECISION_FLOAT32,
+sized_struct!(bert_evaluation {
+    examples: written(),
+    loss: written(),
+    accuracy: written(),
+    f1_macro: written(),
+    f1_weighted: written(),
+    matthews: written(),
+    confusion: pointer(),
+    confusion_capacity: any(0usize),
+    precision: pointer(),
+    recall: pointer(),
+    f1: pointer(),
+    support: pointer(),
+    class_capacity: any(0usize),
+    threshold: setting(&THRESHOLD),
+    f1_micro: written(),
+    mse: written(),
+    pearson: written(),
+    spearman: written(),
+    compute_precision: constant(
+        "BERT_PRECISION_",
+        BERT_PRECISION_FLOAT32,
+        BERT_PRECISION_FLOAT32,
+        BERT_PRECISION_FLOAT16
+    ),
+    reserved: written(),
 });
 
-/// Sets the defaults. `struct_size` is sizeof(bert_train_options). Any thread.
+/// Initialises `options` with the defaults. `struct_size` is sizeof(bert_train_options). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
+/// is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `options` is NULL or writable for `struct_size` bytes.
+/// `options` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_train_options_init(
     options: *mut bert_train_options,
@@ -517,12 +657,13 @@ pub unsafe extern "C" fn bert_train_options_init(
     call(|| unsafe { sized::initialise(options, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_train_step. `struct_size` is sizeof(bert_step_report). Any thread.
+/// Initialises `report` for bert_train_step. `struct_size` is sizeof(bert_step_report). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`report` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size` is
+/// not the size of a known version), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `report` is NULL or writable for `struct_size` bytes.
+/// `report` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_step_report_init(
     report: *mut bert_step_report,
@@ -532,12 +673,13 @@ pub unsafe extern "C" fn bert_step_report_init(
     call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_train_epoch. `struct_size` is sizeof(bert_epoch_report). Any thread.
+/// Initialises `report` for bert_train_epoch. `struct_size` is sizeof(bert_epoch_report). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`report` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size` is
+/// not the size of a known version), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `report` is NULL or writable for `struct_size` bytes.
+/// `report` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_epoch_report_init(
     report: *mut bert_epoch_report,
@@ -547,12 +689,13 @@ pub unsafe extern "C" fn bert_epoch_report_init(
     call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_train. `struct_size` is sizeof(bert_train_report). Any thread.
+/// Initialises `report` for bert_train. `struct_size` is sizeof(bert_train_report). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`report` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size` is
+/// not the size of a known version), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `report` is NULL or writable for `struct_size` bytes.
+/// `report` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_train_report_init(
     report: *mut bert_train_report,
@@ -562,12 +705,13 @@ pub unsafe extern "C" fn bert_train_report_init(
     call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_trainer_resume. `struct_size` is sizeof(bert_resume_report). Any thread.
+/// Initialises `report` for bert_trainer_resume. `struct_size` is sizeof(bert_resume_report). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`report` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size` is
+/// not the size of a known version), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `report` is NULL or writable for `struct_size` bytes.
+/// `report` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_resume_report_init(
     report: *mut bert_resume_report,
@@ -577,12 +721,14 @@ pub unsafe extern "C" fn bert_resume_report_init(
     call(|| unsafe { sized::initialise(report, struct_size, Sized_::default()) })
 }
 
-/// Prepares the struct for bert_evaluate: no array is wanted. `struct_size` is sizeof(bert_evaluation). Any thread.
+/// Initialises `evaluation` for bert_evaluate. All arrays are NULL, the settings have their defaults. `struct_size` is
+/// sizeof(bert_evaluation). Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (NULL), BERT_ERR_STRUCT_SIZE, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`evaluation` is NULL or not aligned), BERT_ERR_STRUCT_SIZE
+/// (`struct_size` is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `evaluation` is NULL or writable for `struct_size` bytes.
+/// `evaluation` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_evaluation_init(
     evaluation: *mut bert_evaluation,
@@ -607,10 +753,7 @@ unsafe impl Sync for Callback {}
 
 impl Callback {
     /// Runs `train` with this callback, if there is one.
-    fn with<T>(
-        self,
-        train: impl FnOnce(Option<&mut dyn FnMut(&Progress<'_>) -> bool>) -> Result<T>,
-    ) -> Result<T> {
+    fn with<T>(self, train: impl FnOnce(Option<&mut dyn FnMut(&Progress<'_>) -> bool>) -> T) -> T {
         let Some(function) = self.function else {
             return train(None);
         };
@@ -634,6 +777,7 @@ fn c_progress(progress: &Progress<'_>) -> bert_progress {
         event,
         epoch: step.epoch as i32,
         epochs: progress.epochs as i32,
+        reserved: 0,
         step: step.step as i64,
         total_steps: step.total_steps as i64,
         loss: step.loss,
@@ -657,9 +801,10 @@ fn training_precision(precision: i32) -> Result<Precision> {
     if precision == BERT_PRECISION_FLOAT16 {
         return Err(Error::InvalidArgument(
             "precision is BERT_PRECISION_FLOAT16, whose range is too small for gradients; train in \
-             BERT_PRECISION_BFLOAT16. What was trained so can be used in float16."
+             BERT_PRECISION_BFLOAT16. You can use the trained model in float16."
                 .into(),
-        ));
+        )
+        .of_argument("precision"));
     }
     choice(precision, "precision", &PRECISIONS)
 }
@@ -683,7 +828,7 @@ unsafe fn translate(
             array(o.class_weights, o.num_class_weights, "class_weights")?.to_vec(),
         )
     };
-    // Held against their ranges also where no folder is set: a slip shows at once.
+    // Checked also where no folder is set, so that a wrong value is reported at once.
     let has_checkpoints = checkpoint_path.is_some();
     let checkpoints = CheckpointOptions {
         folder: checkpoint_path.unwrap_or_default(),
@@ -767,21 +912,26 @@ unsafe fn translate(
     Ok((options, callback))
 }
 
-/// Makes a trainer of `model` on the data set `train`, with `validation` (NULL: none) to evaluate on. Nothing is trained
-/// yet. Texts are tokenized now, with the model's tokenizer: both data sets can be freed at once, and the model's handle
-/// too. `options` may be NULL; what its
-/// pointers point to is copied, but for progress_user_data. Free the trainer with bert_trainer_free. Any thread.
+/// Creates a trainer that trains `model` with the data set `train`. `validation` is the data set for evaluations; NULL:
+/// there are none. This call doesn't train yet; training changes the weights of `model`. The texts are tokenized in
+/// this call, with the model's tokenizer. Afterwards you may free both data sets and the handle of the model. `options`
+/// may be NULL: the defaults are used. The strings and arrays of the options are copied, but not what
+/// progress_user_data points to. Free the trainer with bert_trainer_free or bert_trainer_close. Any thread.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (an option out of its range), BERT_ERR_STRUCT_SIZE,
-/// BERT_ERR_DATA (no examples, or all of one class, or labels for another problem), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
-/// BERT_ERR_IO (history_path, best_model_path), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model`, `train` or `validation` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer
+/// is NULL, or an option is out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` isn't
+/// initialised), BERT_ERR_DATA (no examples, all examples of one class, or labels for another problem type),
+/// BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have), BERT_ERR_UNSUPPORTED (`model` is int8), BERT_ERR_IO
+/// (history_path, best_model_path or checkpoint_path can't be used), BERT_ERR_OUT_OF_MEMORY (the system has not enough
+/// memory), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `options` is NULL or set by bert_train_options_init; its callback and user data are valid until the trainer is freed;
-/// `trainer` is writable.
+/// `options` is NULL or was initialised with bert_train_options_init. Its paths are NULL or end with a NUL, and
+/// class_weights has num_class_weights elements. Its callback and user data stay valid until the trainer is freed and
+/// every training call on it has returned. `trainer` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_trainer_create(
-    model: *const bert_model,
+    model: *mut bert_model,
     train: *const bert_dataset,
     validation: *const bert_dataset,
     options: *const bert_train_options,
@@ -789,16 +939,17 @@ pub unsafe extern "C" fn bert_trainer_create(
 ) -> bert_status {
     call(|| {
         let model = handles::model(model)?;
+        let train = handles::dataset_named(train, "train")?;
+        let validation = match validation.is_null() {
+            true => None,
+            false => Some(handles::dataset_named(validation, "validation")?),
+        };
         let layers = model.classifier.model().config.num_hidden_layers;
         // SAFETY: by this function's contract.
-        let (out, (options, callback)) =
-            unsafe { (result(trainer, "trainer")?, translate(options, layers)?) };
-        let train = contents(train)?;
-        let validation = if validation.is_null() {
-            None
-        } else {
-            Some(contents(validation)?)
-        };
+        let ((options, callback), out) =
+            unsafe { (translate(options, layers)?, result(trainer, "trainer")?) };
+        let train = copy_of(&train)?;
+        let validation = validation.map(|data| copy_of(&data)).transpose()?;
         let trainer = Trainer::new(
             model.classifier.clone(),
             &train,
@@ -808,36 +959,55 @@ pub unsafe extern "C" fn bert_trainer_create(
         *out = handles::insert(Object::Trainer(Arc::new(TrainerHandle {
             trainer,
             callback,
+            running: Arc::default(),
         })));
         Ok(())
     })
 }
 
-/// Frees a trainer; NULL is allowed. The model keeps what it has learned. Inside a progress callback it takes effect
-/// when the training call returns. Any thread, once.
+/// Frees a trainer; NULL is allowed. The model keeps its weights. A training call that is running on the trainer
+/// continues to its end, and the trainer's memory is freed when it returns. This also holds if you free the trainer
+/// inside its progress callback. The callback and its user data must stay valid until every training call on the
+/// trainer has returned. bert_trainer_close waits for that. Any thread, once.
 #[unsafe(no_mangle)]
 pub extern "C" fn bert_trainer_free(trainer: *mut bert_trainer) {
     free(|| handles::free_trainer(trainer));
 }
 
-/// Makes one optimizer step on the trainer's own next batches. Prepare `report` with bert_step_report_init, or give NULL.
-/// One thread at a time trains a model.
+/// Cancels the running training call of a trainer, waits until it has returned, and frees the trainer. NULL is allowed.
+/// An evaluation that is running or due is completed first. When this function has returned BERT_OK, the progress
+/// callback isn't running and isn't called again; you may free the callback and its user data. Don't hold a lock that
+/// the callback needs. Any thread, once; not inside a callback of the trainer's own training call.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_FINISHED (all planned epochs are done),
-/// BERT_ERR_CANCELLED, BERT_ERR_NOT_FINITE (the batches are skipped if you go on), BERT_ERR_BUSY, BERT_ERR_IO (history_path: the
-/// step is made, and its line is written with the next one if you go on), BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_BUSY (inside a callback of the trainer's own
+/// training call; the trainer isn't freed), BERT_ERR_FORKED (in a forked child process).
+#[unsafe(no_mangle)]
+pub extern "C" fn bert_trainer_close(trainer: *mut bert_trainer) -> bert_status {
+    call(|| handles::close_trainer(trainer))
+}
+
+/// Makes one optimizer step with the next batches of the trainer. `report` may be NULL; otherwise initialise it with
+/// bert_step_report_init or BERT_STEP_REPORT_INIT. Any thread, but only one thread at a time can train a model.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_INVALID_ARGUMENT (`report` isn't aligned),
+/// BERT_ERR_STRUCT_SIZE (`report` isn't initialised), BERT_ERR_FINISHED (all planned epochs are done),
+/// BERT_ERR_CANCELLED (by the callback, bert_trainer_cancel or bert_trainer_close), BERT_ERR_NOT_FINITE (the loss or a
+/// gradient is NaN or infinite: the model keeps the weights of the step before; the next call skips these batches),
+/// BERT_ERR_BUSY (another call trains the model), BERT_ERR_IO (history_path can't be written: the step is made, and its
+/// line is written together with the next one), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory),
+/// BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `report` is NULL or set by bert_step_report_init.
+/// `report` is NULL or was initialised with bert_step_report_init or BERT_STEP_REPORT_INIT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_train_step(
     trainer: *mut bert_trainer,
     report: *mut bert_step_report,
 ) -> bert_status {
     call(|| {
+        let (handle, _inside) = handles::training(trainer)?;
         // SAFETY: by this function's contract.
-        unsafe { sized::read_or_default(report) }?;
-        let handle = handles::trainer(trainer)?;
+        unsafe { sized::check_report(report) }?;
         let step = handle.callback.with(|p| handle.trainer.train_step(p))?;
         let StepReport {
             epoch,
@@ -867,114 +1037,153 @@ pub unsafe extern "C" fn bert_train_step(
     })
 }
 
-/// Trains the rest of the running epoch, or the whole next one. Prepare `report` with bert_epoch_report_init, or give
-/// NULL. The learning rate follows the schedule of the planned epochs. Evaluation is left to the caller
-/// (bert_evaluate). One thread at a time trains a model.
+/// Trains the rest of the current epoch, or the whole next epoch. The learning rate follows the schedule of the planned
+/// epochs. This function doesn't evaluate; call bert_evaluate for that. `report` may be NULL; otherwise initialise it
+/// with bert_epoch_report_init or BERT_EPOCH_REPORT_INIT. If training fails and the epoch has at least one step, the
+/// report is written too. Any thread, but only one thread at a time can train a model.
 ///
-/// Returns as bert_train_step.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_INVALID_ARGUMENT (`report` isn't aligned),
+/// BERT_ERR_STRUCT_SIZE (`report` isn't initialised), BERT_ERR_FINISHED (all planned epochs are done),
+/// BERT_ERR_CANCELLED (by the callback, bert_trainer_cancel or bert_trainer_close), BERT_ERR_NOT_FINITE (the loss or a
+/// gradient is NaN or infinite: the model keeps the weights of the step before; the next call skips these batches),
+/// BERT_ERR_BUSY (another call trains the model), BERT_ERR_IO (history_path can't be written: the step is made, and its
+/// line is written together with the next one), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory),
+/// BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `report` is NULL or set by bert_epoch_report_init.
+/// `report` is NULL or was initialised with bert_epoch_report_init or BERT_EPOCH_REPORT_INIT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_train_epoch(
     trainer: *mut bert_trainer,
     report: *mut bert_epoch_report,
 ) -> bert_status {
     call(|| {
+        let (handle, _inside) = handles::training(trainer)?;
         // SAFETY: by this function's contract.
-        unsafe { sized::read_or_default(report) }?;
-        let handle = handles::trainer(trainer)?;
-        let epoch = handle.callback.with(|p| handle.trainer.train_epoch(p))?;
-        let EpochReport {
-            epoch,
-            step,
-            loss,
-            accuracy,
-            examples,
-            tokens,
-            seconds,
-            learning_rate,
-        } = epoch;
-        let value = bert_epoch_report {
-            struct_size: 0,
-            epoch: epoch as i32,
-            step: step as i64,
-            examples: examples as i64,
-            tokens: tokens as i64,
-            loss,
-            accuracy,
-            seconds,
-            learning_rate,
-        };
-        // SAFETY: by this function's contract.
-        unsafe { write_report(report, &value) }
+        unsafe { sized::check_report(report) }?;
+        let ended = handle
+            .callback
+            .with(|p| handle.trainer.train_epoch_and_report(p));
+        if let Some(epoch) = ended.report {
+            // SAFETY: by this function's contract.
+            unsafe { write_report(report, &epoch_report(&epoch)) }?;
+        }
+        ended.outcome
     })
 }
 
-/// Trains the rest of the plan: all epochs, with an evaluation on the validation data after each and every eval_steps.
-/// Prepare `report` with bert_train_report_init, or give NULL. At the end, also after early stopping, the model has the
-/// weights of the best evaluation (with restore_best and validation data), else those of the last step. After a
-/// cancellation, and after an error, it has those of the last step; what best_model_path holds is then still the best.
-/// One thread at a time trains a model.
+fn epoch_report(epoch: &EpochReport) -> bert_epoch_report {
+    let &EpochReport {
+        epoch,
+        step,
+        loss,
+        accuracy,
+        examples,
+        tokens,
+        seconds,
+        learning_rate,
+    } = epoch;
+    bert_epoch_report {
+        struct_size: 0,
+        epoch: epoch as i32,
+        reserved: 0,
+        step: step as i64,
+        examples: examples as i64,
+        tokens: tokens as i64,
+        loss,
+        accuracy,
+        seconds,
+        learning_rate,
+    }
+}
+
+/// Trains until the end of the plan: all remaining epochs, with evaluations on the validation data. It evaluates after
+/// each epoch and every eval_steps steps. With checkpoint_path it writes checkpoints and can resume an interrupted run.
+/// `report` may be NULL; otherwise initialise it with bert_train_report_init or BERT_TRAIN_REPORT_INIT. If training
+/// fails and the run has at least one step, the report is written too, and its stop_reason says why. Any thread, but
+/// only one thread at a time can train a model.
 ///
-/// Returns as bert_train_step, but BERT_OK where all planned epochs were done before, with the model left as it is; and
-/// BERT_ERR_IO for best_model_path (the evaluation is made again if you go on) and checkpoint_path too;
-/// BERT_ERR_INVALID_ARGUMENT where checkpoint_path holds another run's checkpoints.
+/// At the end, also after early stopping, the model has the weights of the best evaluation if restore_best is 1 and
+/// there is validation data; otherwise it has the weights of the last step. After a cancellation or an error it has the
+/// weights of the last step; best_model_path then still contains the best model. If all planned epochs were done before
+/// the call, it returns BERT_OK and doesn't change the model.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_INVALID_ARGUMENT (`report` isn't aligned, or
+/// checkpoint_path contains checkpoints of another run), BERT_ERR_STRUCT_SIZE (`report` isn't initialised),
+/// BERT_ERR_CANCELLED (by the callback, bert_trainer_cancel or bert_trainer_close), BERT_ERR_NOT_FINITE (the loss or a
+/// gradient is NaN or infinite: the model keeps the weights of the step before; the next call skips these batches),
+/// BERT_ERR_BUSY (another call trains the model), BERT_ERR_IO (history_path, best_model_path or checkpoint_path can't
+/// be written: call again to continue; the line or the evaluation that failed is made again), BERT_ERR_VERSION (a newer
+/// version of this library wrote a checkpoint in checkpoint_path), BERT_ERR_OUT_OF_MEMORY (the system has not enough
+/// memory), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `report` is NULL or set by bert_train_report_init.
+/// `report` is NULL or was initialised with bert_train_report_init or BERT_TRAIN_REPORT_INIT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_train(
     trainer: *mut bert_trainer,
     report: *mut bert_train_report,
 ) -> bert_status {
     call(|| {
+        let (handle, _inside) = handles::training(trainer)?;
         // SAFETY: by this function's contract.
-        unsafe { sized::read_or_default(report) }?;
-        let handle = handles::trainer(trainer)?;
-        let run = handle.callback.with(|p| handle.trainer.train(p))?;
-        let TrainReport {
-            epochs,
-            steps,
-            loss,
-            accuracy,
-            best_metric,
-            best_step,
-            stop_reason,
-            restored_best,
-            resumed_step,
-            tokens,
-            seconds,
-        } = run;
-        let value = bert_train_report {
-            struct_size: 0,
-            epochs: epochs as i32,
-            stop_reason: match stop_reason {
-                StopReason::Finished => BERT_STOP_FINISHED,
-                StopReason::EarlyStopping => BERT_STOP_EARLY,
-            },
-            steps: steps as i64,
-            loss,
-            accuracy,
-            best_metric: best_metric.unwrap_or(f64::NAN),
-            best_step: best_step as i64,
-            restored_best: i32::from(restored_best),
-            resumed_step: resumed_step as i64,
-            tokens: tokens as i64,
-            seconds,
-        };
-        // SAFETY: by this function's contract.
-        unsafe { write_report(report, &value) }
+        unsafe { sized::check_report(report) }?;
+        let ended = handle.callback.with(|p| handle.trainer.train_and_report(p));
+        if let Some(run) = ended.report {
+            // SAFETY: by this function's contract.
+            unsafe { write_report(report, &train_report(&run)) }?;
+        }
+        ended.outcome
     })
 }
 
-/// Writes a checkpoint of the run to the directory `path`: the model as bert_save does, in one step and with checksums
-/// (bert_load reads it like any model), and beside it what the run needs to go on as if it had never stopped: the
-/// optimizer's moments, step, schedule, the order of the data, random state and the best evaluation with its weights.
-/// About four times the model's size. Any thread, also while the trainer trains, and inside its callback: it gets the end
-/// of a step.
+fn train_report(run: &TrainReport) -> bert_train_report {
+    let &TrainReport {
+        epochs,
+        steps,
+        loss,
+        accuracy,
+        best_metric,
+        best_step,
+        stop_reason,
+        restored_best,
+        resumed_step,
+        tokens,
+        seconds,
+    } = run;
+    bert_train_report {
+        struct_size: 0,
+        epochs: epochs as i32,
+        stop_reason: match stop_reason {
+            StopReason::Finished => BERT_STOP_FINISHED,
+            StopReason::EarlyStopping => BERT_STOP_EARLY,
+            StopReason::Cancelled => BERT_STOP_CANCELLED,
+            StopReason::NotFinite => BERT_STOP_NOT_FINITE,
+            StopReason::Failed => BERT_STOP_ERROR,
+        },
+        steps: steps as i64,
+        loss,
+        accuracy,
+        best_metric: best_metric.unwrap_or(f64::NAN),
+        best_step: best_step as i64,
+        restored_best: i32::from(restored_best),
+        reserved: 0,
+        resumed_step: resumed_step as i64,
+        tokens: tokens as i64,
+        seconds,
+    }
+}
+
+/// Writes a checkpoint of the training run to the directory `path`. The directory contains the model, as bert_save
+/// writes it, so that bert_load can load it. It also contains what the run needs to continue as if it had never
+/// stopped: the moments of the optimizer, the step, the schedule, the data order, the random state, and the best
+/// evaluation with its weights. Its files have checksums, and an older checkpoint is replaced in one step. A checkpoint
+/// needs about four times the disk space of the model. Any thread, also while the trainer trains and inside its
+/// callback; the checkpoint then has the state after a complete step.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_IO, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_INVALID_ARGUMENT (`path` is NULL or empty),
+/// BERT_ERR_IO (the checkpoint can't be written), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory),
+/// BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
 /// `path` is NULL or ends with a NUL.
@@ -991,20 +1200,25 @@ pub unsafe extern "C" fn bert_trainer_save(
     })
 }
 
-/// Takes a run up where bert_trainer_save left it: the weights of the trainer's model, the optimizer and everything else
-/// become those of then. Make the trainer as it was made then: a model with the same parameters (the one that the run
-/// began with, or the checkpoint, loaded as a model), the same data sets and options. With the same options, data,
-/// device, threads, processor and library the run ends with the same weights, bit for bit, as one that never stopped;
-/// with others it goes on too, with its own options, and `report` says that this isn't promised. Where it fails,
-/// nothing has changed. Prepare `report` with bert_resume_report_init, or give NULL. Any thread; not inside a callback of
-/// the same model's training.
+/// Restores the state that bert_trainer_save wrote: weights, optimizer, data order and random state. First create the
+/// trainer in the same way as before: with the same data sets and options, and a model with the same parameters. That
+/// can be the model that the run began with, or the checkpoint, loaded with bert_load. `report` may be NULL; otherwise
+/// initialise it with bert_resume_report_init or BERT_RESUME_REPORT_INIT. If the call fails, nothing is changed.
+/// Any thread; not inside a callback of a training call on the same model.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT (a model with other parameters), BERT_ERR_STRUCT_SIZE,
-/// BERT_ERR_FORMAT (damaged, or no checkpoint), BERT_ERR_VERSION (written by a newer library), BERT_ERR_IO,
-/// BERT_ERR_BUSY, BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// If the options, data, device, number of threads, processor and library are the same as before, the run ends with the
+/// same weights, bit for bit, as if it had never been interrupted. Otherwise the run continues with the trainer's own
+/// options, without this guarantee; is_exact in `report` is then 0.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`trainer` is invalid), BERT_ERR_INVALID_ARGUMENT (`path` is NULL or empty,
+/// `report` isn't aligned, or the model has other parameters), BERT_ERR_STRUCT_SIZE (`report` isn't initialised),
+/// BERT_ERR_FORMAT (the checkpoint is damaged, or the directory is not a checkpoint), BERT_ERR_VERSION (a newer version
+/// of the library wrote it), BERT_ERR_IO (a file can't be read), BERT_ERR_BUSY (another call trains the model),
+/// BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `path` is NULL or ends with a NUL; `report` is NULL or set by bert_resume_report_init.
+/// `path` is NULL or ends with a NUL. `report` is NULL or was initialised with bert_resume_report_init or
+/// BERT_RESUME_REPORT_INIT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_trainer_resume(
     trainer: *mut bert_trainer,
@@ -1012,12 +1226,13 @@ pub unsafe extern "C" fn bert_trainer_resume(
     report: *mut bert_resume_report,
 ) -> bert_status {
     call(|| {
+        let (handle, _inside) = handles::training(trainer)?;
         // SAFETY: by this function's contract.
         let path = unsafe {
-            sized::read_or_default(report)?;
-            arguments::path(path, "path")?
+            let path = arguments::path(path, "path")?;
+            sized::check_report(report)?;
+            path
         };
-        let handle = handles::trainer(trainer)?;
         let resumed = handle.trainer.resume(&path)?;
         let value = bert_resume_report {
             struct_size: 0,
@@ -1043,11 +1258,12 @@ unsafe fn write_report<T: Sized_>(report: *mut T, value: &T) -> Result<()> {
     unsafe { sized::write(report, value) }
 }
 
-/// Asks a trainer to stop: the training call that is running ends after its step, or, where none is running, the next
-/// one ends before its first, with BERT_ERR_CANCELLED. Any thread, and signal handlers. NULL is allowed.
+/// Asks a trainer to stop: the running training call returns BERT_ERR_CANCELLED after its current step. If no training
+/// call is running, the next one returns BERT_ERR_CANCELLED before its first step. An evaluation that is running or due
+/// is completed before the call returns. NULL is allowed. Any thread, also inside signal handlers.
 ///
 /// # Safety
-/// The trainer isn't freed before this returns.
+/// `trainer` is NULL or a trainer that isn't freed before this function returns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_trainer_cancel(trainer: *const bert_trainer) {
     // SAFETY: by this function's contract.
@@ -1056,7 +1272,6 @@ pub unsafe extern "C" fn bert_trainer_cancel(trainer: *const bert_trainer) {
 
 /// Says which of the caller's arrays and options an evaluation of that problem can't go with.
 fn check_wanted(e: &bert_evaluation, problem: ProblemType) -> Result<()> {
-    check_range("threshold", e.threshold, 0.0, 1.0)?;
     let wants_classes = [e.precision, e.recall, e.f1].iter().any(|p| !p.is_null());
     let (what, is_wanted) = match problem {
         ProblemType::SingleLabel => return Ok(()),
@@ -1074,16 +1289,21 @@ fn check_wanted(e: &bert_evaluation, problem: ProblemType) -> Result<()> {
     Ok(())
 }
 
-/// Evaluates a model on labelled examples, with texts cut at `max_length` tokens (0: what the model allows). Prepare
-/// `evaluation` with bert_evaluation_init and set the arrays that you want. Any thread, also while the model is trained.
+/// Evaluates a model on labelled examples. `max_length` is the maximum sequence length in tokens; 0: the maximum length
+/// of the model. Longer texts are cut: BERT_LONG_TEXT_WINDOWS isn't available here. Initialise `evaluation` with
+/// bert_evaluation_init or BERT_EVALUATION_INIT, then set the arrays that you want. Any thread, also while the model is
+/// trained.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE, BERT_ERR_INVALID_ARGUMENT, BERT_ERR_STRUCT_SIZE, BERT_ERR_DATA (no examples,
-/// or labels for another problem), BERT_ERR_UNKNOWN_LABEL, BERT_ERR_BUFFER_TOO_SMALL (nothing was written),
-/// BERT_ERR_UNSUPPORTED (an array for something that the model's problem doesn't have), BERT_ERR_NOT_FINITE,
-/// BERT_ERR_OUT_OF_MEMORY, BERT_ERR_FORKED.
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` or `dataset` is invalid), BERT_ERR_INVALID_ARGUMENT (`evaluation` is NULL,
+/// or a value is out of its range), BERT_ERR_STRUCT_SIZE (`evaluation` isn't initialised), BERT_ERR_DATA (no examples,
+/// or labels for another problem type), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
+/// BERT_ERR_BUFFER_TOO_SMALL (an array; nothing was written), BERT_ERR_UNSUPPORTED (an array for something that the
+/// model's problem type doesn't have), BERT_ERR_NOT_FINITE (the model's scores are NaN or infinite),
+/// BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
-/// `evaluation` is set by bert_evaluation_init and its arrays are writable for their capacities.
+/// `evaluation` was initialised with bert_evaluation_init or BERT_EVALUATION_INIT. Its arrays are NULL or writable for
+/// their capacities.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bert_evaluate(
     model: *const bert_model,
@@ -1093,8 +1313,11 @@ pub unsafe extern "C" fn bert_evaluate(
 ) -> bert_status {
     call(|| {
         let model = handles::model(model)?;
+        let dataset = handles::dataset(dataset)?;
         let classifier = &model.classifier;
         let num_labels = classifier.labels().len();
+        let max_length = size(max_length, "max_length")?;
+        classifier.max_length(max_length)?;
         // SAFETY: by this function's contract. Everything is checked before anything is computed.
         let (caller, confusion, precisions, recall, f1, support) = unsafe {
             let e = sized::read(evaluation)?;
@@ -1118,11 +1341,7 @@ pub unsafe extern "C" fn bert_evaluate(
             "compute_precision",
             &INFERENCE_PRECISIONS,
         )?;
-        let data = EncodedDataset::new(
-            classifier,
-            &contents(dataset)?,
-            size(max_length, "max_length")?,
-        )?;
+        let data = EncodedDataset::new(classifier, &copy_of(&dataset)?, max_length)?;
         let found = evaluate_in(
             precision,
             classifier.model(),

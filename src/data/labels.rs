@@ -210,9 +210,9 @@ impl Labels {
             self.add_target(&example.label, &mut targets)
                 .map_err(|e| match e {
                     Error::UnknownLabel(m) => {
-                        Error::UnknownLabel(format!("Example {}: {m}", i + 1))
+                        Error::UnknownLabel(format!("Example {}: {m}", i + 1)).at_index(i)
                     }
-                    other => other,
+                    other => other.at_index(i),
                 })?;
         }
         Ok(targets)
@@ -386,13 +386,15 @@ mod tests {
             classes_of(&names(&["pos", "neutral"])),
             Err(Error::UnknownLabel(
                 "Example 2: The model has no label 'neutral'; its labels are 'neg', 'pos'.".into()
-            ))
+            )
+            .at_index(1))
         );
         assert_eq!(
             classes_of(&data([Label::Id(2)])),
             Err(Error::UnknownLabel(
                 "Example 1: The model has no label 2; its label ids are 0 to 1.".into()
-            ))
+            )
+            .at_index(0))
         );
     }
 
@@ -426,7 +428,7 @@ mod tests {
             .targets_of(&lists(&[&["a"], &["d"]]), ProblemType::MultiLabel)
             .unwrap_err();
         assert!(
-            matches!(&unknown, Error::UnknownLabel(m) if m.starts_with("Example 2: The model has no label 'd'"))
+            matches!(unknown.category(), Error::UnknownLabel(m) if m.starts_with("Example 2: The model has no label 'd'"))
         );
     }
 
@@ -445,7 +447,7 @@ mod tests {
         let one = Labels::from_names(vec!["score".into()]).unwrap();
         let error = one.targets_of(&set, ProblemType::Regression).unwrap_err();
         assert!(
-            matches!(&error, Error::Data(m) if m.contains("is 1, but") && m.contains("have 2"))
+            matches!(error.category(), Error::Data(m) if m.contains("is 1, but") && m.contains("have 2"))
         );
     }
 

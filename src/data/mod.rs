@@ -22,10 +22,11 @@ pub use batch::{Batch, cut_into_batches};
 pub use dataset::{Dataset, Example, Label};
 pub use labels::{Labels, MAX_CLASSES};
 pub use read::{DEFAULT_SEPARATOR, FileFormat, Header, ReadOptions};
+pub(crate) use split::check_fraction;
 pub use targets::Targets;
 
 /// `text` as a message quotes it: on one line, short, whatever was in the file.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 40;
     let mut out = String::from("'");
     for (i, c) in text.chars().enumerate() {

@@ -8,6 +8,16 @@ use crate::memory;
 use super::stratify::spread_labels;
 use super::{Dataset, Label};
 
+/// Refuses a fraction that isn't between 0 and 1, both excluded.
+pub(crate) fn check_fraction(fraction: f64) -> Result<()> {
+    if fraction > 0.0 && fraction < 1.0 {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument(format!(
+        "The fraction of a split is {fraction}; it must be greater than 0 and less than 1."
+    )))
+}
+
 impl Dataset {
     /// Splits into a first part, for training, and a second, for validation, that holds `fraction` of each class.
     ///
@@ -21,11 +31,7 @@ impl Dataset {
     /// [`Error::InvalidArgument`] where `fraction` isn't between 0 and 1 (both excluded); [`Error::Data`] where no
     /// class has two examples, or there is one example in all, so that one part would be empty.
     pub fn split(&self, fraction: f64, seed: u64) -> Result<(Dataset, Dataset)> {
-        if !(fraction > 0.0 && fraction < 1.0) {
-            return Err(Error::InvalidArgument(format!(
-                "The fraction of a split is {fraction}; it must be greater than 0 and less than 1."
-            )));
-        }
+        check_fraction(fraction)?;
         let mut random = SplitMix64(seed);
         let second = match self.label_lists()? {
             Some(lists) => spread_labels(&lists, fraction, &mut random),

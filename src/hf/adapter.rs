@@ -324,14 +324,14 @@ fn load_open_adapter(base: &Classifier, directory: &Directory) -> Result<Classif
         ..base.model().config.clone()
     };
     let model =
-        Model::with_lora(config, lora, base.model().device.clone()).map_err(
-            |error| match error {
-                Error::InvalidArgument(text) => {
-                    Error::Format(format!("'{path}' can't be used: {text}"))
-                }
-                other => other,
-            },
-        )?;
+        Model::with_lora(config, lora, base.model().device.clone()).map_err(|error| match error
+            .category()
+        {
+            Error::InvalidArgument(text) => {
+                Error::Format(format!("'{path}' can't be used: {text}"))
+            }
+            _ => error,
+        })?;
 
     let table = &model.table;
     let mut origins = base.origins().clone();

@@ -254,9 +254,9 @@ pub fn read(json: &[u8], name: &str) -> Result<Description> {
         num_labels: labels.len(),
         problem_type: problem_type.unwrap_or(ProblemType::inferred(labels.len())),
     };
-    config.validate().map_err(|error| match error {
+    config.validate().map_err(|error| match error.category() {
         Error::InvalidArgument(text) => Error::Format(format!("'{name}' can't be used: {text}")),
-        other => other,
+        _ => error,
     })?;
     Ok(Description {
         config,

@@ -1,7 +1,8 @@
 //! The shape of a model: Hugging Face's `BertConfig`, and what the classifier reads.
 
-use crate::error::{Error, Result, check_range};
+use crate::error::{Error, Result};
 use crate::problem::ProblemType;
+use crate::setting::Setting;
 
 /// The feed-forward block's activation, by transformers' names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,23 +119,23 @@ impl Default for BertConfig {
     /// `BertConfig()`'s values: BERT-base, uncased, two labels.
     fn default() -> BertConfig {
         BertConfig {
-            vocab_size: 30_522,
-            hidden_size: 768,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            intermediate_size: 3072,
+            vocab_size: VOCAB_SIZE.default,
+            hidden_size: HIDDEN_SIZE.default,
+            num_hidden_layers: NUM_HIDDEN_LAYERS.default,
+            num_attention_heads: NUM_ATTENTION_HEADS.default,
+            intermediate_size: INTERMEDIATE_SIZE.default,
             hidden_act: HiddenAct::Gelu,
-            hidden_dropout_prob: 0.1,
-            attention_probs_dropout_prob: 0.1,
+            hidden_dropout_prob: HIDDEN_DROPOUT_PROB.default,
+            attention_probs_dropout_prob: ATTENTION_PROBS_DROPOUT_PROB.default,
             classifier_dropout: None,
-            max_position_embeddings: 512,
-            type_vocab_size: 2,
-            initializer_range: 0.02,
-            layer_norm_eps: 1e-12,
+            max_position_embeddings: MAX_POSITION_EMBEDDINGS.default,
+            type_vocab_size: TYPE_VOCAB_SIZE.default,
+            initializer_range: INITIALIZER_RANGE.default,
+            layer_norm_eps: LAYER_NORM_EPS.default,
             pad_token_id: 0,
             pooling: Pooling::Pooler,
             final_layer_norm: false,
-            num_labels: 2,
+            num_labels: NUM_LABELS.default,
             problem_type: ProblemType::SingleLabel,
         }
     }
@@ -188,40 +189,61 @@ impl Preset {
     }
 }
 
-/// Upper limits: far above any published BERT, low enough that no product of two of them overflows.
-const MAX_SIZES: [(&str, usize); 8] = [
-    ("vocab_size", 10_000_000),
-    ("hidden_size", 65_536),
-    ("num_hidden_layers", 1_024),
-    ("num_attention_heads", 4_096),
-    ("intermediate_size", 1_048_576),
-    ("max_position_embeddings", 1_048_576),
-    ("type_vocab_size", 65_536),
-    ("num_labels", 100_000),
-];
+// The upper limits are far above any published BERT, and low enough that no product of two of them overflows. The defaults
+// are BERT-base's.
+
+/// Token ids.
+pub const VOCAB_SIZE: Setting<usize> = Setting::new("vocab_size", 30_522, 1, 10_000_000);
+/// Width of every state.
+pub const HIDDEN_SIZE: Setting<usize> = Setting::new("hidden_size", 768, 1, 65_536);
+/// Blocks.
+pub const NUM_HIDDEN_LAYERS: Setting<usize> = Setting::new("num_hidden_layers", 12, 1, 1_024);
+/// Attention heads of each block.
+pub const NUM_ATTENTION_HEADS: Setting<usize> = Setting::new("num_attention_heads", 12, 1, 4_096);
+/// Width inside the feed-forward block.
+pub const INTERMEDIATE_SIZE: Setting<usize> =
+    Setting::new("intermediate_size", 3_072, 1, 1_048_576);
+/// Longest sequence in tokens: [CLS], [SEP] and some text at the least.
+pub const MAX_POSITION_EMBEDDINGS: Setting<usize> =
+    Setting::new("max_position_embeddings", 512, 4, 1_048_576);
+/// Token types.
+pub const TYPE_VOCAB_SIZE: Setting<usize> = Setting::new("type_vocab_size", 2, 1, 65_536);
+/// Classes, labels or regression targets.
+pub const NUM_LABELS: Setting<usize> = Setting::new("num_labels", 2, 1, 100_000);
+/// Dropout after the embeddings and each block's two parts.
+pub const HIDDEN_DROPOUT_PROB: Setting<f64> = Setting::new("hidden_dropout_prob", 0.1, 0.0, 0.9);
+/// Dropout on the attention probabilities.
+pub const ATTENTION_PROBS_DROPOUT_PROB: Setting<f64> =
+    Setting::new("attention_probs_dropout_prob", 0.1, 0.0, 0.9);
+/// Dropout on what the classifier reads.
+pub const CLASSIFIER_DROPOUT: Setting<f64> = Setting::new("classifier_dropout", 0.1, 0.0, 0.9);
+/// Standard deviation of the initial weights.
+pub const INITIALIZER_RANGE: Setting<f64> = Setting::new("initializer_range", 0.02, 1e-30, 1.0);
+/// Added to the variance in every layer norm.
+pub const LAYER_NORM_EPS: Setting<f64> = Setting::new("layer_norm_eps", 1e-12, 1e-30, 0.1);
 
 impl BertConfig {
     /// Whether a model can be made of these sizes; says which value is wrong and what would be right.
     pub fn validate(&self) -> Result<()> {
-        let sizes = [
-            self.vocab_size,
-            self.hidden_size,
-            self.num_hidden_layers,
-            self.num_attention_heads,
-            self.intermediate_size,
-            self.max_position_embeddings,
-            self.type_vocab_size,
-            self.num_labels,
-        ];
-        for ((name, most), size) in MAX_SIZES.into_iter().zip(sizes) {
-            check_range(name, size, 1, most)?;
+        for (setting, size) in [
+            (VOCAB_SIZE, self.vocab_size),
+            (HIDDEN_SIZE, self.hidden_size),
+            (NUM_HIDDEN_LAYERS, self.num_hidden_layers),
+            (NUM_ATTENTION_HEADS, self.num_attention_heads),
+            (INTERMEDIATE_SIZE, self.intermediate_size),
+            (MAX_POSITION_EMBEDDINGS, self.max_position_embeddings),
+            (TYPE_VOCAB_SIZE, self.type_vocab_size),
+            (NUM_LABELS, self.num_labels),
+        ] {
+            setting.check(size)?;
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(Error::InvalidArgument(format!(
                 "hidden_size {} is not a multiple of num_attention_heads {}; each head gets an equal part of the \
                  hidden state.",
                 self.hidden_size, self.num_attention_heads
-            )));
+            ))
+            .of_argument("num_attention_heads"));
         }
         if self.problem_type == ProblemType::SingleLabel && self.num_labels < 2 {
             return Err(Error::InvalidArgument(
@@ -230,33 +252,17 @@ impl BertConfig {
                     .into(),
             ));
         }
-        if self.max_position_embeddings < 4 {
-            return Err(Error::InvalidArgument(format!(
-                "max_position_embeddings is {}; it must be at least 4, for [CLS], [SEP] and some text.",
-                self.max_position_embeddings
-            )));
-        }
-        for (name, probability) in [
-            ("hidden_dropout_prob", self.hidden_dropout_prob),
+        for (setting, value) in [
+            (HIDDEN_DROPOUT_PROB, self.hidden_dropout_prob),
             (
-                "attention_probs_dropout_prob",
+                ATTENTION_PROBS_DROPOUT_PROB,
                 self.attention_probs_dropout_prob,
             ),
-            ("classifier_dropout", self.classifier_dropout()),
+            (CLASSIFIER_DROPOUT, self.classifier_dropout()),
+            (INITIALIZER_RANGE, self.initializer_range),
+            (LAYER_NORM_EPS, self.layer_norm_eps),
         ] {
-            check_range(name, probability, 0.0, 0.9)?;
-        }
-        if !(self.initializer_range > 0.0 && self.initializer_range <= 1.0) {
-            return Err(Error::InvalidArgument(format!(
-                "initializer_range is {}; it must be above 0 and at most 1 (BERT's is 0.02).",
-                self.initializer_range
-            )));
-        }
-        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps <= 0.1) {
-            return Err(Error::InvalidArgument(format!(
-                "layer_norm_eps is {}; it must be above 0 and at most 0.1 (BERT's is 1e-12).",
-                self.layer_norm_eps
-            )));
+            setting.check(value)?;
         }
         if self.pad_token_id as usize >= self.vocab_size {
             return Err(Error::InvalidArgument(format!(
@@ -343,7 +349,7 @@ mod tests {
             ..BertConfig::default()
         };
         let error = config.validate().unwrap_err();
-        assert!(matches!(error, Error::InvalidArgument(_)));
+        assert!(matches!(error.category(), Error::InvalidArgument(_)));
         assert!(error.message().contains("768") && error.message().contains('7'));
         let absurd = BertConfig {
             hidden_size: 65_536,
@@ -357,6 +363,11 @@ mod tests {
             hidden_dropout_prob: f64::NAN,
             ..BertConfig::default()
         };
-        assert!(matches!(nan.validate(), Err(Error::InvalidArgument(_))));
+        let error = nan.validate().unwrap_err();
+        assert!(matches!(error.category(), Error::InvalidArgument(_)));
+        assert_eq!(
+            error.place().argument.as_deref(),
+            Some("hidden_dropout_prob")
+        );
     }
 }

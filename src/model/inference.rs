@@ -13,7 +13,7 @@ use super::config::{BertConfig, Pooling};
 use super::parameters::Parameters;
 use super::prepared::{Prepared, PreparedFirstAttention, PreparedLayer, PreparedNorm};
 use crate::data::Batch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::memory;
 use crate::ops::aligned::Aligned;
 use crate::ops::attend::{Attention, Part, attention};

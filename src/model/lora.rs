@@ -12,8 +12,9 @@ use super::parameters::{
     refuse_int8,
 };
 use super::plain::Pass;
-use crate::error::{Error, Result, check_range};
+use crate::error::{Error, Result};
 use crate::ops::{Accumulate, Precision};
+use crate::setting::Setting;
 
 /// A linear layer of a block that an adapter can stand beside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,18 +141,22 @@ impl Default for LoraConfig {
     /// PEFT's rank and alpha, on query and value, as in the paper.
     fn default() -> LoraConfig {
         LoraConfig {
-            rank: 8,
-            alpha: 8.0,
+            rank: LORA_RANK.default,
+            alpha: LORA_ALPHA.default,
             rank_stabilized: false,
-            dropout: 0.0,
+            dropout: LORA_DROPOUT.default,
             targets: [Projection::Query, Projection::Value].into_iter().collect(),
             train_pooler: true,
         }
     }
 }
 
-/// A limit on the rank, far above any that helps.
-const MAX_RANK: usize = 4096;
+/// Rows of A and columns of B; the limit is far above any that helps.
+pub const LORA_RANK: Setting<usize> = Setting::new("rank", 8, 1, 4096);
+/// What the scale is made of.
+pub const LORA_ALPHA: Setting<f64> = Setting::new("alpha", 8.0, 1e-30, 1e6);
+/// The dropout on what A reads.
+pub const LORA_DROPOUT: Setting<f64> = Setting::new("dropout", 0.0, 0.0, 0.9);
 
 impl LoraConfig {
     /// What B A is multiplied with.
@@ -167,18 +172,14 @@ impl LoraConfig {
 
     /// Says which option can't be used for a model of this shape, and what would be right.
     pub fn validate(&self, config: &BertConfig) -> Result<()> {
-        check_range("The LoRA rank", self.rank, 1, MAX_RANK)?;
-        if !(self.alpha > 0.0 && self.alpha <= 1e6) {
-            return Err(Error::InvalidArgument(format!(
-                "The LoRA alpha is {}; it must be above 0 and at most 1000000.",
-                self.alpha
-            )));
-        }
-        check_range("The LoRA dropout", self.dropout, 0.0, 0.9)?;
+        LORA_RANK.check(self.rank)?;
+        LORA_ALPHA.check(self.alpha)?;
+        LORA_DROPOUT.check(self.dropout)?;
         if self.targets.is_empty() {
             return Err(Error::InvalidArgument(
                 "No LoRA target is set; choose at least one projection.".into(),
-            ));
+            )
+            .of_argument("targets"));
         }
         // Sizes and rank are limited: nothing overflows.
         let per_layer: usize = self

@@ -13,7 +13,7 @@ use super::parameters::{Frozen, LayerIndex, LinearIndex, NormIndex, ParameterTab
 use super::plain::dropout_site;
 use super::{Gradients, ParameterKind};
 use crate::data::Batch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::attention;
 use crate::ops::layer_norm::{self, Before, Norm};
 use crate::ops::parallel::together;

@@ -45,6 +45,8 @@ mod word_level;
 mod wordpiece_trainer;
 mod words;
 
+use crate::setting::Setting;
+
 pub use tokenizer::Tokenizer;
 
 /// Whether what is done in parts is done in small ones, and what pays for long texts only is done for short ones too: in the
@@ -62,6 +64,9 @@ pub enum TokenizerKind {
     /// BPE tokenizer is of this kind also where its alphabet isn't bytes.
     ByteLevelBpe,
 }
+
+/// The most tokens of a vocabulary, the five special ones included.
+pub const MAX_VOCAB_SIZE: Setting<usize> = Setting::new("max_vocab_size", 30_522, 6, 10_000_000);
 
 /// How a vocabulary is learned by [`Tokenizer::train`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +88,7 @@ impl Default for TokenizerOptions {
         Self {
             kind: TokenizerKind::WordLevel,
             min_frequency: 1,
-            max_vocab_size: 30_522,
+            max_vocab_size: MAX_VOCAB_SIZE.default,
             lowercase: true,
         }
     }

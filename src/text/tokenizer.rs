@@ -11,10 +11,10 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::processors::template::TemplateProcessing;
 
-use super::pipeline::{self, Pipeline, SPECIAL_TOKENS, unexpected};
+use super::pipeline::{self, Pipeline, unexpected};
 use super::{
-    BertNormalization, TokenizerKind, TokenizerOptions, byte_level_bpe, tokenizer_json, vocab_txt,
-    word_counts, word_level, wordpiece_trainer,
+    BertNormalization, MAX_VOCAB_SIZE, TokenizerKind, TokenizerOptions, byte_level_bpe,
+    tokenizer_json, vocab_txt, word_counts, word_level, wordpiece_trainer,
 };
 use crate::error::{Error, Result};
 
@@ -69,10 +69,10 @@ impl Tokenizer {
     ) -> Result<Tokenizer> {
         let least = match options.kind {
             TokenizerKind::ByteLevelBpe => byte_level_bpe::MIN_VOCAB_SIZE,
-            _ => SPECIAL_TOKENS.len() + 1,
+            _ => MAX_VOCAB_SIZE.least,
         };
         let size = options.max_vocab_size;
-        if !(least..=tokenizer_json::MAX_VOCAB_SIZE).contains(&size) {
+        if !(least..=MAX_VOCAB_SIZE.most).contains(&size) {
             let why = match options.kind {
                 TokenizerKind::ByteLevelBpe => {
                     "byte-level BPE needs the 256 bytes and the 5 special tokens"
@@ -81,7 +81,7 @@ impl Tokenizer {
             };
             return Err(Error::InvalidArgument(format!(
                 "max_vocab_size is {size}; it must be from {least} to {} ({why}).",
-                tokenizer_json::MAX_VOCAB_SIZE
+                MAX_VOCAB_SIZE.most
             )));
         }
         let texts: Vec<&str> = texts.into_iter().collect();

@@ -5,13 +5,19 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::DESCRIPTION;
-use crate::error::{Error, Result, check_range};
+use crate::error::{Error, Result};
+use crate::setting::Setting;
 use crate::{hf, log};
 
 /// Begins a checkpoint's name; the step follows.
 const PREFIX: &str = "checkpoint-";
 /// Begins the name of one that is being removed.
 const REMOVED_PREFIX: &str = ".removed-checkpoint-";
+
+/// How many checkpoints are kept.
+pub const CHECKPOINT_KEEP: Setting<usize> = Setting::new("checkpoint_keep", 2, 1, 1_000_000);
+/// Minutes from one checkpoint to the next; 0: not by time.
+pub const CHECKPOINT_MINUTES: Setting<f64> = Setting::new("checkpoint_minutes", 0.0, 0.0, 1e6);
 
 /// When checkpoints are made, and how many are kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +35,8 @@ pub struct CheckpointOptions {
 impl CheckpointOptions {
     /// Says which option can't be used, and what would be right.
     pub fn validate(&self) -> Result<()> {
-        check_range("checkpoint_keep", self.keep, 1, 1_000_000)?;
-        check_range("checkpoint_minutes", self.minutes, 0.0, 1e6)
+        CHECKPOINT_KEEP.check(self.keep)?;
+        CHECKPOINT_MINUTES.check(self.minutes)
     }
 }
 
@@ -84,7 +90,7 @@ impl CheckpointFolder {
                 Ok(found) => return Ok(Some(found)),
                 Err(error @ (Error::Format(_) | Error::Io(_))) => log::warning(|| {
                     format!(
-                        "The checkpoint '{}' can't be used; an older one is looked for. {}",
+                        "The checkpoint '{}' can't be used, so an older one is tried. {}",
                         path.display(),
                         error.message()
                     )

@@ -1,13 +1,13 @@
 //! Training and evaluation: options, loss, optimizer, schedule, the trainer.
 
 mod checkpoint;
-mod checkpoint_folder;
+pub mod checkpoint_folder;
 mod evaluate;
 mod gpu_step;
 mod history;
 pub mod loss;
 pub mod optimizer;
-mod options;
+pub mod options;
 mod plan;
 mod resume;
 pub mod schedule;
@@ -21,5 +21,5 @@ pub use options::{Metric, TrainOptions};
 pub use schedule::ScheduleKind;
 pub use step::StepOutcome;
 pub use trainer::{
-    EpochReport, Event, Progress, Resumed, StepReport, StopReason, TrainReport, Trainer,
+    Ended, EpochReport, Event, Progress, Resumed, StepReport, StopReason, TrainReport, Trainer,
 };

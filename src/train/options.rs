@@ -8,11 +8,12 @@ use super::evaluate::Evaluation;
 use super::loss::CrossEntropy;
 use super::optimizer::{AdamWOptions, Group};
 use super::schedule::{Schedule, ScheduleKind};
-use crate::error::{Error, Result, check_range};
+use crate::error::{Error, Result};
 use crate::model::parameters::Part;
 use crate::model::{BertConfig, Frozen, Model, ParameterTable};
 use crate::ops::Precision;
 use crate::problem::ProblemType;
+use crate::setting::Setting;
 
 /// What decides which of two evaluations is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +100,37 @@ impl Metric {
     }
 }
 
+/// Times through the data.
+pub const EPOCHS: Setting<u32> = Setting::new("epochs", 30, 1, 1_000_000);
+/// Examples of one batch.
+pub const BATCH_SIZE: Setting<usize> = Setting::new("batch_size", 16, 1, 1_000_000);
+/// Batches of one step.
+pub const GRADIENT_ACCUMULATION_STEPS: Setting<usize> =
+    Setting::new("gradient_accumulation_steps", 1, 1, 1_000_000);
+/// The highest learning rate.
+pub const LEARNING_RATE: Setting<f64> = Setting::new("learning_rate", 1e-3, 0.0, 10.0);
+/// AdamW's decay of the first moment.
+pub const ADAM_BETA1: Setting<f64> = Setting::new("adam_beta1", 0.9, 0.0, 0.999_999);
+/// AdamW's decay of the second moment.
+pub const ADAM_BETA2: Setting<f64> = Setting::new("adam_beta2", 0.999, 0.0, 0.999_999_9);
+/// AdamW's epsilon.
+pub const ADAM_EPSILON: Setting<f64> = Setting::new("adam_epsilon", 1e-8, 1e-30, 1.0);
+/// AdamW's weight decay.
+pub const WEIGHT_DECAY: Setting<f64> = Setting::new("weight_decay", 0.01, 0.0, 10.0);
+/// The head's highest learning rate; 0: the others' too.
+pub const HEAD_LEARNING_RATE: Setting<f64> = Setting::new("head_learning_rate", 0.0, 0.0, 10.0);
+/// The factor from one block's learning rate to that of the block below.
+pub const LAYER_LEARNING_RATE_DECAY: Setting<f64> =
+    Setting::new("layer_learning_rate_decay", 1.0, 0.0, 1.0);
+/// The share of each target that is spread over all classes.
+pub const LABEL_SMOOTHING: Setting<f64> = Setting::new("label_smoothing", 0.0, 0.0, 1.0);
+/// The norm that gradients are scaled down to; 0: they aren't.
+pub const MAX_GRAD_NORM: Setting<f64> = Setting::new("max_grad_norm", 1.0, 0.0, 1e30);
+/// The share of all steps that is warm-up.
+pub const WARMUP_RATIO: Setting<f64> = Setting::new("warmup_ratio", 0.1, 0.0, 1.0);
+/// The probability from which on a label counts as predicted.
+pub const THRESHOLD: Setting<f64> = Setting::new("threshold", 0.5, 0.0, 1.0);
+
 /// The options of a [`Trainer`](super::Trainer). The defaults train a small model from nothing; to fine-tune a
 /// pretrained one take `learning_rate` 2e-5 to 5e-5 and `epochs` 2 to 4.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,31 +199,31 @@ impl Default for TrainOptions {
     fn default() -> TrainOptions {
         TrainOptions {
             seed: 42,
-            epochs: 30,
-            batch_size: 16,
-            gradient_accumulation_steps: 1,
+            epochs: EPOCHS.default,
+            batch_size: BATCH_SIZE.default,
+            gradient_accumulation_steps: GRADIENT_ACCUMULATION_STEPS.default,
             max_length: 0,
-            learning_rate: 1e-3,
+            learning_rate: LEARNING_RATE.default,
             adamw: AdamWOptions {
-                beta1: 0.9,
-                beta2: 0.999,
-                epsilon: 1e-8,
+                beta1: ADAM_BETA1.default,
+                beta2: ADAM_BETA2.default,
+                epsilon: ADAM_EPSILON.default,
             },
-            weight_decay: 0.01,
-            head_learning_rate: 0.0,
-            layer_learning_rate_decay: 1.0,
+            weight_decay: WEIGHT_DECAY.default,
+            head_learning_rate: HEAD_LEARNING_RATE.default,
+            layer_learning_rate_decay: LAYER_LEARNING_RATE_DECAY.default,
             frozen: Frozen::default(),
             cross_entropy: CrossEntropy::default(),
-            max_grad_norm: 1.0,
+            max_grad_norm: MAX_GRAD_NORM.default,
             precision: Precision::Float32,
             gradient_checkpointing: false,
             schedule: ScheduleKind::Linear,
             warmup_steps: 0,
-            warmup_ratio: 0.1,
+            warmup_ratio: WARMUP_RATIO.default,
             group_by_length: true,
             eval_steps: 0,
             metric: None,
-            threshold: 0.5,
+            threshold: THRESHOLD.default,
             restore_best: true,
             early_stopping_patience: 0,
             best_model_path: None,
@@ -204,44 +236,23 @@ impl Default for TrainOptions {
 impl TrainOptions {
     /// Says which option can't be used, and what would be right.
     pub fn validate(&self) -> Result<()> {
-        let whole = [
-            ("epochs", u64::from(self.epochs), 1, 1_000_000),
-            ("batch_size", self.batch_size as u64, 1, 1_000_000),
-            (
-                "gradient_accumulation_steps",
-                self.gradient_accumulation_steps as u64,
-                1,
-                1_000_000,
-            ),
-        ];
-        for (name, value, least, most) in whole {
-            check_range(name, value, least, most)?;
-        }
-        let reals = [
-            ("learning_rate", self.learning_rate, 0.0, 10.0),
-            ("adam_beta1", self.adamw.beta1, 0.0, 0.999_999),
-            ("adam_beta2", self.adamw.beta2, 0.0, 0.999_999_9),
-            ("adam_epsilon", self.adamw.epsilon, 1e-30, 1.0),
-            ("weight_decay", self.weight_decay, 0.0, 10.0),
-            ("head_learning_rate", self.head_learning_rate, 0.0, 10.0),
-            (
-                "layer_learning_rate_decay",
-                self.layer_learning_rate_decay,
-                0.0,
-                1.0,
-            ),
-            (
-                "label_smoothing",
-                self.cross_entropy.label_smoothing,
-                0.0,
-                1.0,
-            ),
-            ("max_grad_norm", self.max_grad_norm, 0.0, 1e30),
-            ("warmup_ratio", self.warmup_ratio, 0.0, 1.0),
-            ("threshold", self.threshold, 0.0, 1.0),
-        ];
-        for (name, value, least, most) in reals {
-            check_range(name, value, least, most)?;
+        EPOCHS.check(self.epochs)?;
+        BATCH_SIZE.check(self.batch_size)?;
+        GRADIENT_ACCUMULATION_STEPS.check(self.gradient_accumulation_steps)?;
+        for (setting, value) in [
+            (LEARNING_RATE, self.learning_rate),
+            (ADAM_BETA1, self.adamw.beta1),
+            (ADAM_BETA2, self.adamw.beta2),
+            (ADAM_EPSILON, self.adamw.epsilon),
+            (WEIGHT_DECAY, self.weight_decay),
+            (HEAD_LEARNING_RATE, self.head_learning_rate),
+            (LAYER_LEARNING_RATE_DECAY, self.layer_learning_rate_decay),
+            (LABEL_SMOOTHING, self.cross_entropy.label_smoothing),
+            (MAX_GRAD_NORM, self.max_grad_norm),
+            (WARMUP_RATIO, self.warmup_ratio),
+            (THRESHOLD, self.threshold),
+        ] {
+            setting.check(value)?;
         }
         match &self.checkpoints {
             Some(checkpoints) => checkpoints.validate(),
@@ -281,18 +292,23 @@ impl TrainOptions {
                 "There are {} class_weights; this model has {} classes.",
                 weights.len(),
                 config.num_labels
-            )));
+            ))
+            .of_argument("class_weights"));
         }
-        if let Some(weight) = weights.iter().find(|w| !(**w > 0.0 && **w <= 1e6)) {
+        if let Some(index) = weights.iter().position(|w| !(*w > 0.0 && *w <= 1e6)) {
             return Err(Error::InvalidArgument(format!(
-                "A class weight is {weight}; it must be above 0 and at most 1000000."
-            )));
+                "A class weight is {}; it must be above 0 and at most 1000000.",
+                weights[index]
+            ))
+            .of_argument("class_weights")
+            .at_index(index));
         }
         if self.frozen.layers > config.num_hidden_layers {
             return Err(Error::InvalidArgument(format!(
                 "freeze_layers is {}; this model has {} layers.",
                 self.frozen.layers, config.num_hidden_layers
-            )));
+            ))
+            .of_argument("freeze_layers"));
         }
         Ok(())
     }

@@ -140,16 +140,16 @@ impl Trainer {
         };
         let other_model = || {
             Error::InvalidArgument(format!(
-                "The checkpoint '{}' is of a model with other parameters than the trainer's; make the trainer with the \
-                 model that the run began with.",
+                "The checkpoint '{}' is of a model with other parameters than the trainer's; create the trainer \
+                 with the model that the run began with.",
                 path.display()
             ))
         };
         let (saved, tensors) = hf::load_directory_with(path, &options, |directory| {
             let missing = |name: &str| {
                 Error::Format(format!(
-                    "'{}' has no {name}: it is no training checkpoint. To go on from a model that was only saved, load it \
-                     and make a new trainer.",
+                    "'{}' has no {name}: it is no training checkpoint. To continue from a saved model, load it and \
+                     create a new trainer.",
                     path.display()
                 ))
             };
@@ -282,8 +282,8 @@ impl Trainer {
         } else {
             log::warning(|| {
                 format!(
-                    "The run goes on from '{name}', step {}; that it ends with the same weights, bit for bit, as one \
-                     that never stopped is not promised with other conditions: {}.",
+                    "The run goes on from '{name}', step {}. Its weights at the end may differ from those of a run \
+                     without interruption, because these are different: {}.",
                     position.step,
                     differences.join(", ")
                 )

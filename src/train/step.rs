@@ -186,7 +186,7 @@ impl Trainer {
         let options = &self.options;
         if state.position.epochs_done >= options.epochs {
             return Err(Error::Finished(format!(
-                "All {} planned epochs are done; create a trainer with more epochs to go on.",
+                "All {} planned epochs are done; to continue, create a trainer with more epochs.",
                 options.epochs
             )));
         }
@@ -264,7 +264,7 @@ impl Trainer {
     ) -> Result<Outcome> {
         let Parameters::Cuda(values) = parameters else {
             return Err(Error::Internal(
-                "The model isn't where its trainer is; please report this.".into(),
+                "The model and its trainer are on different devices; please report this.".into(),
             ));
         };
         let on_gpu = GpuStep {
@@ -377,9 +377,9 @@ impl Trainer {
         let (loss, grad_norm) = (outcome.loss / weight, outcome.norm);
         if !outcome.is_updated {
             return Err(Error::NotFinite(format!(
-                "At step {} the loss is {loss} and the gradient's norm {grad_norm}; the update was left out and the \
-                 model has the weights of the step before. A lower learning_rate (now {learning_rate}) or a smaller \
-                 max_grad_norm (now {}) helps.",
+                "At step {} the loss is {loss} and the gradient's norm is {grad_norm}; the weights weren't updated, \
+                 and the model has those of the step before. Try a lower learning_rate (now {learning_rate}) or a \
+                 smaller max_grad_norm (now {}).",
                 state.position.step + 1,
                 self.options.max_grad_norm
             )));

@@ -87,6 +87,50 @@ pub enum StopReason {
     Finished,
     /// The metric had not improved for `early_stopping_patience` evaluations.
     EarlyStopping,
+    /// A callback or a cancellation ended it.
+    Cancelled,
+    /// The loss or the gradient became NaN or infinite.
+    NotFinite,
+    /// Another error ended it.
+    Failed,
+}
+
+impl StopReason {
+    fn of(error: &Error) -> StopReason {
+        match error.category() {
+            Error::Cancelled(_) => StopReason::Cancelled,
+            Error::NotFinite(_) => StopReason::NotFinite,
+            _ => StopReason::Failed,
+        }
+    }
+}
+
+/// How a training call ended.
+#[derive(Debug)]
+pub struct Ended<T> {
+    /// What was done until then; `None` where no step was.
+    pub report: Option<T>,
+    /// Whether it went to its end.
+    pub outcome: Result<()>,
+}
+
+impl<T> Ended<T> {
+    /// The report of a call that went to its end.
+    pub fn into_result(self) -> Result<T> {
+        self.outcome?;
+        self.report.ok_or_else(|| {
+            Error::Internal("A training call has no report; please report this.".into())
+        })
+    }
+}
+
+impl<T> From<Error> for Ended<T> {
+    fn from(error: Error) -> Ended<T> {
+        Ended {
+            report: None,
+            outcome: Err(error),
+        }
+    }
 }
 
 /// A whole run.
@@ -171,6 +215,16 @@ pub struct Trainer {
     /// What the run is, as far as the data goes: computed when it is first asked for.
     pub(super) fingerprints: OnceCell<(Fingerprint, Option<Fingerprint>)>,
     pub(super) checkpoints: Option<CheckpointFolder>,
+}
+
+/// One call of [`Trainer::train`].
+struct TrainCall {
+    started: Instant,
+    /// The step of the checkpoint that it went on from; 0: none.
+    resumed_step: u64,
+    /// Tokens that it trained on.
+    tokens: usize,
+    restored_best: bool,
 }
 
 /// What a run changes as it goes.
@@ -274,7 +328,7 @@ impl Trainer {
             && classes.iter().all(|class| *class == classes[0])
         {
             return Err(Error::Data(format!(
-                "All {} training examples have the label '{}'; a classifier needs examples of at least two.",
+                "All {} training examples have the label '{}'; a classifier needs examples of at least two labels.",
                 data.len(),
                 classifier.labels().name(classes[0]).unwrap_or_default()
             )));
@@ -402,15 +456,63 @@ impl Trainer {
     }
 
     /// The rest of the running epoch, or the whole next one. [`Error::Finished`] once all planned epochs are done.
-    pub fn train_epoch(&self, mut progress: Option<OnProgress<'_>>) -> Result<EpochReport> {
-        let _training = self.classifier.begin_training()?;
-        self.ended(loop {
+    pub fn train_epoch(&self, progress: Option<OnProgress<'_>>) -> Result<EpochReport> {
+        self.train_epoch_and_report(progress).into_result()
+    }
+
+    /// As [`Trainer::train_epoch`], with the report of the epoch's steps also where the call fails, if it has any.
+    pub fn train_epoch_and_report(
+        &self,
+        mut progress: Option<OnProgress<'_>>,
+    ) -> Ended<EpochReport> {
+        let _training = match self.classifier.begin_training() {
+            Ok(training) => training,
+            Err(error) => return error.into(),
+        };
+        let epoch = match self.state() {
+            Ok(state) => state.position.epochs_done + 1,
+            Err(error) => return error.into(),
+        };
+        let outcome = self.ended(loop {
             match self.part_of_epoch(again(&mut progress)) {
                 Ok(None) => {}
                 Ok(Some(report)) => break Ok(report),
                 Err(error) => break Err(error),
             }
-        })
+        });
+        match outcome {
+            Ok(report) => Ended {
+                report: Some(report),
+                outcome: Ok(()),
+            },
+            // Where all epochs are done already there is none to tell of.
+            Err(error @ Error::Finished(_)) => error.into(),
+            Err(error) => Ended {
+                report: self.steps_of_epoch(epoch),
+                outcome: Err(error),
+            },
+        }
+    }
+
+    /// An epoch, which is the newest one, as far as it has come; `None` where it has no step.
+    fn steps_of_epoch(&self, epoch: u32) -> Option<EpochReport> {
+        let position = self.state().ok()?.position;
+        // The totals are an earlier epoch's until this one begins.
+        let last = position.last_step.filter(|last| last.epoch == epoch)?;
+        Some(self.epoch_report(&position.totals, &last))
+    }
+
+    fn epoch_report(&self, totals: &Totals, last: &StepReport) -> EpochReport {
+        EpochReport {
+            epoch: last.epoch,
+            step: last.step,
+            loss: totals.mean_loss(),
+            accuracy: self.accuracy(totals),
+            examples: totals.examples,
+            tokens: totals.tokens,
+            seconds: totals.seconds,
+            learning_rate: last.learning_rate,
+        }
     }
 
     /// A step more; the epoch's report at its end.
@@ -420,21 +522,10 @@ impl Trainer {
         let written = state.write_history();
         let totals = state.position.totals;
         let is_whole = state.batches.is_empty() && state.begun.is_none();
-        self.tell_all(state, advanced.and(written), progress)?
+        let last = self.tell_all(state, advanced.and(written), progress)?;
+        Ok(last
             .filter(|_| is_whole)
-            .map(|last| {
-                Ok(EpochReport {
-                    epoch: last.epoch,
-                    step: last.step,
-                    loss: totals.mean_loss(),
-                    accuracy: self.accuracy(&totals),
-                    examples: totals.examples,
-                    tokens: totals.tokens,
-                    seconds: totals.seconds,
-                    learning_rate: last.learning_rate,
-                })
-            })
-            .transpose()
+            .map(|last| self.epoch_report(&totals, &last)))
     }
 
     /// The rest of the plan: all epochs, an evaluation after each and every `eval_steps`, the best weights restored at
@@ -444,20 +535,64 @@ impl Trainer {
     /// With [`checkpoints`](TrainOptions::checkpoints) a run that hasn't begun goes on from the newest whole one in the
     /// folder; they are made as the options say, at the end, and when the run is cancelled.
     pub fn train(&self, progress: Option<OnProgress<'_>>) -> Result<TrainReport> {
-        let _training = self.classifier.begin_training()?;
-        let started = Instant::now();
+        self.train_and_report(progress).into_result()
+    }
+
+    /// As [`Trainer::train`], with the report of what was done also where the call fails.
+    pub fn train_and_report(&self, progress: Option<OnProgress<'_>>) -> Ended<TrainReport> {
+        let _training = match self.classifier.begin_training() {
+            Ok(training) => training,
+            Err(error) => return error.into(),
+        };
+        let mut call = TrainCall {
+            started: Instant::now(),
+            resumed_step: 0,
+            tokens: 0,
+            restored_best: false,
+        };
+        let outcome = self.run(&mut call, progress);
+        let stop_reason = outcome
+            .as_ref()
+            .map_or_else(StopReason::of, |reason| *reason);
+        let has_steps = |state: &State| outcome.is_ok() || state.position.step > 0;
+        let state = self.state().ok().filter(|state| has_steps(state));
+        Ended {
+            report: state.map(|state| self.report(&call, &state, stop_reason)),
+            outcome: outcome.map(|_| ()),
+        }
+    }
+
+    fn report(&self, call: &TrainCall, state: &State, stop_reason: StopReason) -> TrainReport {
+        let position = &state.position;
+        TrainReport {
+            epochs: position.epochs_done,
+            steps: position.step,
+            loss: position.totals.mean_loss(),
+            accuracy: self.accuracy(&position.totals),
+            best_metric: state.best.as_ref().map(|best| best.score.metric),
+            best_step: state.best.as_ref().map_or(0, |best| best.score.step),
+            stop_reason,
+            restored_best: call.restored_best,
+            resumed_step: call.resumed_step,
+            tokens: call.tokens,
+            seconds: call.started.elapsed().as_secs_f64(),
+        }
+    }
+
+    /// The work of [`Trainer::train`].
+    fn run(&self, call: &mut TrainCall, progress: Option<OnProgress<'_>>) -> Result<StopReason> {
         let before = self.state()?.position;
         let resumed = match &self.checkpoints {
             Some(folder) if before.step == 0 => self.resume_newest(folder)?,
             _ => None,
         };
+        call.resumed_step = resumed.as_ref().map_or(0, |resumed| resumed.step);
         let start = self.state()?.position;
-        let mut tokens = 0;
         let stop_reason = if resumed.is_some() && start.stopped_early {
             StopReason::EarlyStopping
         } else {
             let mut saver = Saver::new(self, start, resumed.is_some());
-            let outcome = self.ended(self.train_on(&mut saver, &mut tokens, progress));
+            let outcome = self.ended(self.train_on(&mut saver, &mut call.tokens, progress));
             // What was done so far is kept also where somebody ended it.
             if let Ok(_) | Err(Error::Cancelled(_)) = outcome {
                 saver.save(&*self.state()?)?;
@@ -468,24 +603,11 @@ impl Trainer {
         let position = state.position;
         // A call that found nothing to do leaves the model as it is: somebody else may have trained it since.
         let has_worked = position != before;
-        let mut restored_best = false;
         if let (true, true, Some(best)) = (has_worked, self.options.restore_best, &state.best) {
-            restored_best = true;
+            call.restored_best = true;
             self.classifier.publish(best.parameters.clone());
         }
-        Ok(TrainReport {
-            epochs: position.epochs_done,
-            steps: position.step,
-            loss: position.totals.mean_loss(),
-            accuracy: self.accuracy(&position.totals),
-            best_metric: state.best.as_ref().map(|best| best.score.metric),
-            best_step: state.best.as_ref().map_or(0, |best| best.score.step),
-            stop_reason,
-            restored_best,
-            resumed_step: resumed.map_or(0, |resumed| resumed.step),
-            tokens,
-            seconds: started.elapsed().as_secs_f64(),
-        })
+        Ok(stop_reason)
     }
 
     /// The share of examples that were right; regression has no right and wrong.

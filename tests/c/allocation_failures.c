@@ -388,6 +388,64 @@ static bert_status tokenize_long(void)
     return bert_tokenize(w.model, w.long_text, LONG_TEXT, NULL, 0, 0, NULL, NULL, 0, &count);
 }
 
+/* With an error object bound, which keeps what is told. */
+static bert_status predict_bound(void)
+{
+    bert_error *error = NULL;
+    bert_status made = bert_error_create(&error);
+    CHECK((error != NULL) == (made == BERT_OK));
+    if (made != BERT_OK) {
+        return made;
+    }
+    CHECK_OK(bert_error_bind(error));
+    bert_status status = predict_many();
+    CHECK_STATUS(bert_error_status(error), status);
+    CHECK_EQUAL(strlen(bert_error_message(error)) > 10, status != BERT_OK);
+    CHECK(status == BERT_OK || strcmp(bert_error_message(error), bert_last_error_message()) == 0);
+    CHECK_OK(bert_error_bind(NULL));
+    bert_error_free(error);
+    return status;
+}
+
+/* Calls that fail of something else, with much to say: what they say is kept short. */
+static bert_status refuse_bound(void)
+{
+    bert_error *error = NULL;
+    int32_t id = 0;
+    bert_dataset *read = NULL;
+    bert_model *copy = NULL;
+    CHECK_OK(bert_error_create(&error));
+    CHECK_OK(bert_error_bind(error));
+    bert_status status = bert_label_id(w.model, w.long_text, LONG_TEXT, &id);
+    CHECK(status == BERT_ERR_UNKNOWN_LABEL || status == BERT_ERR_OUT_OF_MEMORY);
+    CHECK_STATUS(bert_error_status(error), status);
+    CHECK(strlen(bert_error_message(error)) < 1000);
+    bert_read_options options;
+    CHECK_OK(bert_read_options_init(&options, sizeof(options)));
+    options.text_column = w.long_text;
+    /* A path, a column, a device. */
+    static const bert_status refusals[] = {BERT_ERR_IO, BERT_ERR_DATA, BERT_ERR_DEVICE};
+    for (size_t i = 0; i < COUNT_OF(refusals) && status != BERT_ERR_OUT_OF_MEMORY; i++) {
+        switch (i) {
+        case 0:
+            status = bert_dataset_read(w.long_text, NULL, &read);
+            break;
+        case 1:
+            status = bert_dataset_read("data.tsv", &options, &read);
+            break;
+        default:
+            status = bert_copy_to_device(w.model, w.long_text, &copy);
+        }
+        CHECK(status == refusals[i] || status == BERT_ERR_OUT_OF_MEMORY);
+        CHECK_STATUS(bert_error_status(error), status);
+        CHECK(strlen(bert_error_message(error)) < 1000);
+    }
+    CHECK(read == NULL && copy == NULL);
+    CHECK_OK(bert_error_bind(NULL));
+    bert_error_free(error);
+    return status == BERT_ERR_OUT_OF_MEMORY ? status : BERT_OK;
+}
+
 typedef struct {
     const char *name;
     bert_status (*make)(void);
@@ -418,6 +476,8 @@ static const call calls[] = {
     {"predict_long", predict_long},
     {"predict_windows", predict_windows},
     {"tokenize_long", tokenize_long},
+    {"predict_bound", predict_bound},
+    {"refuse_bound", refuse_bound},
 };
 
 /* What a child tells its parent of one call, also where it ends in the middle. */

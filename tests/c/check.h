@@ -180,12 +180,9 @@ static inline bert_info info_of(const bert_model *model)
     return info;
 }
 
-/* Field by field where there is padding, which has any content. */
 static inline int is_same_info(const bert_info *a, const bert_info *b)
 {
-    return memcmp(a, b, offsetof(bert_info, lora_rank)) == 0 && a->lora_rank == b->lora_rank &&
-           a->lora_parameter_count == b->lora_parameter_count && a->problem_type == b->problem_type &&
-           a->weights == b->weights;
+    return memcmp(a, b, sizeof(*a)) == 0;
 }
 
 static inline int is_on_cpu(const bert_model *model)
@@ -225,7 +222,7 @@ static inline bert_train_report report_init(void)
     return report;
 }
 
-static inline bert_trainer *trainer_of(const bert_model *model, const bert_dataset *train,
+static inline bert_trainer *trainer_of(bert_model *model, const bert_dataset *train,
                                        const bert_dataset *validation,
                                        const bert_train_options *options)
 {

@@ -58,7 +58,8 @@ static void *predicts_for_ever(void *argument)
 static void *trains_for_ever(void *argument)
 {
     (void)argument;
-    bert_train(trainer, NULL);
+    bert_status status = bert_train(trainer, NULL);
+    (void)status;
     return NULL;
 }
 
@@ -128,7 +129,8 @@ static void exits_from_a_callback(void)
 {
     prepare(exits_in_a_callback);
     start(predicts_for_ever);
-    bert_train(trainer, NULL);
+    bert_status status = bert_train(trainer, NULL);
+    (void)status;
 }
 
 static void exits_from_a_threads_callback(void)

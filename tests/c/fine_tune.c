@@ -44,7 +44,7 @@ static bert_train_options short_plan(void)
     return options;
 }
 
-static void train(const bert_model *model, const bert_dataset *data, const bert_train_options *options,
+static void train(bert_model *model, const bert_dataset *data, const bert_train_options *options,
                   bert_train_report *report)
 {
     bert_trainer *trainer = NULL;

@@ -275,7 +275,10 @@ static void the_number_of_threads_is_chosen(void)
 static void trains_a_while(void)
 {
     bert_dataset *train = toy(BERT_TOY_TRAIN);
-    bert_trainer *trainer = trainer_of(models[0], train, train, NULL);
+    bert_train_options options = train_options();
+    /* Several steps: the first has the rate 0. */
+    options.batch_size = 4;
+    bert_trainer *trainer = trainer_of(models[0], train, train, &options);
     CHECK_OK(bert_train_epoch(trainer, NULL));
     bert_trainer_free(trainer);
     bert_dataset_free(train);

@@ -17,6 +17,7 @@ enum { THREADS = 4, FORKS = 200 };
 static bert_model *model;
 static bert_dataset *train;
 static bert_trainer *trainer;
+static bert_error *error;
 static saved bytes;
 
 /* Where a result would go; the child's copies must stay as they are. */
@@ -59,6 +60,9 @@ static bert_info info;
 static bert_model *adapted, *on_cpu;
 static bert_dataset *lists, *numbers;
 
+STATUS(bert_error_create, (bert_error **)&out.pointer)
+STATUS(bert_error_bind, error)
+STATUS(bert_trainer_close, trainer)
 STATUS(bert_set_log_callback, NULL, NULL)
 STATUS(bert_set_num_threads, 1)
 STATUS(bert_get_num_threads, &out.number)
@@ -146,6 +150,43 @@ static int tells_the_message(void)
     return strstr(bert_last_error_message(), "forked") != NULL;
 }
 
+/* Of an object that a thread of the parent's may just have had locked it can't say what it holds. */
+static int stores_no_status(void)
+{
+    return bert_error_status(error) == BERT_ERR_HANDLE;
+}
+
+static int stores_no_message(void)
+{
+    return strcmp(bert_error_message(error), "") == 0;
+}
+
+static int stores_no_argument(void)
+{
+    return strcmp(bert_error_argument(error), "") == 0;
+}
+
+static int stores_no_index(void)
+{
+    return bert_error_index(error) == -1;
+}
+
+static int stores_no_line(void)
+{
+    return bert_error_line(error) == 0;
+}
+
+static int stores_no_size(void)
+{
+    return bert_error_needed_size(error) == 0;
+}
+
+static int frees_an_error(void)
+{
+    bert_error_free(error);
+    return 1;
+}
+
 static int cancels(void)
 {
     bert_trainer_cancel(trainer);
@@ -186,6 +227,9 @@ typedef struct {
 
 /* In this order: what frees comes last. */
 static const function functions[] = {
+    FORKED(bert_error_create),
+    FORKED(bert_error_bind),
+    FORKED(bert_trainer_close),
     FORKED(bert_set_log_callback),
     FORKED(bert_set_num_threads),
     FORKED(bert_get_num_threads),
@@ -250,7 +294,14 @@ static const function functions[] = {
     {"bert_build_info", NULL, says_how_it_was_built},
     {"bert_status_string", NULL, names_a_status},
     {"bert_last_error_message", NULL, tells_the_message},
+    {"bert_error_status", NULL, stores_no_status},
+    {"bert_error_message", NULL, stores_no_message},
+    {"bert_error_argument", NULL, stores_no_argument},
+    {"bert_error_index", NULL, stores_no_index},
+    {"bert_error_line", NULL, stores_no_line},
+    {"bert_error_needed_size", NULL, stores_no_size},
     {"bert_trainer_cancel", NULL, cancels},
+    {"bert_error_free", NULL, frees_an_error},
     {"bert_buffer_free", NULL, frees_a_buffer},
     {"bert_trainer_free", NULL, frees_a_trainer},
     {"bert_free", NULL, frees_a_model},
@@ -354,6 +405,10 @@ static void every_function_is_refused_in_a_child(void)
     CHECK_OK(bert_evaluation_init(&evaluation, sizeof(evaluation)));
     CHECK_OK(bert_info_init(&info, sizeof(info)));
     bytes = save(model);
+    /* An error of before the fork. */
+    CHECK_OK(bert_error_create(&error));
+    CHECK_OK(bert_error_bind(error));
+    CHECK_STATUS(bert_set_num_threads(-1), BERT_ERR_INVALID_ARGUMENT);
     memset(&out, 0x5a, sizeof(out));
     untouched = out;
     pid_t child = fork_with_time_limit();
@@ -370,6 +425,7 @@ static void every_function_is_refused_in_a_child(void)
     }
     check_child(child);
     /* The parent has noticed nothing. */
+    CHECK_STATUS(bert_error_status(error), BERT_ERR_INVALID_ARGUMENT);
     CHECK_OK(bert_train_step(trainer, NULL));
     for (size_t i = 0; i < COUNT_OF(functions); i++) {
         int trains = strncmp(functions[i].name, "bert_train", 10) == 0;
@@ -515,6 +571,7 @@ int main(int argc, char **argv)
     a_program_that_a_child_starts_works(argv[0]);
     CHECK_EQUAL(forks_during(predicts, model, 0), FORKS);
     release(bytes);
+    bert_error_free(error);
     bert_trainer_free(trainer);
     bert_free(model);
     bert_dataset_free(train);

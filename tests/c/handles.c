@@ -5,7 +5,7 @@
 #include "check.h"
 
 /* Every function that takes a model, with everything else right. */
-static void needs_model(const bert_model *wrong, const bert_dataset *dataset)
+static void needs_model(bert_model *wrong, const bert_dataset *dataset)
 {
     bert_info info;
     bert_evaluation evaluation;
@@ -39,7 +39,7 @@ static void needs_model(const bert_model *wrong, const bert_dataset *dataset)
 }
 
 /* Every function that takes a data set. */
-static void needs_dataset(const bert_dataset *wrong, const bert_model *model, const bert_dataset *right)
+static void needs_dataset(const bert_dataset *wrong, bert_model *model, const bert_dataset *right)
 {
     static const char *const texts[] = {"text"}, *const names[] = {"positive"};
     static const int64_t ids[] = {0};
@@ -74,7 +74,24 @@ static void needs_trainer(bert_trainer *wrong)
     CHECK_STATUS(bert_train_step(wrong, NULL), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_train_epoch(wrong, NULL), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_train(wrong, NULL), BERT_ERR_HANDLE);
+    CHECK_STATUS(bert_trainer_save(wrong, "never"), BERT_ERR_HANDLE);
+    CHECK_STATUS(bert_trainer_resume(wrong, "never", NULL), BERT_ERR_HANDLE);
     CHECK_MESSAGE("trainer");
+    /* NULL is nothing to close. */
+    CHECK_STATUS(bert_trainer_close(wrong), wrong == NULL ? BERT_OK : BERT_ERR_HANDLE);
+}
+
+/* Every function that takes an error object. */
+static void needs_error(bert_error *wrong)
+{
+    CHECK_STATUS(bert_error_status(wrong), BERT_ERR_HANDLE);
+    CHECK_TEXT(bert_error_message(wrong), "");
+    CHECK_TEXT(bert_error_argument(wrong), "");
+    CHECK_EQUAL(bert_error_index(wrong), -1);
+    CHECK_EQUAL(bert_error_line(wrong), 0);
+    CHECK_EQUAL(bert_error_needed_size(wrong), 0);
+    /* NULL binds none. */
+    CHECK_STATUS(bert_error_bind(wrong), wrong == NULL ? BERT_OK : BERT_ERR_HANDLE);
 }
 
 static void wrong_handles_are_told(void)
@@ -83,9 +100,13 @@ static void wrong_handles_are_told(void)
     bert_model *model = small_model(), *freed_model = small_model();
     bert_trainer *trainer = trainer_of(model, dataset, NULL, NULL);
     bert_trainer *freed_trainer = trainer_of(model, dataset, NULL, NULL);
+    bert_error *error = NULL, *freed_error = NULL;
+    CHECK_OK(bert_error_create(&error));
+    CHECK_OK(bert_error_create(&freed_error));
     bert_dataset_free(freed_dataset);
     bert_free(freed_model);
     bert_trainer_free(freed_trainer);
+    bert_error_free(freed_error);
 
     /* Numbers that are no addresses, memory of the caller's, an address inside of a handle. */
     uint64_t own[8] = {0};
@@ -95,6 +116,7 @@ static void wrong_handles_are_told(void)
         needs_model(garbage[i], dataset);
         needs_dataset(garbage[i], model, dataset);
         needs_trainer(garbage[i]);
+        needs_error(garbage[i]);
     }
     needs_model(freed_model, dataset);
     needs_model((bert_model *)(void *)dataset, dataset);
@@ -106,6 +128,14 @@ static void wrong_handles_are_told(void)
     needs_trainer(freed_trainer);
     needs_trainer((bert_trainer *)(void *)model);
     needs_trainer((bert_trainer *)(void *)dataset);
+    needs_error(freed_error);
+    needs_error((bert_error *)(void *)model);
+    needs_error((bert_error *)(void *)dataset);
+    needs_error((bert_error *)(void *)trainer);
+    needs_model((bert_model *)(void *)error, dataset);
+    CHECK_MESSAGE("error object");
+    needs_dataset((bert_dataset *)(void *)error, model, dataset);
+    needs_trainer((bert_trainer *)(void *)error);
 
     /* Freeing what is no such handle does nothing: the slip is as common as the others. */
     bert_free(NULL);
@@ -120,6 +150,18 @@ static void wrong_handles_are_told(void)
     bert_dataset_free((bert_dataset *)(void *)model);
     bert_trainer_free((bert_trainer *)(void *)model);
     bert_free((bert_model *)(void *)own);
+    bert_error_free(NULL);
+    bert_error_free(freed_error);
+    bert_error_free((bert_error *)(void *)model);
+    bert_error_free((bert_error *)(void *)dataset);
+    bert_error_free((bert_error *)(void *)trainer);
+    bert_free((bert_model *)(void *)error);
+    bert_dataset_free((bert_dataset *)(void *)error);
+    bert_trainer_free((bert_trainer *)(void *)error);
+    CHECK_OK(bert_error_bind(error));
+    CHECK_STATUS(bert_trainer_close((bert_trainer *)(void *)error), BERT_ERR_HANDLE);
+    CHECK_STATUS(bert_error_status(error), BERT_ERR_HANDLE);
+    bert_error_free(error);
     CHECK_EQUAL(count_of(dataset), 16);
     CHECK_OK(bert_train_step(trainer, NULL));
     bert_trainer_cancel((bert_trainer *)(void *)model);
@@ -292,7 +334,7 @@ static bert_status use_read_options(const bert_read_options *options)
     return status;
 }
 
-static bert_status use_train_options(const bert_train_options *options, const bert_model *model,
+static bert_status use_train_options(const bert_train_options *options, bert_model *model,
                                      const bert_dataset *train)
 {
     bert_trainer *trainer = NULL;

@@ -16,7 +16,7 @@ typedef struct {
     void *handle;
     bert_status (*toy)(int32_t, bert_dataset **);
     bert_status (*create)(const bert_model_options *, const bert_dataset *, bert_model **);
-    bert_status (*trainer_create)(const bert_model *, const bert_dataset *, const bert_dataset *,
+    bert_status (*trainer_create)(bert_model *, const bert_dataset *, const bert_dataset *,
                                   const bert_train_options *, bert_trainer **);
     bert_status (*train_step)(bert_trainer *, bert_step_report *);
     bert_status (*predict_batch)(const bert_model *, size_t, const char *const *, const size_t *, const char *const *,

@@ -66,7 +66,7 @@ static double distance(const bert_model *a, const bert_model *b)
     return most;
 }
 
-static bert_train_report train(const bert_model *model, int32_t epochs)
+static bert_train_report train(bert_model *model, int32_t epochs)
 {
     bert_dataset *data = toy(BERT_TOY_TRAIN);
     bert_train_options options = train_options();

@@ -163,7 +163,7 @@ static int32_t see(const bert_progress *progress, void *user_data)
     return 0;
 }
 
-static void a_model_learns_the_lists(const bert_model *model, const bert_dataset *dataset)
+static void a_model_learns_the_lists(bert_model *model, const bert_dataset *dataset)
 {
     double best = -1;
     bert_train_options options = train_options();
@@ -379,7 +379,7 @@ static void wrong_data_is_refused(void)
     bert_dataset_free(d);
 }
 
-static void wrong_options_are_refused(const bert_model *model, const bert_dataset *dataset)
+static void wrong_options_are_refused(bert_model *model, const bert_dataset *dataset)
 {
     const double weights[LABELS] = {1, 2, 3};
     bert_trainer *trainer = NULL;

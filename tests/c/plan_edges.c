@@ -21,7 +21,7 @@ static int32_t count(const bert_progress *progress, void *user_data)
     return counts->steps == counts->stop_at;
 }
 
-static bert_trainer *new_trainer(const bert_model *model, const bert_dataset *data, int32_t epochs,
+static bert_trainer *new_trainer(bert_model *model, const bert_dataset *data, int32_t epochs,
                                  struct counts *counts)
 {
     bert_train_options options;
@@ -43,7 +43,7 @@ static double loss_of(const bert_model *model, const bert_dataset *data)
 }
 
 /* One step an epoch; stopped at the end of each: its evaluation is made when the plan goes on. */
-static void no_evaluation_is_lost(const bert_model *model, const bert_dataset *data)
+static void no_evaluation_is_lost(bert_model *model, const bert_dataset *data)
 {
     for (int stop_at = 1; stop_at <= 3; stop_at++) {
         struct counts counts = {0, 0, stop_at};
@@ -57,7 +57,7 @@ static void no_evaluation_is_lost(const bert_model *model, const bert_dataset *d
 }
 
 /* A plan that is done leaves alone what another trainer has made of the model since. */
-static void a_finished_plan_changes_nothing(const bert_model *model, const bert_dataset *data)
+static void a_finished_plan_changes_nothing(bert_model *model, const bert_dataset *data)
 {
     bert_trainer *first = new_trainer(model, data, 2, NULL);
     CHECK_OK(bert_train(first, NULL));
@@ -73,7 +73,7 @@ static void a_finished_plan_changes_nothing(const bert_model *model, const bert_
     bert_trainer_free(first);
 }
 
-static void a_place_that_cannot_be_saved_to_is_told_before(const bert_model *model, const bert_dataset *data)
+static void a_place_that_cannot_be_saved_to_is_told_before(bert_model *model, const bert_dataset *data)
 {
     CHECK(mkdir("foreign", 0777) == 0);
     FILE *file = fopen("foreign/letter.txt", "w");

@@ -123,7 +123,7 @@ static int32_t see(const bert_progress *progress, void *user_data)
     return 0;
 }
 
-static void a_model_learns_the_numbers(const bert_model *model, const bert_dataset *dataset, size_t width)
+static void a_model_learns_the_numbers(bert_model *model, const bert_dataset *dataset, size_t width)
 {
     double last = -1;
     bert_train_options options = train_options();
@@ -266,7 +266,7 @@ static void one_text(const bert_model *one, const bert_model *two)
     CHECK(p.value == 7);
 }
 
-static void wrong_input_is_refused(const bert_model *model, const bert_dataset *dataset)
+static void wrong_input_is_refused(bert_model *model, const bert_dataset *dataset)
 {
     bert_dataset *d = NULL;
     const float nan_[] = {1, NAN}, infinite[] = {INFINITY}, fine[] = {1, 2, 3, 4};
@@ -361,7 +361,7 @@ static void wrong_input_is_refused(const bert_model *model, const bert_dataset *
 }
 
 /* Targets so large that their squared error has no gradient in float32 end the step with the weights as they were. */
-static void targets_without_bounds(const bert_model *model)
+static void targets_without_bounds(bert_model *model)
 {
     bert_dataset *d = NULL;
     const float huge[] = {3e38f, -3e38f};

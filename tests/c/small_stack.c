@@ -478,6 +478,29 @@ static void adapts_and_goes_on(void)
     bert_dataset_free(train);
 }
 
+/* Errors of both kinds, and the end of a trainer. */
+static void fails_and_closes(void)
+{
+    bert_error *error = NULL;
+    bert_dataset *train = toy(BERT_TOY_TRAIN);
+    bert_model *model = small_model();
+    bert_trainer *trainer = trainer_of(model, train, NULL, NULL);
+    CHECK_OK(bert_error_create(&error));
+    CHECK_OK(bert_error_bind(error));
+    CHECK_STATUS(bert_set_num_threads(-1), BERT_ERR_INVALID_ARGUMENT);
+    CHECK_STATUS(bert_error_status(error), BERT_ERR_INVALID_ARGUMENT);
+    CHECK_TEXT(bert_error_message(error), bert_last_error_message());
+    CHECK_TEXT(bert_error_argument(error), "num_threads");
+    CHECK_EQUAL(bert_error_index(error), -1);
+    CHECK_EQUAL(bert_error_line(error), 0);
+    CHECK_EQUAL(bert_error_needed_size(error), 0);
+    bert_error_free(error);
+    CHECK_OK(bert_train_step(trainer, NULL));
+    CHECK_OK(bert_trainer_close(trainer));
+    bert_free(model);
+    bert_dataset_free(train);
+}
+
 static void does_nothing(void)
 {
 }
@@ -539,6 +562,7 @@ int main(int argc, char **argv)
         {"nothing", does_nothing},
         {"adapters, checkpoints", adapts_and_goes_on},
         {"the library", asks_about_the_library},
+        {"errors and closing", fails_and_closes},
         {"data sets", makes_datasets},
         {"create", creates},
         {"save and load", saves_and_loads},

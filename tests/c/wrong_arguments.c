@@ -1,6 +1,7 @@
 /* Every function of bert.h with every argument wrong once: the status is one that the header names for that function,
- * the message is a sentence, nothing of the caller's is written, and the same call with the right arguments works
- * afterwards.
+ * the message is a sentence, the bound error object has both and knows the argument, nothing of the caller's is written,
+ * and the same call with the right arguments works afterwards. Where several are wrong the handles are told first, then
+ * the others in their order.
  *
  * A table: a row for each function, which says what each argument is; what can be wrong with an argument of that kind
  * is in `try_argument`, and what can be wrong with a field of a struct is in the table of fields. The header is read at
@@ -18,7 +19,10 @@ static struct {
     /* `on_cpu`: int8 models are made there alone. */
     bert_model *model, *lora, *on_cpu, *freed_model;
     bert_dataset *train, *names, *ids, *lists, *targets, *freed_dataset;
-    bert_trainer *trainer, *finished, *freed_trainer;
+    /* `closing` is made anew after each call that closes it. */
+    bert_trainer *trainer, *finished, *closing, *freed_trainer;
+    /* `bound` is this thread's. */
+    bert_error *bound, *error, *freed_error;
     saved bytes;
 } world;
 
@@ -126,6 +130,8 @@ typedef struct {
 #define FIELD(s, f, of) .structure = #s, .name = #f, .offset = offsetof(s, f), .type = of
 #define NUMBER(s, f, of, ...) {FIELD(s, f, of), .count = COUNT_ARGUMENTS(__VA_ARGS__), .wrong = {__VA_ARGS__}}
 #define INT(s, f, ...) NUMBER(s, f, INT32, INT32_MIN, -1, INT32_MAX, __VA_ARGS__)
+/* Nothing is in it yet: it stays 0. */
+#define RESERVED(s, f) INT(s, f, 1)
 /* From 0 on every number makes a valid option, or one that is held against the model. */
 #define NATURAL(s, f) NUMBER(s, f, INT32, INT32_MIN, -1)
 #define NATURAL64(s, f) NUMBER(s, f, INT64, (double)INT64_MIN, -1)
@@ -154,7 +160,7 @@ static const field fields[] = {
     INT(bert_model_options, tokenizer, 3),
     FLAG(bert_model_options, lowercase),
     NATURAL(bert_model_options, min_frequency),
-    NUMBER(bert_model_options, max_vocab_size, INT32, INT32_MIN, -1, 0),
+    NUMBER(bert_model_options, max_vocab_size, INT32, INT32_MIN, -1, 0, 4),
     PATH_OPTION(bert_model_options, tokenizer_path, "absent", BERT_ERR_IO),
     INT(bert_model_options, hidden_size, 0, 17, 65538),
     INT(bert_model_options, num_hidden_layers, 0, 1025),
@@ -175,6 +181,8 @@ static const field fields[] = {
     FREE(bert_model_options, seed),
     TEXT_OPTION(bert_model_options, device, "tpu", BERT_ERR_DEVICE),
     INT(bert_model_options, problem_type, 4),
+    RESERVED(bert_model_options, reserved),
+    RESERVED(bert_model_options, reserved2),
 
     TEXT_OPTION(bert_load_options, device, "tpu", BERT_ERR_DEVICE),
     LIST(bert_load_options, label_names, num_label_names, NAMES),
@@ -182,6 +190,7 @@ static const field fields[] = {
     DATASET_OPTION(bert_load_options, labels_from),
     FREE(bert_load_options, seed),
     INT(bert_load_options, problem_type, 4),
+    RESERVED(bert_load_options, reserved),
 
     FREE(bert_train_options, seed),
     INT(bert_train_options, epochs, 0, 1000001),
@@ -217,8 +226,10 @@ static const field fields[] = {
     REALS(bert_train_options, threshold, 1.1),
     PATH_OPTION(bert_train_options, checkpoint_path, "absent/checkpoints", BERT_ERR_IO),
     NATURAL64(bert_train_options, checkpoint_steps),
-    REALS(bert_train_options, checkpoint_minutes, -1e-9),
-    NUMBER(bert_train_options, checkpoint_keep, INT32, INT32_MIN, -1, 0),
+    REALS(bert_train_options, checkpoint_minutes, -1e-9, 1000001),
+    INT(bert_train_options, checkpoint_keep, 0, 1000001),
+    RESERVED(bert_train_options, reserved),
+    RESERVED(bert_train_options, reserved2),
     FREE(bert_train_options, progress),
     FREE(bert_train_options, progress_user_data),
 
@@ -229,6 +240,8 @@ static const field fields[] = {
     NATURAL(bert_predict_options, top_k),
     REALS(bert_predict_options, threshold, 1.1),
     INT(bert_predict_options, precision, 3),
+    RESERVED(bert_predict_options, reserved),
+    RESERVED(bert_predict_options, reserved2),
 
     INT(bert_embed_options, max_length, 1, 3, 33),
     INT(bert_embed_options, pooling, 3),
@@ -253,8 +266,8 @@ static const field fields[] = {
     FREE(bert_predictions, values_capacity),
 
     INT(bert_lora_options, rank, 0, 4097),
-    NUMBER(bert_lora_options, targets, INT32, 0, -1, INT32_MIN),
-    REALS(bert_lora_options, alpha, -1e-9),
+    NUMBER(bert_lora_options, targets, INT32, 64, -1, INT32_MIN, 0),
+    REALS(bert_lora_options, alpha, -1e-9, 0, 1e7),
     REALS(bert_lora_options, dropout, 0.91),
     FLAG(bert_lora_options, use_rslora),
     FLAG(bert_lora_options, train_pooler),
@@ -275,6 +288,7 @@ typedef enum {
     MODEL,
     DATASET,
     TRAINER,
+    ERROR,
     /* A result of `size` bytes. */
     OUT,
     /* A text and the length behind it. */
@@ -360,6 +374,9 @@ typedef struct {
     {                                           \
         return name(__VA_ARGS__);               \
     }
+CALL(bert_error_create, v[0].p)
+CALL(bert_error_bind, v[0].p)
+CALL(bert_trainer_close, v[0].p)
 CALL(bert_set_num_threads, (int32_t)v[0].i)
 CALL(bert_get_num_threads, v[0].p)
 CALL(bert_read_options_init, v[0].p, v[1].n)
@@ -435,6 +452,15 @@ RELEASE(free_model_1, bert_model, bert_free, 1)
 RELEASE(free_model_2, bert_model, bert_free, 2)
 RELEASE(free_model_3, bert_model, bert_free, 3)
 RELEASE(free_trainer_4, bert_trainer, bert_trainer_free, 4)
+RELEASE(free_error_0, bert_error, bert_error_free, 0)
+
+/* Another trainer to close, where that one was closed, and where NULL was. */
+static void make_closing(value *v)
+{
+    (void)v;
+    bert_trainer_free(world.closing);
+    world.closing = trainer_of(world.model, world.train, NULL, NULL);
+}
 
 static void free_parts(value *v)
 {
@@ -464,6 +490,9 @@ static void default_threads(value *v)
 #define ROW_INIT(name, type) ROW(name, NULL, NEW_STRUCT(type))
 
 static const function functions[] = {
+    ROW(bert_error_create, free_error_0, AN_OUT(bert_error *)),
+    ROW(bert_error_bind, NULL, A_HANDLE(ERROR, error, 1)),
+    ROW(bert_trainer_close, make_closing, A_HANDLE(TRAINER, closing, 1)),
     ROW(bert_set_num_threads, default_threads, AN_INT(2, BERT_ERR_INVALID_ARGUMENT, INT32_MIN, -1, 1025, INT32_MAX)),
     ROW(bert_get_num_threads, NULL, AN_OUT(int32_t)),
     ROW_INIT(bert_read_options_init, bert_read_options),
@@ -557,7 +586,8 @@ static const function functions[] = {
 static const char *const others[] = {
     "bert_status_string", "bert_version", "bert_abi_version", "bert_build_info", "bert_last_error_message",
     "bert_set_log_callback", "bert_dataset_free", "bert_buffer_free", "bert_free", "bert_trainer_free",
-    "bert_trainer_cancel",
+    "bert_trainer_cancel", "bert_error_free", "bert_error_status", "bert_error_message", "bert_error_argument",
+    "bert_error_index", "bert_error_line", "bert_error_needed_size",
 };
 
 /* ---- The header ------------------------------------------------------------------------------------------------- */
@@ -570,11 +600,12 @@ static const char *declaration(const char *name)
     size_t length = strlen(name);
     for (const char *line = header; line != NULL; line = strchr(line, '\n')) {
         line += *line == '\n';
-        if (strncmp(line, "bert_status ", 12) != 0 && strncmp(line, "void ", 5) != 0) {
+        const char *bracket = strchr(line, '('), *end = strchr(line, '\n');
+        if (strncmp(line, "BERT_API ", 9) != 0 || bracket == NULL || bracket > end) {
             continue;
         }
-        const char *at = strchr(line, ' ') + 1;
-        if (strncmp(at, name, length) == 0 && at[length] == '(') {
+        if ((size_t)(bracket - line) > length && strncmp(bracket - length, name, length) == 0 &&
+            bracket[-1 - (ptrdiff_t)length] == ' ') {
             return line;
         }
     }
@@ -593,27 +624,14 @@ static int mentions(const char *from, const char *to, const char *word)
     return 0;
 }
 
-/* Whether the comment before a function names this status, itself or by "Returns as" another function. */
+/* Whether the comment before a function names this status. */
 static int documents(const char *name, const char *status)
 {
     const char *end = declaration(name), *start = end;
     while (strncmp(start, "/**", 3) != 0) {
         start--;
     }
-    if (mentions(start, end, status)) {
-        return 1;
-    }
-    const char *as = strstr(start, "Returns as ");
-    if (as == NULL || as >= end) {
-        return 0;
-    }
-    char other[64];
-    size_t length = 0;
-    for (as += strlen("Returns as "); islower((unsigned char)as[length]) || as[length] == '_'; length++) {
-        other[length] = as[length];
-    }
-    other[length] = 0;
-    return documents(other, status);
+    return mentions(start, end, status);
 }
 
 static int is_known_function(const char *name)
@@ -658,14 +676,15 @@ static void last_name(const char *line, const char *end, char name[64])
 static void the_tables_are_complete(void)
 {
     int missing = 0;
-    size_t found = 0;
+    size_t found = 0, structs = 0, read = 0;
     const char *body = NULL;
     for (const char *line = header; *line != 0;) {
         const char *end = strchr(line, '\n');
         CHECK(end != NULL);
         char name[64] = "";
-        if (strncmp(line, "typedef struct {", 16) == 0) {
+        if (strncmp(line, "typedef struct ", 15) == 0 && end[-1] == '{') {
             body = end;
+            structs++;
         } else if (*line == '}' && body != NULL) {
             /* The struct's name is known only here: its fields are gone through once more. */
             char structure_name[64];
@@ -676,6 +695,7 @@ static void the_tables_are_complete(void)
                 if (strncmp(at, "   *", 4) == 0 || semicolon == NULL || semicolon > stop) {
                     continue;
                 }
+                read++;
                 last_name(at, semicolon, name);
                 if (strcmp(name, "struct_size") != 0 && !is_known_field(structure_name, name)) {
                     fprintf(stderr, "the table of fields lacks %s.%s\n", structure_name, name);
@@ -699,6 +719,9 @@ static void the_tables_are_complete(void)
     }
     CHECK(!missing);
     CHECK_EQUAL(found, COUNT_OF(functions) + COUNT_OF(others));
+    /* That of a callback is the library's own. */
+    CHECK_EQUAL(structs, COUNT_OF(structures) + 1);
+    CHECK(read > 100);
 }
 
 /* ---- Trying ----------------------------------------------------------------------------------------------------- */
@@ -730,6 +753,18 @@ static const uint32_t good_tokens[64] = {2, 5, 3, 2, 6, 3};
 static const uint32_t good_types[64] = {0};
 static const size_t good_counts[TEXTS] = {3, 3};
 
+/* The name of argument `at` in the header. */
+static const char *name_of(size_t at)
+{
+    static char name[64];
+    const char *end = strchr(declaration(running->name), '(');
+    for (size_t i = 0; i <= at; i++) {
+        end += 1 + strcspn(end + 1, ",)");
+    }
+    last_name(end - 64, end, name);
+    return name;
+}
+
 /* Every argument as it should be, and every byte that might be written known. */
 static void prepare(const function *f)
 {
@@ -744,6 +779,7 @@ static void prepare(const function *f)
         case MODEL:
         case DATASET:
         case TRAINER:
+        case ERROR:
             v->p = *a->handle;
             break;
         case OUT:
@@ -828,22 +864,61 @@ static void prepare(const function *f)
         failures++;                                                                   \
     } while (0)
 
-/* Makes the call that was prepared and spoilt: it must give this status. */
-static void expect(size_t at, const char *what, bert_status expected)
+static int is_handle(kind kind)
+{
+    return kind == MODEL || kind == DATASET || kind == TRAINER || kind == ERROR;
+}
+
+/* An argument of the function, or a field of a struct that it takes. */
+static int is_name(const char *name)
+{
+    for (size_t i = 0; i < running->count; i++) {
+        const argument *a = &running->arguments[i];
+        if (strcmp(name_of(i), name) == 0 || (a->kind == STRUCTURE && is_known_field(a->text, name))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* What the error object says of the call that failed. `named`: what it must say that it was of. */
+static void check_bound(size_t at, const char *what, bert_status got, const char *named)
+{
+    const char *said = bert_error_argument(world.bound);
+    if (bert_error_status(world.bound) != got) {
+        WRONG("stores %s in the error object", bert_status_string(bert_error_status(world.bound)));
+    }
+    if (strcmp(bert_error_message(world.bound), bert_last_error_message()) != 0) {
+        WRONG("stores another message in the error object: '%s'", bert_error_message(world.bound));
+    }
+    if (named != NULL ? strcmp(said, named) != 0 : *said != 0 && !is_name(said)) {
+        WRONG("is said to be of '%s' and not of '%s'", said, named == NULL ? "any argument" : named);
+    }
+    if ((bert_error_needed_size(world.bound) != 0) != (got == BERT_ERR_BUFFER_TOO_SMALL)) {
+        WRONG("is said to need %zu elements", bert_error_needed_size(world.bound));
+    }
+}
+
+/* Makes the call that was prepared and spoilt: it must give this status, and say that it is of the argument or field of
+ * that name; NULL: of whichever. */
+static void expect_of(size_t at, const char *what, bert_status expected, const char *named)
 {
     memcpy(&before, &arena, sizeof(arena));
     memcpy(&outside_before, &outside, sizeof(outside));
+    CHECK_OK(bert_error_bind(world.bound));
     bert_status got = running->call(arguments);
     tried++;
     if (got != expected) {
         WRONG("gives %s and not %s", bert_status_string(got), bert_status_string(expected));
     }
     if (got == BERT_OK) {
+        CHECK_OK(bert_error_status(world.bound));
         if (running->release != NULL) {
             running->release(arguments);
         }
         return;
     }
+    check_bound(at, what, got, named);
     if (!documents(running->name, bert_status_string(got))) {
         WRONG("gives %s, which the header doesn't name", bert_status_string(got));
     }
@@ -865,12 +940,18 @@ static void expect(size_t at, const char *what, bert_status expected)
     }
 }
 
-/* The call with one argument replaced. */
+static void expect(size_t at, const char *what, bert_status expected)
+{
+    expect_of(at, what, expected, NULL);
+}
+
+/* The call with one argument replaced: it is that one which is wrong. */
 static void replace(size_t at, const char *what, void *pointer, bert_status expected)
 {
+    int is_of_it = expected == BERT_ERR_HANDLE || expected == BERT_ERR_INVALID_ARGUMENT || expected == BERT_ERR_UTF8;
     prepare(running);
     arguments[at].p = pointer;
-    expect(at, what, expected);
+    expect_of(at, what, expected, is_of_it ? name_of(at) : NULL);
 }
 
 /* Sequences of bytes that are no UTF-8: a stray byte, an overlong form, a surrogate, one that ends too early, one
@@ -890,6 +971,7 @@ static void try_handle(size_t at, kind kind, int is_optional)
     replace(at, "a freed model", world.freed_model, BERT_ERR_HANDLE);
     replace(at, "a freed dataset", world.freed_dataset, BERT_ERR_HANDLE);
     replace(at, "a freed trainer", world.freed_trainer, BERT_ERR_HANDLE);
+    replace(at, "a freed error object", world.freed_error, BERT_ERR_HANDLE);
     if (kind != MODEL) {
         replace(at, "a model", world.model, BERT_ERR_HANDLE);
     }
@@ -898,6 +980,9 @@ static void try_handle(size_t at, kind kind, int is_optional)
     }
     if (kind != TRAINER) {
         replace(at, "a trainer", world.trainer, BERT_ERR_HANDLE);
+    }
+    if (kind != ERROR) {
+        replace(at, "an error object", world.error, BERT_ERR_HANDLE);
     }
 }
 
@@ -909,7 +994,7 @@ static void try_text(size_t at, const argument *a)
         prepare(running);
         arguments[at].c = not_utf8[i];
         arguments[at + 1].n = strlen(not_utf8[i]);
-        expect(at, "no UTF-8, counted", BERT_ERR_UTF8);
+        expect_of(at, "no UTF-8, counted", BERT_ERR_UTF8, name_of(at));
     }
     /* A character cut by its count. */
     prepare(running);
@@ -961,24 +1046,32 @@ static void try_texts(size_t at, const argument *a)
     replace(at, "NULL", NULL, a->is_optional ? BERT_OK : BERT_ERR_INVALID_ARGUMENT);
     replace(at, "misaligned", (char *)good_texts + 1, BERT_ERR_INVALID_ARGUMENT);
     replace(at, "a NULL text", spoilt, BERT_ERR_INVALID_ARGUMENT);
+    CHECK_EQUAL(bert_error_index(world.bound), 1);
     for (size_t i = 0; i < COUNT_OF(not_utf8); i++) {
         spoilt[1] = not_utf8[i];
         prepare(running);
         arguments[at].p = spoilt;
         arguments[at + 1].p = NULL;
-        expect(at, "no UTF-8", BERT_ERR_UTF8);
+        expect_of(at, "no UTF-8", BERT_ERR_UTF8, name_of(at));
+        CHECK_EQUAL(bert_error_index(world.bound), 1);
         lengths[1] = strlen(not_utf8[i]);
         prepare(running);
         arguments[at].p = spoilt;
         arguments[at + 1].p = lengths;
-        expect(at, "no UTF-8, counted", BERT_ERR_UTF8);
+        expect_of(at, "no UTF-8, counted", BERT_ERR_UTF8, name_of(at));
+        CHECK_EQUAL(bert_error_index(world.bound), 1);
     }
+    prepare(running);
+    arguments[at].p = spoilt;
+    arguments[at + 1].p = (char *)lengths + 1;
+    expect_of(at + 1, "misaligned", BERT_ERR_INVALID_ARGUMENT, name_of(at + 1));
     if (a->is_optional) {
         return;
     }
     lengths[1] = SIZE_MAX - 1;
-    replace(at + 1, "an absurd length", lengths, BERT_ERR_INVALID_ARGUMENT);
-    replace(at + 1, "misaligned", (char *)lengths + 1, BERT_ERR_INVALID_ARGUMENT);
+    prepare(running);
+    arguments[at + 1].p = lengths;
+    expect_of(at + 1, "an absurd length", BERT_ERR_INVALID_ARGUMENT, name_of(at));
     replace(at + 1, "none", NULL, BERT_OK);
     /* Counted texts may hold anything. */
     spoilt[0] = "\0a", spoilt[1] = "b\0";
@@ -1045,13 +1138,12 @@ static void try_list(size_t at, const field *f, const void *good, const void *sp
     expect(at, what, BERT_OK);
 }
 
-/* Whether this function reads the field: bert_predict has one text and no ranking, bert_predict_ids no texts. */
-static int is_read(const field *f)
+/* Whether this function refuses the number: bert_predict_ids has no texts to cut, so that the model's limit isn't its. A
+ * field's own range is everybody's. */
+static int is_refused(const field *f, double number)
 {
-    if (strcmp(running->name, "bert_predict_ids") == 0) {
-        return strcmp(f->name, "max_length") != 0;
-    }
-    return 1;
+    int has_no_texts = strcmp(running->name, "bert_predict_ids") == 0;
+    return !has_no_texts || strcmp(f->name, "max_length") != 0 || number < 0;
 }
 
 static void try_field(size_t at, const field *f)
@@ -1062,20 +1154,22 @@ static void try_field(size_t at, const field *f)
     static const double wrong_weights[] = {0, -1, NAN, INFINITY, -INFINITY, 1e7};
     unsigned char *base = arena.bytes[at];
     const char *what = f->name;
-    if (!is_read(f)) {
-        return;
-    }
     for (size_t i = 0; i < f->count; i++) {
+        if (!is_refused(f, f->wrong[i])) {
+            continue;
+        }
         prepare(running);
         set_number(f, base + f->offset, f->wrong[i]);
-        expect(at, what, BERT_ERR_INVALID_ARGUMENT);
+        /* Two that don't go together. */
+        int is_of_both = strcmp(f->name, "hidden_size") == 0 && f->wrong[i] == 17;
+        expect_of(at, what, BERT_ERR_INVALID_ARGUMENT, is_of_both ? "num_attention_heads" : f->name);
     }
     switch (f->type) {
     case TEXT_FIELD:
         for (size_t i = 0; i < COUNT_OF(not_utf8); i++) {
             prepare(running);
             set_pointer(base + f->offset, not_utf8[i]);
-            expect(at, what, BERT_ERR_UTF8);
+            expect_of(at, what, BERT_ERR_UTF8, f->name);
         }
         prepare(running);
         set_pointer(base + f->offset, f->text);
@@ -1087,7 +1181,7 @@ static void try_field(size_t at, const field *f)
     case PATH_FIELD:
         prepare(running);
         set_pointer(base + f->offset, "");
-        expect(at, what, BERT_ERR_INVALID_ARGUMENT);
+        expect_of(at, what, BERT_ERR_INVALID_ARGUMENT, f->name);
         prepare(running);
         set_pointer(base + f->offset, f->text);
         expect(at, what, f->status);
@@ -1108,7 +1202,7 @@ static void try_field(size_t at, const field *f)
         for (size_t i = 0; i < COUNT_OF(wrong); i++) {
             prepare(running);
             set_pointer(base + f->offset, wrong[i]);
-            expect(at, what, BERT_ERR_HANDLE);
+            expect_of(at, what, BERT_ERR_HANDLE, f->name);
         }
         prepare(running);
         set_pointer(base + f->offset, world.train);
@@ -1120,11 +1214,12 @@ static void try_field(size_t at, const field *f)
             prepare(running);
             set_pointer(base + f->offset, outside.bytes);
             set_size(base + f->other, capacity);
-            expect(at, what, capacity < f->needed ? BERT_ERR_BUFFER_TOO_SMALL : BERT_OK);
+            expect_of(at, what, capacity < f->needed ? BERT_ERR_BUFFER_TOO_SMALL : BERT_OK, f->name);
             char needed[32];
             snprintf(needed, sizeof(needed), " %zu are needed", f->needed);
             if (capacity < f->needed) {
                 CHECK_MESSAGE(needed);
+                CHECK_EQUAL(bert_error_needed_size(world.bound), f->needed);
             }
         }
         /* No more than needed is written. */
@@ -1134,7 +1229,7 @@ static void try_field(size_t at, const field *f)
         prepare(running);
         set_pointer(base + f->offset, outside.bytes + 1);
         set_size(base + f->other, f->needed);
-        expect(at, what, BERT_ERR_INVALID_ARGUMENT);
+        expect_of(at, what, BERT_ERR_INVALID_ARGUMENT, f->name);
         break;
     default:
         break;
@@ -1150,7 +1245,7 @@ static void try_structure(size_t at, const argument *a)
     prepare(running);
     memmove(base + 1, base, SLOT - 1);
     arguments[at].p = base + 1;
-    expect(at, "misaligned", BERT_ERR_INVALID_ARGUMENT);
+    expect_of(at, "misaligned", BERT_ERR_INVALID_ARGUMENT, name_of(at));
     const size_t wrong[] = {0, 1, sizeof(size_t), s->size - 1, s->size - sizeof(void *), (size_t)1 << 20, SIZE_MAX};
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         prepare(running);
@@ -1159,7 +1254,7 @@ static void try_structure(size_t at, const argument *a)
         } else {
             set_size(base, wrong[i]);
         }
-        expect(at, "a wrong struct_size", BERT_ERR_STRUCT_SIZE);
+        expect_of(at, "a wrong struct_size", BERT_ERR_STRUCT_SIZE, name_of(is_init ? at + 1 : at));
     }
     /* A newer program's struct. */
     prepare(running);
@@ -1178,7 +1273,7 @@ static void try_structure(size_t at, const argument *a)
         prepare(running);
         set_size(base, s->size + TAIL);
         base[s->size + i] = 1;
-        expect(at, "a larger struct_size, its tail set", BERT_ERR_STRUCT_SIZE);
+        expect_of(at, "a larger struct_size, its tail set", BERT_ERR_STRUCT_SIZE, name_of(at));
     }
     for (size_t i = 0; i < COUNT_OF(fields); i++) {
         if (strcmp(fields[i].structure, s->name) == 0) {
@@ -1198,7 +1293,15 @@ static void try_buffer(size_t at, const argument *a)
     for (size_t capacity = 0; capacity <= (size_t)a->number; capacity++) {
         prepare(running);
         arguments[capacity_at].n = capacity;
-        expect(at, "a small capacity", capacity < (size_t)a->number ? BERT_ERR_BUFFER_TOO_SMALL : BERT_OK);
+        for (size_t i = 0; i < running->count; i++) {
+            /* Which has the same capacity. */
+            if (i != at && running->arguments[i].kind == BUFFER) {
+                arguments[i].p = NULL;
+            }
+        }
+        int fits = capacity >= (size_t)a->number;
+        expect_of(at, "a small capacity", fits ? BERT_OK : BERT_ERR_BUFFER_TOO_SMALL, name_of(at));
+        CHECK_EQUAL(bert_error_needed_size(world.bound), fits ? 0 : a->number);
     }
     for (size_t i = (size_t)a->number * a->size; i < SLOT; i++) {
         CHECK_EQUAL(arena.bytes[at][i], 0xa5);
@@ -1211,7 +1314,7 @@ static void try_fraction(size_t at)
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         prepare(running);
         arguments[at].d = wrong[i];
-        expect(at, "not between 0 and 1", BERT_ERR_INVALID_ARGUMENT);
+        expect_of(at, "not between 0 and 1", BERT_ERR_INVALID_ARGUMENT, name_of(at));
     }
 }
 
@@ -1253,7 +1356,12 @@ static void try_offsets(size_t at)
     replace(at, "NULL", NULL, BERT_ERR_INVALID_ARGUMENT);
     replace(at, "misaligned", (char *)good_offsets + 1, BERT_ERR_INVALID_ARGUMENT);
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
-        replace(at, "out of order, or more than memory holds", (void *)wrong[i], BERT_ERR_INVALID_ARGUMENT);
+        /* More names than memory holds: of them it is told. */
+        int is_in_order = i >= 2;
+        prepare(running);
+        arguments[at].c = wrong[i];
+        expect_of(at, is_in_order ? "more than memory holds" : "out of order", BERT_ERR_INVALID_ARGUMENT,
+                  is_in_order ? "label_names" : name_of(at));
     }
 }
 
@@ -1288,6 +1396,7 @@ static void try_argument(size_t at)
     case MODEL:
     case DATASET:
     case TRAINER:
+    case ERROR:
         try_handle(at, a->kind, a->is_optional);
         break;
     case OUT:
@@ -1367,7 +1476,7 @@ static void try_argument(size_t at)
         for (size_t i = 0; i < a->count; i++) {
             prepare(running);
             arguments[at].i = a->wrong[i];
-            expect(at, "out of range", a->status);
+            expect_of(at, "out of range", a->status, name_of(at));
         }
         break;
     case FRACTION:
@@ -1397,6 +1506,146 @@ static void try_function(const function *f)
         prepare(f);
         expect(at, "as it should be, afterwards", BERT_OK);
     }
+}
+
+/* ---- Several wrong at once -------------------------------------------------------------------------------------- */
+
+/* Makes an argument one that can be told to be wrong without looking at the others; 0 where there is no such thing. */
+static int spoil(size_t at)
+{
+    const argument *a = &running->arguments[at];
+    value *v = &arguments[at];
+    switch (a->kind) {
+    case MODEL:
+    case DATASET:
+    case TRAINER:
+    case ERROR:
+        v->p = (void *)1;
+        return 1;
+    case TEXT:
+        v->c = a->is_optional ? not_utf8[0] : NULL;
+        return 1;
+    case OUT:
+        v->p = a->is_optional ? arena.bytes[at] + 1 : NULL;
+        return 1;
+    case TEXT_ARRAY:
+        v->p = a->is_optional ? (char *)good_texts + 1 : NULL;
+        return 1;
+    case LENGTH_ARRAY:
+        v->p = (char *)good_lengths + 1;
+        /* Where there are no texts nobody asks how long they are. */
+        return arguments[at - 1].c != NULL;
+    case CLASS_IDS:
+    case OFFSETS:
+    case NUMBERS:
+    case TOKEN_IDS:
+    case TOKEN_COUNTS:
+    case PATH:
+    case DEVICE:
+    case BYTES:
+        v->p = NULL;
+        return 1;
+    case TOKEN_TYPES:
+        v->p = (char *)good_types + 1;
+        return 1;
+    case BUFFER:
+        v->p = arena.bytes[at] + 1;
+        return 1;
+    case STRUCTURE:
+        if (a->is_optional == 2) {
+            v->p = NULL;
+        } else {
+            set_size(arena.bytes[at], 3);
+        }
+        return 1;
+    case STRUCT_SIZE:
+        v->n = 3;
+        return 1;
+    case INTEGER:
+        v->i = a->wrong[0];
+        /* Whether a model has that label isn't a question of the arguments. */
+        return a->status == BERT_ERR_INVALID_ARGUMENT;
+    case FRACTION:
+        v->d = NAN;
+        return 1;
+    case LENGTH:
+    case COUNT:
+    case TARGET_COUNT:
+    case CAPACITY:
+    case SEED:
+        /* They belong to others, or can't be wrong. */
+        return 0;
+    }
+    return 0;
+}
+
+/* The arguments of a function in the order in which they are checked: handles, then the others in their own order, but
+ * for those that others must be known for. */
+static size_t order_of(size_t order[MOST_ARGUMENTS])
+{
+    static const struct {
+        const char *name;
+        size_t first, before;
+    } exceptions[] = {
+        /* How many tokens there are, the lengths say. */
+        {"bert_predict_ids", 4, 2},
+        /* How large the arrays must be, the text says; that goes to the count in any case. */
+        {"bert_tokenize", 9, 6},
+        /* How many names there are, the offsets say. */
+        {"bert_dataset_add_label_lists", 8, 6},
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < running->count; i++) {
+        if (is_handle(running->arguments[i].kind)) {
+            order[count++] = i;
+        }
+    }
+    for (size_t i = 0; i < running->count; i++) {
+        int is_listed = is_handle(running->arguments[i].kind);
+        for (size_t e = 0; e < COUNT_OF(exceptions); e++) {
+            if (strcmp(exceptions[e].name, running->name) == 0) {
+                if (exceptions[e].before == i) {
+                    order[count++] = exceptions[e].first;
+                }
+                is_listed |= exceptions[e].first == i;
+            }
+        }
+        if (!is_listed) {
+            order[count++] = i;
+        }
+    }
+    CHECK_EQUAL(count, running->count);
+    return count;
+}
+
+/* From each argument on all are wrong: it is that one which is told. */
+static size_t the_first_of_several_is_told(const function *f)
+{
+    size_t order[MOST_ARGUMENTS], told = 0;
+    running = f;
+    size_t count = order_of(order);
+    for (size_t first = 0; first < count; first++) {
+        size_t at = order[first];
+        prepare(f);
+        for (size_t i = first + 1; i < count; i++) {
+            spoil(order[i]);
+        }
+        if (!spoil(at)) {
+            continue;
+        }
+        const argument *a = &f->arguments[at];
+        bert_status expected = BERT_ERR_INVALID_ARGUMENT;
+        if (is_handle(a->kind)) {
+            expected = BERT_ERR_HANDLE;
+        } else if (a->kind == STRUCT_SIZE || (a->kind == STRUCTURE && a->is_optional != 2)) {
+            expected = BERT_ERR_STRUCT_SIZE;
+        } else if (a->kind == TEXT && a->is_optional) {
+            expected = BERT_ERR_UTF8;
+        }
+        expect_of(at, "the first of several that are wrong", expected, name_of(at));
+        told++;
+    }
+    return told;
 }
 
 /* ---- What the table can't say ----------------------------------------------------------------------------------- */
@@ -1457,12 +1706,14 @@ static void answers_of_other_problems(void)
 static void frees_of_what_is_none_do_nothing(void)
 {
     static uint64_t own[8];
-    void *const wrong[] = {NULL,         (void *)1,         (void *)UINTPTR_MAX, own,
-                           (char *)own + 1, world.freed_model, world.freed_dataset, world.freed_trainer};
+    void *const wrong[] = {NULL,            (void *)1,         (void *)UINTPTR_MAX, own,
+                           (char *)own + 1, world.freed_model, world.freed_dataset, world.freed_trainer,
+                           world.freed_error};
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         bert_free(wrong[i]);
         bert_dataset_free(wrong[i]);
         bert_trainer_free(wrong[i]);
+        bert_error_free(wrong[i]);
     }
     bert_free((void *)world.train);
     bert_free((void *)world.trainer);
@@ -1470,6 +1721,9 @@ static void frees_of_what_is_none_do_nothing(void)
     bert_dataset_free((void *)world.trainer);
     bert_trainer_free((void *)world.model);
     bert_trainer_free((void *)world.train);
+    bert_error_free((void *)world.model);
+    bert_error_free((void *)world.train);
+    bert_error_free((void *)world.trainer);
     bert_buffer_free(NULL, 0);
     bert_buffer_free(NULL, 1000);
     bert_trainer_cancel(NULL);
@@ -1477,8 +1731,39 @@ static void frees_of_what_is_none_do_nothing(void)
     CHECK_OK(bert_set_log_callback(NULL, own));
     CHECK_EQUAL(count_of(world.train), 16);
     CHECK_OK(bert_train_step(world.trainer, NULL));
+    CHECK_OK(bert_error_status(world.error));
     CHECK_TEXT(bert_status_string(INT32_MIN), "unknown status");
     CHECK_TEXT(bert_status_string(INT32_MAX), "unknown status");
+}
+
+/* What is wrong with the arguments is told before what is the matter with the handle behind them. */
+static void arguments_come_before_state_and_data(void)
+{
+    bert_dataset *empty = NULL, *part = NULL, *other = NULL;
+    bert_model *made = NULL;
+    bert_trainer *trainer = NULL;
+    bert_step_report report;
+    bert_evaluation evaluation;
+    CHECK_OK(bert_dataset_create(&empty));
+    CHECK_OK(bert_evaluation_init(&evaluation, sizeof(evaluation)));
+    CHECK_STATUS(bert_dataset_split(empty, 0.5, 0, &part, NULL), BERT_ERR_INVALID_ARGUMENT);
+    CHECK_STATUS(bert_dataset_split(empty, 0.5, 0, &part, &other), BERT_ERR_DATA);
+    CHECK_STATUS(bert_create(NULL, empty, NULL), BERT_ERR_INVALID_ARGUMENT);
+    CHECK_STATUS(bert_create(NULL, empty, &made), BERT_ERR_DATA);
+    CHECK_STATUS(bert_trainer_create(world.model, empty, NULL, NULL, NULL), BERT_ERR_INVALID_ARGUMENT);
+    CHECK_STATUS(bert_trainer_create(world.model, empty, NULL, NULL, &trainer), BERT_ERR_DATA);
+    CHECK_STATUS(bert_evaluate(world.model, empty, 1, &evaluation), BERT_ERR_INVALID_ARGUMENT);
+    CHECK_STATUS(bert_evaluate(world.model, empty, 0, &evaluation), BERT_ERR_DATA);
+    CHECK_STATUS(bert_add_lora(world.lora, NULL, NULL), BERT_ERR_INVALID_ARGUMENT);
+    CHECK_MESSAGE("'lora_model' is NULL");
+    CHECK_STATUS(bert_merge_lora(world.model, NULL), BERT_ERR_INVALID_ARGUMENT);
+    CHECK_MESSAGE("'merged' is NULL");
+    CHECK_OK(bert_step_report_init(&report, sizeof(report)));
+    report.struct_size = 3;
+    CHECK_STATUS(bert_train_step(world.finished, &report), BERT_ERR_STRUCT_SIZE);
+    CHECK_STATUS(bert_train_step(world.finished, NULL), BERT_ERR_FINISHED);
+    CHECK(part == NULL && other == NULL && made == NULL && trainer == NULL);
+    bert_dataset_free(empty);
 }
 
 /* What goes out through two pointers can't be one place. */
@@ -1518,6 +1803,11 @@ static void make_world(void)
     world.freed_dataset = toy(BERT_TOY_TRAIN);
     world.freed_model = small_model();
     world.freed_trainer = trainer_of(world.model, world.train, NULL, NULL);
+    make_closing(NULL);
+    CHECK_OK(bert_error_create(&world.bound));
+    CHECK_OK(bert_error_create(&world.error));
+    CHECK_OK(bert_error_create(&world.freed_error));
+    bert_error_free(world.freed_error);
     bert_dataset_free(world.freed_dataset);
     bert_free(world.freed_model);
     bert_trainer_free(world.freed_trainer);
@@ -1528,6 +1818,9 @@ static void free_world(void)
     release(world.bytes);
     bert_trainer_free(world.trainer);
     bert_trainer_free(world.finished);
+    bert_trainer_free(world.closing);
+    bert_error_free(world.bound);
+    bert_error_free(world.error);
     bert_free(world.model);
     bert_free(world.lora);
     bert_free(world.on_cpu);
@@ -1543,9 +1836,13 @@ int main(void)
     header = project_file("include/bert.h");
     the_tables_are_complete();
     make_world();
+    size_t in_order = 0;
     for (size_t i = 0; i < COUNT_OF(functions); i++) {
         try_function(&functions[i]);
+        in_order += the_first_of_several_is_told(&functions[i]);
     }
+    CHECK(in_order > 150);
+    arguments_come_before_state_and_data();
     top_k_needs_room();
     answers_of_other_problems();
     frees_of_what_is_none_do_nothing();

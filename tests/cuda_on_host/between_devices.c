@@ -54,7 +54,7 @@ static bert_model *loaded(const char *path, const char *device)
     return model;
 }
 
-static void train_on(const bert_model *model, const bert_dataset *data, int32_t epochs)
+static void train_on(bert_model *model, const bert_dataset *data, int32_t epochs)
 {
     bert_train_options options = train_options();
     options.epochs = epochs;

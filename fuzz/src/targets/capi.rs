@@ -42,6 +42,7 @@ fn run(bytes: &[u8]) {
         models: Slots::new(bert_free),
         datasets: Slots::new(bert_dataset_free),
         trainers: Slots::new(bert_trainer_free),
+        errors: Slots::new(bert_error_free),
         saved: RefCell::default(),
         directory: scratch::directory("capi"),
         is_directory_made: Cell::new(false),
@@ -76,6 +77,7 @@ struct Machine<'a> {
     models: Slots<bert_model>,
     datasets: Slots<bert_dataset>,
     trainers: Slots<bert_trainer>,
+    errors: Slots<bert_error>,
     /// What bert_save_to_buffer gave last.
     saved: RefCell<Vec<u8>>,
     directory: PathBuf,
@@ -311,6 +313,7 @@ impl Machine<'_> {
             224..232 => self.datasets.handles[choice % SLOTS].get().cast(),
             216..224 => self.trainers.handles[choice % SLOTS].get().cast(),
             208..216 => std::ptr::without_provenance_mut(choice * 8),
+            204..208 => self.errors.handles[choice % SLOTS].get().cast(),
             _ => slots.handles[choice % SLOTS].get(),
         }
     }
@@ -329,6 +332,10 @@ impl Machine<'_> {
     fn free<T>(&self, slots: &Slots<T>) {
         let handle = self.handle(slots);
         (slots.free)(handle);
+        self.note_freed(slots, handle);
+    }
+
+    fn note_freed<T>(&self, slots: &Slots<T>, handle: *mut T) {
         for (slot, is_live) in slots.handles.iter().zip(&slots.are_live) {
             if slot.get() == handle {
                 is_live.set(false);
@@ -552,6 +559,11 @@ impl Machine<'_> {
             33 => self.resume_trainer(),
             34 => self.quantize(),
             35 => self.copy_to_device(),
+            36 => self.new_error(),
+            37 => self.bind_error(),
+            38 => self.ask_error(),
+            39 => self.free(&self.errors),
+            40 => self.close_trainer(),
             _ => {}
         }
     }
@@ -560,7 +572,9 @@ impl Machine<'_> {
     fn end(&self) {
         // SAFETY: no callback is set any more.
         unsafe { bert_set_log_callback(None, null_mut()) };
+        assert_eq!(bert_error_bind(null_mut()), BERT_OK);
         for slot in 0..SLOTS {
+            bert_error_free(self.errors.handles[slot].get());
             bert_free(self.models.handles[slot].get());
             bert_dataset_free(self.datasets.handles[slot].get());
             bert_trainer_free(self.trainers.handles[slot].get());
@@ -573,6 +587,61 @@ impl Machine<'_> {
         // SAFETY: the place is writable or NULL.
         let status = unsafe { bert_dataset_create(place.pointer()) };
         self.keep(&self.datasets, place.result(status));
+    }
+
+    fn new_error(&self) {
+        let place = self.handle_place();
+        // SAFETY: the place is writable or NULL.
+        let status = unsafe { bert_error_create(place.pointer()) };
+        self.keep(&self.errors, place.result(status));
+    }
+
+    /// Binds any handle; one that could be bound gets the next error.
+    fn bind_error(&self) {
+        let error = self.handle(&self.errors);
+        if !check(bert_error_bind(error)) || error.is_null() {
+            return;
+        }
+        assert_eq!(bert_error_status(error), BERT_OK);
+        check_refusal(bert_set_num_threads(-1));
+        assert_eq!(bert_error_status(error), BERT_ERR_INVALID_ARGUMENT);
+        // SAFETY: both end with a NUL, and nothing fails before they are compared.
+        unsafe {
+            let stored = CStr::from_ptr(bert_error_message(error));
+            assert_eq!(stored, CStr::from_ptr(bert_last_error_message()));
+        }
+    }
+
+    /// Whatever is asked answers, and what the answers say fits together.
+    fn ask_error(&self) {
+        let error = self.handle(&self.errors);
+        let status = bert_error_status(error);
+        // SAFETY: both end with a NUL, and nothing is stored before they are looked at.
+        let (message, argument) = unsafe {
+            (
+                CStr::from_ptr(bert_error_message(error)).to_bytes(),
+                CStr::from_ptr(bert_error_argument(error)).to_bytes(),
+            )
+        };
+        let (index, line) = (bert_error_index(error), bert_error_line(error));
+        let needed = bert_error_needed_size(error);
+        trace(|| format!("    stored: {status}, index {index}, line {line}, needed {needed}"));
+        assert_eq!(needed > 0, status == BERT_ERR_BUFFER_TOO_SMALL);
+        if message.is_empty() {
+            assert!(status == BERT_OK || status == BERT_ERR_HANDLE);
+            assert!(argument.is_empty() && index == -1 && line == 0);
+        } else {
+            assert!(status != BERT_OK && message.ends_with(b"."));
+            assert!(index >= -1 && line >= 0);
+        }
+    }
+
+    /// Closes any handle; inside a callback of its own call a trainer stays as it is.
+    fn close_trainer(&self) {
+        let trainer = self.handle(&self.trainers);
+        if check(bert_trainer_close(trainer)) {
+            self.note_freed(&self.trainers, trainer);
+        }
     }
 
     /// A sound data set, model and trainer at once, since most calls need them.
@@ -1595,7 +1664,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let ready: &[u8] = &[25, 0, 0, 0, 0];
     let program = |calls: &[&[u8]]| [ready, &calls.concat()].concat();
     let zeros = [0u8; 24];
-    let mut seeds: Vec<Vec<u8>> = (0..34u8)
+    let mut seeds: Vec<Vec<u8>> = (0..41u8)
         .map(|call| program(&[&[call], &zeros, &[20, 0, 22, 0, 21, 0]]))
         .collect();
     // Trains with and without reports, saves, loads, predicts, frees in the middle.
@@ -1639,6 +1708,13 @@ fn seeds() -> Vec<Vec<u8>> {
         &[13, 0, 0, 1, 0],
         &[33, 2, 0, 0, 0],
         &[13, 0, 0, 2, 0],
+    ]));
+    // An error object is bound and asked before and after calls fail; trainers are closed, twice, and within callbacks.
+    seeds.push(program(&[
+        &[36, 0, 0, 37, 0, 38, 0],
+        &[8, 7, 0, 38, 0],
+        &[40, 0, 40, 0, 38, 0],
+        &[13, 0, 0, 2, 0, 38, 0, 39, 0, 38, 0],
     ]));
     seeds
 }

@@ -185,8 +185,9 @@ fn without_header(count: usize, options: &ReadOptions, place: &Place) -> Result<
     if needed > 0 && left.clone().count() != needed {
         let columns = if count == 1 { "column" } else { "columns" };
         return Err(place.error(&format!(
-            "the record has {count} {columns} and no header; expected two (text, label) or three (text, pair, label), \
-             or the columns of text and label to be given by number (or, if this line is a header, to be told so)"
+            "the record has {count} {columns} and no header; expected two (text, label) or three (text, pair, \
+             label), or the columns of text and label to be given by number (if this line is a header, set the \
+             option header)"
         )));
     }
     let mut or_left = |given: Option<usize>| given.or_else(|| left.next()).unwrap_or(count);

@@ -186,7 +186,7 @@ impl Dataset {
 
 /// An [`Error::Data`] at a line of a file; `what` says what was found and what was expected, without the full stop.
 fn data_error(source: &str, line: u64, what: &str) -> Error {
-    Error::Data(format!("{source}, line {line}: {what}."))
+    Error::Data(format!("{source}, line {line}: {what}.")).at_line(line)
 }
 
 /// The label that `field` of a table holds; an error is what was found and expected.
@@ -260,7 +260,7 @@ fn class_from(field: &str, labels_are_ids: bool) -> std::result::Result<Label, S
 /// Adds what was read at `line`.
 fn add(dataset: &mut Dataset, example: Example, source: &str, line: u64) -> Result<()> {
     dataset.push(example).map_err(|e| match e {
-        Error::Data(m) => Error::Data(format!("{source}, line {line}: {m}")),
+        Error::Data(m) => Error::Data(format!("{source}, line {line}: {m}")).at_line(line),
         other => other,
     })
 }

@@ -74,8 +74,8 @@ impl TableReader<'_> {
             let parsed = parser.read_record(&mut fields);
             if !matches!(parsed, Ok(true)) || !parser.get_ref().is_spent() {
                 return Err(Error::Internal(format!(
-                    "{}, line {}: the record could not be taken apart, though its quotes are in order; please report \
-                     this.",
+                    "{}, line {}: the record could not be split into fields, although its quotes are correct; \
+                     please report this.",
                     self.source, record.line
                 )));
             }
