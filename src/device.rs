@@ -70,7 +70,8 @@ mod tests {
         assert_eq!(name(&from_name("cpu").unwrap()), "cpu");
         assert!(from_name("auto").is_ok());
         for wrong in ["gpu", "", "cuda:", "cuda:x", "cuda:-1", "CPU"] {
-            assert!(matches!(from_name(wrong), Err(Error::Device(_))), "{wrong}");
+            let error = from_name(wrong).unwrap_err();
+            assert!(matches!(error.category(), Error::Device(_)), "{wrong}");
         }
     }
 
