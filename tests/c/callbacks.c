@@ -91,7 +91,8 @@ static void everything_but_training_is_allowed(void)
             CHECK_STATUS(bert_train(h.trainer, &report), BERT_ERR_CANCELLED);
             CHECK_EQUAL(h.calls, 3);
             /* The report says how far it came. */
-            CHECK_EQUAL(report.steps, 3);
+            /* On a GPU the step behind the callback was under way: it is made too. */
+            CHECK_EQUAL(report.steps, 3 + !is_on_cpu(h.model));
             CHECK_EQUAL(report.stop_reason, BERT_STOP_CANCELLED);
             CHECK(report.tokens > 0 && report.loss > 0.0 && report.seconds > 0.0);
             /* It can be taken up again, and stopped again. */
