@@ -190,17 +190,6 @@ impl Classifier {
         Ok(self.with_model(model, self.labels.clone(), parameters, origins))
     }
 
-    /// Brings the present values into the form that predictions on the CPU read, as the first of them does otherwise. This
-    /// thread alone does it and none is started, so that children which the process forks afterwards share what was made.
-    /// Training makes new values, which are brought into that form by the first prediction with them.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`]; [`Error::Unsupported`] for an int8 model whose layers are too long.
-    pub fn prepare(&self) -> Result<()> {
-        let parameters = self.parameters();
-        threads::run_here(|| self.model.prepare(&parameters))?
-    }
-
     /// A classifier of the same values on another device: `cpu`, `cuda`, `cuda:N` or `auto`.
     ///
     /// # Errors
