@@ -123,6 +123,31 @@ def predict_one(context):
     return prediction(context, "prediction float32, one sentence", True, 1.5)
 
 
+def prediction_bf16(context, title, one, target):
+    path = predict_path(context, one)
+    batch, passes = (1, 2) if one else (32, 1)
+
+    def contender(label, kind, compute):
+        setup = minilm(context, kind) + [("data", 0, path, 0)]
+        return Contender(label, kind, setup, ("predict", 0, 0, batch, passes, compute))
+
+    contenders = [
+        contender(OURS, "ours", "bf16"),
+        contender("PyTorch bfloat16", "torch", "bf16"),
+        contender(f"{OURS} float32", "ours", "f32"),
+    ]
+    calls = passes * (24 if context.quick else 64) if one else 0
+    return Row(title, other_build(context, contenders), {"PyTorch bfloat16": target}, calls)
+
+
+def predict_bf16(context):
+    return prediction_bf16(context, "prediction bfloat16, batch 32 of similar length", False, 2.0)
+
+
+def predict_bf16_one(context):
+    return prediction_bf16(context, "prediction bfloat16, one sentence", True, None)
+
+
 def prediction_int8(context, title, one, target):
     path = predict_path(context, one)
     batch, passes = (1, 2) if one else (32, 1)
@@ -216,6 +241,8 @@ ROWS = {
     "train-random-bf16": train_random_bf16,
     "predict-f32": predict_f32,
     "predict-one": predict_one,
+    "predict-bf16": predict_bf16,
+    "predict-bf16-one": predict_bf16_one,
     "predict-int8": predict_int8,
     "predict-int8-one": predict_int8_one,
     "compact-train": compact_train,
@@ -225,6 +252,7 @@ ROWS = {
     "instructions-train-bf16": lambda context: on_other_instructions(train_bf16(context)),
     "instructions-predict": lambda context: on_other_instructions(predict_f32(context)),
     "instructions-one": lambda context: on_other_instructions(predict_one(context)),
+    "instructions-bf16": lambda context: on_other_instructions(predict_bf16(context)),
     "instructions-int8": lambda context: on_other_instructions(predict_int8(context)),
 }
 """Rows that are timed side by side. The others (`memory`, the sweeps, `check`) are run.py's own."""

@@ -61,6 +61,8 @@ def compile_ours(root, folder, library=None):
     command = ["cc", "-O2", "-Wall", "-Wextra", "-I" + os.path.join(root, "include"), os.path.join(BENCH, "ours.c")]
     if re.search(r"\bgradient_checkpointing;", header):
         command.append("-DBENCH_GRADIENT_CHECKPOINTING")
+    if re.search(r"\bprecision;[^}]*\} bert_predict_options;", header):
+        command.append("-DBENCH_PREDICT_PRECISION")
     quantize = re.search(r"\bbert_quantize\(([^)]*)\)", header)
     if quantize:
         options = "NULL, " if "options" in quantize.group(1) else ""

@@ -1040,8 +1040,8 @@ enum bert_precision_values {
   BERT_PRECISION_FLOAT32 = 0,
   /**
    * Matrix products of numbers that are rounded to bfloat16, with float32 sums. bfloat16 has the range of float32 and
-   * 8 significant bits. A GPU also stores the states between the products in bfloat16. In predictions on a GPU this
-   * changes the third digit of the logits.
+   * 8 significant bits. A GPU also stores the states between the products in bfloat16. In predictions this changes the
+   * third digit of the logits.
    */
   BERT_PRECISION_BFLOAT16 = 1,
   /**
@@ -1597,9 +1597,9 @@ typedef struct bert_evaluation {
    */
   double spearman;
   /**
-   * Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
-   * BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. The caller sets it before the call.
-   * Default BERT_PRECISION_FLOAT32.
+   * Number format in which the layers are computed: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+   * BERT_PRECISION_FLOAT16, as in bert_predict_options. The caller sets it before the call. Default
+   * BERT_PRECISION_FLOAT32.
    */
   bert_precision compute_precision;
   /**
@@ -1696,8 +1696,10 @@ typedef struct bert_predict_options {
    */
   double threshold;
   /**
-   * Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
-   * BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. Default BERT_PRECISION_FLOAT32.
+   * Number format in which the layers are computed: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+   * BERT_PRECISION_FLOAT16. On the CPU bfloat16 is faster than float32 on processors with AMX or AVX512-BF16, and
+   * not on others; instead of float16 the CPU uses float32. Int8 models always use int8. Default
+   * BERT_PRECISION_FLOAT32.
    */
   bert_precision precision;
   /**
@@ -1852,8 +1854,10 @@ typedef struct bert_embed_options {
    */
   int32_t normalise;
   /**
-   * Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
-   * BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. Default BERT_PRECISION_FLOAT32.
+   * Number format in which the layers are computed: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+   * BERT_PRECISION_FLOAT16. On the CPU bfloat16 is faster than float32 on processors with AMX or AVX512-BF16, and
+   * not on others; instead of float16 the CPU uses float32. Int8 models always use int8. Default
+   * BERT_PRECISION_FLOAT32.
    */
   bert_precision precision;
 } bert_embed_options;

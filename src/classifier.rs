@@ -7,7 +7,9 @@ use crate::data::{Dataset, Labels};
 use crate::error::{Error, Result};
 use crate::hf::{LoadOptions, Origins};
 use crate::model::quantized::quantized;
-use crate::model::{BertConfig, LoraConfig, Model, Parameters, Preset, refuse_int8};
+use crate::model::{
+    BertConfig, InferencePrecision, LoraConfig, Model, Parameters, Preset, refuse_int8,
+};
 use crate::problem::ProblemType;
 use crate::sync::{Exclusive, Published, Right};
 use crate::text::{Tokenizer, TokenizerOptions};
@@ -184,8 +186,10 @@ impl Classifier {
         let values = self.model.merged_values(&self.parameters())?;
         let parameters = Parameters::Int8(quantized(&model.table, &values)?.into());
         drop(values);
+        let precision = InferencePrecision::default();
+        parameters.choose_instructions(precision);
         // Now, so that a model that int8 can't be computed of is refused here.
-        threads::run_here(|| model.prepare(&parameters))??;
+        threads::run_here(|| model.prepare(&parameters, precision))??;
         let origins = self.origins.only_of(&model);
         Ok(self.with_model(model, self.labels.clone(), parameters, origins))
     }

@@ -53,7 +53,7 @@ pub struct PredictOptions {
     pub max_length: usize,
     /// What becomes of a longer text.
     pub long_text: LongText,
-    /// What a GPU computes the layers in; the CPU computes in float32.
+    /// What the layers are computed in.
     pub precision: InferencePrecision,
 }
 
@@ -76,7 +76,7 @@ pub struct EmbedOptions {
     pub pooling: Pooling,
     /// Whether vectors are scaled to length 1.
     pub normalise: bool,
-    /// What a GPU computes the layers in; the CPU computes in float32.
+    /// What the layers are computed in.
     pub precision: InferencePrecision,
 }
 
@@ -190,20 +190,22 @@ impl Classifier {
         let parameters = self.parameters();
         let mut logits = memory::room(texts.len().saturating_mul(num_labels))?;
         for texts in texts.chunks(TEXTS_AT_ONCE) {
-            let block = self.run(&parameters, texts, || match options.long_text {
-                LongText::Truncate => {
-                    let encodings = self.tokenizer().encode_batch(texts, max_length)?;
-                    let batch = Batch::of(&encodings)?;
-                    self.model()
-                        .logits_in(options.precision, &parameters, &batch)
+            let block = self.run(&parameters, options.precision, texts, || {
+                match options.long_text {
+                    LongText::Truncate => {
+                        let encodings = self.tokenizer().encode_batch(texts, max_length)?;
+                        let batch = Batch::of(&encodings)?;
+                        self.model()
+                            .logits_in(options.precision, &parameters, &batch)
+                    }
+                    LongText::Windows { stride, combine } => self.windowed(
+                        &parameters,
+                        texts,
+                        max_length,
+                        options.precision,
+                        (stride, combine),
+                    ),
                 }
-                LongText::Windows { stride, combine } => self.windowed(
-                    &parameters,
-                    texts,
-                    max_length,
-                    options.precision,
-                    (stride, combine),
-                ),
             })?;
             logits.extend(block);
         }
@@ -215,16 +217,18 @@ impl Classifier {
     fn run<T: Send>(
         &self,
         parameters: &Parameters,
+        precision: InferencePrecision,
         texts: &[(&str, Option<&str>)],
         work: impl FnOnce() -> Result<T> + Send,
     ) -> Result<T> {
+        parameters.choose_instructions(precision);
         let bytes = |text: &(&str, Option<&str>)| text.0.len() + text.1.map_or(0, str::len);
         if texts.iter().map(bytes).sum::<usize>() > MAX_SMALL_BYTES || !self.model().device.is_cpu()
         {
             return threads::run(work)?;
         }
-        if !parameters.is_prepared() {
-            threads::run(|| self.model().prepare(parameters))??;
+        if !parameters.is_prepared(precision) {
+            threads::run(|| self.model().prepare(parameters, precision))??;
         }
         threads::run_small(work)?
     }
@@ -302,11 +306,13 @@ impl Classifier {
         let mut vectors =
             memory::room(texts.len().saturating_mul(self.model().config.hidden_size))?;
         for texts in texts.chunks(TEXTS_AT_ONCE) {
-            vectors.extend(self.run(&parameters, texts, || -> Result<Vec<f32>> {
-                let sequences = Batch::of(&self.tokenizer().encode_batch(texts, max_length)?)?;
-                self.model()
-                    .pooled_in(precision, &parameters, &sequences, pooling)
-            })?);
+            vectors.extend(
+                self.run(&parameters, precision, texts, || -> Result<Vec<f32>> {
+                    let sequences = Batch::of(&self.tokenizer().encode_batch(texts, max_length)?)?;
+                    self.model()
+                        .pooled_in(precision, &parameters, &sequences, pooling)
+                })?,
+            );
         }
         check_finite(&vectors)?;
         if normalise {
@@ -365,6 +371,7 @@ impl Classifier {
             .at_index(index));
         }
         let parameters = self.parameters();
+        parameters.choose_instructions(precision);
         let logits = threads::run(|| self.model().logits_in(precision, &parameters, sequences))??;
         Predictions::new(config.num_labels, config.problem_type, logits)
     }

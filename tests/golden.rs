@@ -10,7 +10,8 @@ use bert::classifier::Classifier;
 use bert::data::{Batch, Labels};
 use bert::hf::{LabelChoice, LoadOptions};
 use bert::model::{
-    Frozen, Gradients, LoraConfig, Model, Parameters, Pooling, Projection, TrainingPass,
+    Frozen, Gradients, InferencePrecision, LoraConfig, Model, Parameters, Pooling, Projection,
+    TrainingPass,
 };
 use bert::ops::Buffers;
 use bert::text::{BertNormalization, Tokenizer};
@@ -157,26 +158,46 @@ fn states_and_logits(path: &Path) {
     let (model, parameters) = (classifier.model(), classifier.parameters());
     let together: Vec<Vec<&Value>> = vec![cases.clone()];
     let alone: Vec<Vec<&Value>> = cases.iter().map(|&case| vec![case]).collect();
+    let of_all = [
+        ("cls", Some(Pooling::Cls)),
+        ("mean", Some(Pooling::Mean)),
+        ("pooled", Some(Pooling::Pooler)),
+        ("logits", None),
+    ];
     for cases in together.into_iter().chain(alone) {
         let batch = batch(&cases);
-        let compute = |pooling: Option<Pooling>| {
+        let compute = |precision: InferencePrecision, pooling: Option<Pooling>| {
             threads::run(|| match pooling {
-                Some(pooling) => model.pooled(&parameters, &batch, pooling),
-                None => model.logits(&parameters, &batch),
+                Some(pooling) => model.pooled_in(precision, &parameters, &batch, pooling),
+                None => model.logits_in(precision, &parameters, &batch),
             })
             .unwrap()
             .unwrap()
         };
-        for (key, pooling) in [
-            ("cls", Some(Pooling::Cls)),
-            ("mean", Some(Pooling::Mean)),
-            ("pooled", Some(Pooling::Pooler)),
-            ("logits", None),
-        ] {
+        for (key, pooling) in of_all {
             let want: Vec<f64> = cases.iter().flat_map(|case| reals(&case[key])).collect();
-            assert_close(key, &compute(pooling), &want, 1e-5);
+            let float32 = compute(InferencePrecision::Float32, pooling);
+            assert_close(key, &float32, &want, 1e-5);
+            let bfloat16 = compute(InferencePrecision::BFloat16, pooling);
+            check_rounded(key, &bfloat16, &want);
         }
     }
+}
+
+/// Numbers of 8 significant bits are off by a 512th at most, so products by a 256th; over six layers errors of either sign add up to
+/// about that share of the whole vector, and to a few times as much in its worst number.
+fn check_rounded(name: &str, got: &[f32], want: &[f64]) {
+    assert_eq!(got.len(), want.len(), "{name}");
+    let size = (want.iter().map(|x| x * x).sum::<f64>() / want.len() as f64).sqrt();
+    let errors = || got.iter().zip(want).map(|(&a, b)| f64::from(a) - b);
+    let error = (errors().map(|e| e * e).sum::<f64>() / want.len() as f64).sqrt();
+    let worst = errors().fold(0f64, |most, e| most.max(e.abs()));
+    eprintln!("{name}: {:.5} {:.5}", error / size, worst / size);
+    assert!(
+        error > 0.0 && error <= size / 64.0,
+        "{name}: {error} of {size}"
+    );
+    assert!(worst <= size / 8.0, "{name}: {worst} of {size}");
 }
 
 /// The two training batches with their labels.

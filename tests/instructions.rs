@@ -4,7 +4,8 @@ use std::process::Command;
 
 use bert::data::Batch;
 use bert::device::Device;
-use bert::model::{BertConfig, Model, Parameters, TrainingPass};
+use bert::model::quantized::quantized;
+use bert::model::{BertConfig, InferencePrecision, Model, Parameters, TrainingPass};
 use bert::ops::isa::{self, Level};
 use bert::ops::{Buffers, Precision};
 use bert::random::Dropout;
@@ -12,8 +13,15 @@ use bert::random::Dropout;
 /// Set in a process that only computes and prints what it got.
 const CHILD: &str = "BERT_TEST_INSTRUCTIONS_CHILD";
 
-/// The logits and the norm of each gradient of a small model of odd sizes, in float32 and in bfloat16, dropout included.
-fn numbers() -> Vec<f32> {
+/// What a model computes in a format, and how far two levels may be apart in it, as a share of numbers above one.
+struct Numbers {
+    name: &'static str,
+    tolerance: f32,
+    numbers: Vec<f32>,
+}
+
+/// The logits, and in training the norm of each gradient, of a small model of odd sizes, dropout included.
+fn numbers() -> Vec<Numbers> {
     let config = BertConfig {
         vocab_size: 50,
         hidden_size: 36,
@@ -36,15 +44,18 @@ fn numbers() -> Vec<f32> {
             .iter()
             .map(|ids| (ids.as_slice(), &types[..ids.len()])),
     );
-    let mut numbers = model.logits(&parameters, &batch).unwrap();
-    for precision in [Precision::Float32, Precision::BFloat16] {
+    let logits = |parameters: &Parameters| model.logits(parameters, &batch).unwrap();
+    let host = parameters.host().unwrap();
+    let int8 = Parameters::Int8(quantized(&model.table, &host).unwrap().into());
+    let rounded = model.logits_in(InferencePrecision::BFloat16, &parameters, &batch);
+    let trained = |precision: Precision| {
         let mut gradients = model.zero_gradients(Default::default()).unwrap();
         let pass = TrainingPass {
             dropout: Some(Dropout::new(3, 5)),
             precision,
             ..TrainingPass::plain(&batch)
         };
-        let logits = model
+        let mut numbers = model
             .logits_and_gradients(
                 &parameters,
                 pass,
@@ -59,29 +70,41 @@ fn numbers() -> Vec<f32> {
                 &mut Buffers::default(),
             )
             .unwrap();
-        numbers.extend(logits);
         for (gradient, spec) in gradients.iter().zip(&model.table.specs) {
             // The key biases' gradient is zero but for rounding.
             if !spec.name.contains("key.bias") {
                 numbers.push(gradient.iter().map(|g| g * g).sum::<f32>().sqrt());
             }
         }
-    }
-    numbers
+        numbers
+    };
+    let of = |name, tolerance, numbers| Numbers {
+        name,
+        tolerance,
+        numbers,
+    };
+    vec![
+        of("float32", 2e-5, logits(&parameters)),
+        // Where a state, or its sum, is on the other side of a rounding, that number differs by a step.
+        of("bfloat16", 1e-2, rounded.unwrap()),
+        of("int8", 1e-2, logits(&int8)),
+        of("training in float32", 2e-5, trained(Precision::Float32)),
+        of("training in bfloat16", 1e-2, trained(Precision::BFloat16)),
+    ]
 }
 
 #[test]
 fn every_level_computes_the_same() {
     if std::env::var_os(CHILD).is_some() {
-        let numbers: Vec<String> = numbers().iter().map(f32::to_string).collect();
-        println!(
-            "\nlevel: {}\nnumbers: {}",
-            isa::level().name(),
-            numbers.join(" ")
-        );
+        println!("\nlevel: {}", isa::level().name());
+        for Numbers { name, numbers, .. } in numbers() {
+            let numbers: Vec<String> = numbers.iter().map(f32::to_string).collect();
+            println!("{name}: {}", numbers.join(" "));
+        }
         return;
     }
-    let at = |level: Level| -> Vec<f32> {
+    let formats = numbers();
+    let at = |level: Level| -> Vec<Vec<f32>> {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "every_level_computes_the_same", "--nocapture"])
             .env(CHILD, "1")
@@ -91,29 +114,46 @@ fn every_level_computes_the_same() {
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{text}");
         let line = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            line.expect("the child prints it").trim().to_string()
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            line.expect("the child prints it").to_string()
         };
-        assert_eq!(line("level:"), level.name());
-        line("numbers:")
-            .split(' ')
-            .map(|n| n.parse().unwrap())
-            .collect()
+        assert_eq!(line("level"), level.name());
+        let numbers_of = |format: &Numbers| {
+            let numbers = line(format.name);
+            numbers.split(' ').map(|n| n.parse().unwrap()).collect()
+        };
+        formats.iter().map(numbers_of).collect()
     };
-    let levels = Level::ALL
+    let levels: Vec<Level> = Level::ALL
         .into_iter()
-        .filter(|&level| level <= isa::widest());
-    let results: Vec<Vec<f32>> = levels.map(at).collect();
-    let floats = results[0].len() / 2;
-    for other in &results[1..] {
-        assert_eq!(other.len(), results[0].len());
-        for (index, (a, b)) in results[0].iter().zip(other).enumerate() {
-            // Where a sum ends on the other side of a bfloat16's rounding, that number differs by a 256th.
-            let tolerance = if index < floats { 2e-5 } else { 1e-2 };
-            assert!(
-                (a - b).abs() <= tolerance * a.abs().max(1.0),
-                "number {index}: {a} {b}"
-            );
+        .filter(|&level| level <= isa::widest())
+        .collect();
+    let results: Vec<Vec<Vec<f32>>> = levels.iter().map(|&level| at(level)).collect();
+    for (place, format) in formats.iter().enumerate() {
+        let first = &results[0][place];
+        for (level, result) in levels.iter().zip(&results) {
+            let other = &result[place];
+            assert_eq!(other.len(), first.len());
+            for (index, (a, b)) in first.iter().zip(other).enumerate() {
+                assert!(
+                    (a - b).abs() <= format.tolerance * a.abs().max(1.0),
+                    "{} at {}, number {index}: {a} {b}",
+                    format.name,
+                    level.name()
+                );
+            }
+        }
+    }
+    // Both have the same instructions for everything but products of bfloat16 and int8, whose sums of whole numbers are exact.
+    if let [.., avx512, amx] = results.as_slice()
+        && levels.ends_with(&[Level::Avx512, Level::Amx])
+    {
+        for (place, format) in formats.iter().enumerate() {
+            if !format.name.contains("bfloat16") {
+                assert_eq!(avx512[place], amx[place], "{}", format.name);
+            }
         }
     }
 }

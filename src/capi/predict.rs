@@ -79,8 +79,10 @@ pub struct bert_predict_options {
     /// Probability from which has_label is 1, for multi-label models. It isn't saved with the model.
     /// Range 0 to 1. Default 0.5.
     pub threshold: f64,
-    /// Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
-    /// BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. Default BERT_PRECISION_FLOAT32.
+    /// Number format in which the layers are computed: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+    /// BERT_PRECISION_FLOAT16. On the CPU bfloat16 is faster than float32 on processors with AMX or AVX512-BF16, and
+    /// not on others; instead of float16 the CPU uses float32. Int8 models always use int8. Default
+    /// BERT_PRECISION_FLOAT32.
     pub precision: bert_precision,
     /// Reserved for a later version. Must be 0.
     pub reserved2: i32,
@@ -650,8 +652,10 @@ pub struct bert_embed_options {
     pub pooling: bert_pooling,
     /// 1: vectors are scaled to length 1; 0: they aren't. 0 or 1. Default 0.
     pub normalise: i32,
-    /// Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
-    /// BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. Default BERT_PRECISION_FLOAT32.
+    /// Number format in which the layers are computed: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+    /// BERT_PRECISION_FLOAT16. On the CPU bfloat16 is faster than float32 on processors with AMX or AVX512-BF16, and
+    /// not on others; instead of float16 the CPU uses float32. Int8 models always use int8. Default
+    /// BERT_PRECISION_FLOAT32.
     pub precision: bert_precision,
 }
 

@@ -43,8 +43,8 @@ pub type bert_precision = i32;
 /// Matrix products of float32 numbers.
 pub const BERT_PRECISION_FLOAT32: bert_precision = 0;
 /// Matrix products of numbers that are rounded to bfloat16, with float32 sums. bfloat16 has the range of float32 and
-/// 8 significant bits. A GPU also stores the states between the products in bfloat16. In predictions on a GPU this
-/// changes the third digit of the logits.
+/// 8 significant bits. A GPU also stores the states between the products in bfloat16. In predictions this changes the
+/// third digit of the logits.
 pub const BERT_PRECISION_BFLOAT16: bert_precision = 1;
 /// Matrix products of numbers that are rounded to float16 (IEEE 754 binary16), with float32 sums. Use it for
 /// predictions, vectors and evaluations on a GPU. It isn't possible in training, because gradients can be too small
@@ -605,9 +605,9 @@ pub struct bert_evaluation {
     /// correlations. An undefined correlation counts as 0: with fewer than two examples, or if all targets or all
     /// predictions are equal. NaN for classification.
     pub spearman: f64,
-    /// Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
-    /// BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. The caller sets it before the call.
-    /// Default BERT_PRECISION_FLOAT32.
+    /// Number format in which the layers are computed: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+    /// BERT_PRECISION_FLOAT16, as in bert_predict_options. The caller sets it before the call. Default
+    /// BERT_PRECISION_FLOAT32.
     pub compute_precision: bert_precision,
     /// Reserved for a later version. It has no effect.
     pub reserved: i32,

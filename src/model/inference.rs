@@ -8,17 +8,17 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Model;
 use super::config::{BertConfig, Pooling};
 use super::parameters::Parameters;
 use super::prepared::{Prepared, PreparedFirstAttention, PreparedLayer, PreparedNorm};
+use super::{InferencePrecision, Model};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::memory;
 use crate::ops::aligned::Aligned;
 use crate::ops::attend::{Attention, Part, attention};
 use crate::ops::attend_first::{FirstTokens, attend_first};
-use crate::ops::linear::{Act, Int8Rows, Linear};
+use crate::ops::linear::{Act, Linear, Rows};
 use crate::ops::norm::add_and_norm;
 use crate::ops::team::Team;
 use crate::ops::{Buffer, Buffers};
@@ -37,7 +37,7 @@ const WORK_A_MEMBER: usize = 1 << 21;
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
     buffers: Buffers,
-    quantized: Int8Rows,
+    rows: Rows,
     heads: Aligned,
 }
 
@@ -53,11 +53,12 @@ pub(super) enum Answer {
 /// The answers for all sequences, in their order.
 pub(super) fn answers(
     model: &Model,
+    precision: InferencePrecision,
     parameters: &Parameters,
     batch: &Batch,
     answer: Answer,
 ) -> Result<Vec<f32>> {
-    let prepared = parameters.prepared(model)?;
+    let prepared = parameters.prepared(model, precision)?;
     let config = &model.config;
     let threads = threads::current_num_threads();
     let groups = cut(batch, threads)?;
@@ -263,12 +264,10 @@ impl Pass<'_> {
         sections: Range<usize>,
         act: Option<Act>,
     ) -> Result<Buffer> {
-        let Workspace {
-            buffers, quantized, ..
-        } = &mut *self.workspace;
-        let rows = x.len() / layer.inputs();
-        let mut out = buffers.take(rows * sections.len() * layer.outputs())?;
-        let states = layer.states(self.team, x, quantized)?;
+        let Workspace { buffers, rows, .. } = &mut *self.workspace;
+        let count = x.len() / layer.inputs();
+        let mut out = buffers.take(count * sections.len() * layer.outputs())?;
+        let states = layer.states(self.team, x, rows)?;
         layer.apply(self.team, states, sections, act, &mut out);
         Ok(out)
     }
@@ -450,8 +449,10 @@ impl Pass<'_> {
 mod tests {
     use super::*;
     use crate::device::Device;
+    use crate::model::TrainingPass;
     use crate::model::lora::LoraConfig;
     use crate::model::quantized::quantized;
+    use crate::ops::Precision;
 
     const LENGTHS: [usize; 9] = [5, 1, 33, 64, 2, 12, 31, 7, 50];
 
@@ -566,18 +567,22 @@ mod tests {
             let values = model.merged_values(&parameters).unwrap();
             let plain = Model::new(model.config.clone(), Device::Cpu).unwrap();
             let int8 = Parameters::Int8(quantized(&plain.table, &values).unwrap().into());
-            for (model, parameters) in [(&model, &parameters), (&plain, &int8)] {
-                let one = with_threads(1, || model.logits(parameters, &sequences).unwrap());
+            for (model, parameters, precision) in [
+                (&model, &parameters, InferencePrecision::Float32),
+                (&model, &parameters, InferencePrecision::BFloat16),
+                (&plain, &int8, InferencePrecision::Float32),
+            ] {
+                let logits = |threads: usize, batch: &Batch| {
+                    with_threads(threads, || model.logits_in(precision, parameters, batch)).unwrap()
+                };
+                let one = logits(1, &sequences);
                 for threads in [2, 3, 16] {
-                    let many =
-                        with_threads(threads, || model.logits(parameters, &sequences).unwrap());
-                    assert_eq!(one, many);
+                    assert_eq!(one, logits(threads, &sequences));
                 }
                 for (index, row) in one.chunks(model.config.num_labels).enumerate() {
                     let alone = sequences.select(&[index]);
                     for threads in [1, 4] {
-                        let alone = with_threads(threads, || model.logits(parameters, &alone));
-                        assert_eq!(alone.unwrap(), row);
+                        assert_eq!(logits(threads, &alone), row);
                     }
                 }
             }
@@ -601,6 +606,65 @@ mod tests {
                 let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
                 assert!(cosine > 0.99, "{cosine}");
             }
+        }
+    }
+
+    /// Prediction in bfloat16 rounds what training in it rounds on the way forward, but for the last block where that reads no more
+    /// than first states: there training multiplies keys' and values' weights in float32. float16 is float32 here.
+    #[test]
+    fn bfloat16_is_what_training_computes_with_and_close_to_float32() {
+        let sequences = batch(&LENGTHS);
+        for (model, parameters) in models() {
+            let logits = |precision| {
+                let logits = model.logits_in(precision, &parameters, &sequences);
+                logits.unwrap()
+            };
+            let whole = logits(InferencePrecision::Float32);
+            let rounded = logits(InferencePrecision::BFloat16);
+            assert_eq!(logits(InferencePrecision::Float16), whole);
+            let mut gradients = model.zero_gradients(Default::default()).unwrap();
+            let pass = TrainingPass {
+                precision: Precision::BFloat16,
+                ..TrainingPass::plain(&sequences)
+            };
+            let trained = model
+                .logits_and_gradients(
+                    &parameters,
+                    pass,
+                    |logits| vec![0.0; logits.len()],
+                    &mut gradients,
+                    &mut Buffers::default(),
+                )
+                .unwrap();
+            let largest = whole.iter().fold(0f32, |most, x| most.max(x.abs()));
+            let apart = |a: &[f32], b: &[f32]| {
+                let each = a.iter().zip(b).map(|(a, b)| (a - b).abs() / largest);
+                each.fold(0f32, f32::max)
+            };
+            let from_float32 = apart(&rounded, &whole);
+            assert!(from_float32 > 1e-4 && from_float32 < 0.03, "{from_float32}");
+            // Sums in another order may round a state to the other side.
+            let most = match model.config.pooling {
+                Pooling::Mean => 1e-3,
+                Pooling::Pooler | Pooling::Cls => 0.02,
+            };
+            let from_training = apart(&rounded, &trained);
+            assert!(from_training <= most, "{from_training}");
+        }
+    }
+
+    #[test]
+    fn int8_models_are_computed_in_int8_whatever_is_asked_for() {
+        let sequences = batch(&LENGTHS);
+        let (model, parameters) = models().remove(0);
+        let values = parameters.host().unwrap();
+        let int8 = Parameters::Int8(quantized(&model.table, &values).unwrap().into());
+        let logits = model.logits(&int8, &sequences).unwrap();
+        for precision in [InferencePrecision::BFloat16, InferencePrecision::Float16] {
+            assert_eq!(
+                model.logits_in(precision, &int8, &sequences).unwrap(),
+                logits
+            );
         }
     }
 

@@ -70,8 +70,9 @@ impl<'a> TrainingPass<'a> {
     }
 }
 
-/// What a GPU computes the layers of a prediction in: their states and the products' operands. Sums, norms' statistics,
-/// softmax and the head are float32 always, and so is all that the CPU predicts.
+/// What the layers of a prediction are computed in: on a GPU their states and the products' operands, on the CPU the operands of
+/// linear layers. Sums, norms' statistics, softmax and the head are float32 always. A CPU computes in float32 where float16 is asked
+/// for, and int8 models in int8 whichever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InferencePrecision {
     /// float32 throughout.
@@ -139,7 +140,7 @@ impl Model {
         self.logits_in(InferencePrecision::Float32, parameters, sequences)
     }
 
-    /// The same with what a GPU computes the layers in; the CPU computes in float32.
+    /// The same with what the layers are computed in.
     pub fn logits_in(
         &self,
         precision: InferencePrecision,
@@ -148,7 +149,7 @@ impl Model {
     ) -> Result<Vec<f32>> {
         match parameters {
             Parameters::Host(_) | Parameters::Int8(_) => {
-                inference::answers(self, parameters, sequences, Answer::Logits)
+                inference::answers(self, precision, parameters, sequences, Answer::Logits)
             }
             Parameters::Cuda(values) => in_batches(sequences, self.config.num_labels, |batch| {
                 cuda::answers(self, values, batch, precision, cuda::Answer::Logits)
@@ -167,7 +168,7 @@ impl Model {
         self.pooled_in(InferencePrecision::Float32, parameters, sequences, pooling)
     }
 
-    /// The same with what a GPU computes the layers in; the CPU computes in float32.
+    /// The same with what the layers are computed in.
     pub fn pooled_in(
         &self,
         precision: InferencePrecision,
@@ -177,7 +178,8 @@ impl Model {
     ) -> Result<Vec<f32>> {
         match parameters {
             Parameters::Host(_) | Parameters::Int8(_) => {
-                inference::answers(self, parameters, sequences, Answer::Pooled(pooling))
+                let answer = Answer::Pooled(pooling);
+                inference::answers(self, precision, parameters, sequences, answer)
             }
             Parameters::Cuda(values) => in_batches(sequences, self.config.hidden_size, |batch| {
                 let answer = cuda::Answer::Pooled(pooling);
@@ -188,9 +190,11 @@ impl Model {
 
     /// Brings values into the form that predictions on the CPU read, as the first of them does otherwise. To be called by
     /// [`threads::run`] or [`threads::run_here`].
-    pub fn prepare(&self, parameters: &Parameters) -> Result<()> {
+    pub fn prepare(&self, parameters: &Parameters, precision: InferencePrecision) -> Result<()> {
         match parameters {
-            Parameters::Host(_) | Parameters::Int8(_) => parameters.prepared(self).map(|_| ()),
+            Parameters::Host(_) | Parameters::Int8(_) => {
+                parameters.prepared(self, precision).map(|_| ())
+            }
             Parameters::Cuda(_) => Ok(()),
         }
     }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use once_cell::sync::OnceCell;
 
-use super::Model;
 use super::config::{BertConfig, Pooling};
 use super::lora::{LoraConfig, Projection};
 use super::prepared::{Prepared, Source};
 use super::quantized::QuantizedValues;
+use super::{InferencePrecision, Model};
 use crate::cuda::CudaValues;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::ops::{Precision, isa};
 use crate::random::{Site, Stream};
 
 /// What a parameter is, which decides its initial value and whether weight decay applies to it.
@@ -460,11 +461,19 @@ impl ParameterTable {
 /// One parameter's numbers, row by row. Sets of values share what is the same in them.
 pub type Values = Arc<Vec<f32>>;
 
-/// Values in host memory, in the table's order, and what inference on the CPU makes of them at the first prediction.
+/// Values in host memory, in the table's order, and what inference on the CPU makes of them at the first prediction in a precision.
 #[derive(Debug)]
 pub struct Prepares<T> {
     values: Vec<T>,
-    prepared: OnceCell<Box<Prepared>>,
+    prepared: PreparedForms,
+}
+
+/// What inference reads of a set, for each precision that was asked for.
+#[derive(Debug, Default)]
+struct PreparedForms {
+    /// As the values are: float32, or int8.
+    own: OnceCell<Box<Prepared>>,
+    bfloat16: OnceCell<Box<Prepared>>,
 }
 
 impl<T> Prepares<T> {
@@ -473,21 +482,37 @@ impl<T> Prepares<T> {
         self.values
     }
 
+    fn form(&self, form: Form) -> &OnceCell<Box<Prepared>> {
+        match form {
+            Form::Own => &self.prepared.own,
+            Form::Bfloat16 => &self.prepared.bfloat16,
+        }
+    }
+
     /// What inference reads; `make` makes it where nobody has yet. It must not wait for other threads of the pool, which
     /// may wait for it.
-    fn prepared(&self, make: impl FnOnce() -> Result<Prepared>) -> Result<&Prepared> {
+    fn prepared(&self, form: Form, make: impl FnOnce() -> Result<Prepared>) -> Result<&Prepared> {
         let prepared = self
-            .prepared
+            .form(form)
             .get_or_try_init(|| Ok::<_, Error>(Box::new(make()?)))?;
         Ok(prepared)
     }
+}
+
+/// In which form inference on the CPU reads a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As the values are.
+    Own,
+    /// float32 values rounded.
+    Bfloat16,
 }
 
 impl<T> From<Vec<T>> for Prepares<T> {
     fn from(values: Vec<T>) -> Prepares<T> {
         Prepares {
             values,
-            prepared: OnceCell::new(),
+            prepared: PreparedForms::default(),
         }
     }
 }
@@ -595,31 +620,64 @@ impl Parameters {
         matches!(self, Parameters::Int8(_))
     }
 
-    /// Whether a prediction finds them [`prepared`](Parameters::prepared).
-    pub fn is_prepared(&self) -> bool {
+    /// Whether a prediction in a precision finds them [`prepared`](Parameters::prepared).
+    pub fn is_prepared(&self, precision: InferencePrecision) -> bool {
+        let form = self.form(precision);
         match self {
-            Parameters::Host(values) => values.prepared.get().is_some(),
-            Parameters::Int8(values) => values.prepared.get().is_some(),
+            Parameters::Host(values) => values.form(form).get().is_some(),
+            Parameters::Int8(values) => values.form(form).get().is_some(),
             Parameters::Cuda(_) => true,
+        }
+    }
+
+    /// The form that the CPU computes a precision with: float32 values are rounded to bfloat16, but not to float16, which no
+    /// processor has fast products of; int8 stays what it is.
+    fn form(&self, precision: InferencePrecision) -> Form {
+        match (self, precision) {
+            (Parameters::Host(_), InferencePrecision::BFloat16) => Form::Bfloat16,
+            _ => Form::Own,
+        }
+    }
+
+    /// Chooses the instructions that predictions of these values are computed with. That may ask the operating system for them, and
+    /// tell the log that it refuses, so it goes before work that is given to other threads or done with a lock held.
+    pub fn choose_instructions(&self, precision: InferencePrecision) {
+        match (self, self.form(precision)) {
+            (Parameters::Int8(_), _) => {
+                isa::has_amx_int8();
+            }
+            (_, Form::Bfloat16) => {
+                Precision::BFloat16.instructions();
+            }
+            _ => {}
         }
     }
 
     /// The form that inference on the CPU reads; made at the first call, by [`threads::run`](crate::threads::run) or
     /// [`threads::run_here`](crate::threads::run_here).
-    pub(super) fn prepared(&self, model: &Model) -> Result<&Prepared> {
+    pub(super) fn prepared(
+        &self,
+        model: &Model,
+        precision: InferencePrecision,
+    ) -> Result<&Prepared> {
         let (config, table) = (&model.config, &model.table);
+        let form = self.form(precision);
         match self {
             Parameters::Int8(values) => {
-                values.prepared(|| Prepared::new(config, table, Source::Int8(values)))
+                values.prepared(form, || Prepared::new(config, table, Source::Int8(values)))
             }
             Parameters::Host(values) => {
                 let mut merged = None;
-                if table.lora.is_some() && values.prepared.get().is_none() {
+                if table.lora.is_some() && values.form(form).get().is_none() {
                     // On the pool, so before whoever else prepares these values is waited for.
                     merged = Some(super::lora::merge(table, config, values));
                 }
                 let source = merged.as_deref().unwrap_or(values);
-                values.prepared(|| Prepared::new(config, table, Source::Float32(source)))
+                let source = match form {
+                    Form::Own => Source::Float32(source),
+                    Form::Bfloat16 => Source::Bfloat16(source),
+                };
+                values.prepared(form, || Prepared::new(config, table, source))
             }
             Parameters::Cuda(_) => Err(Error::Internal(
                 "Values on a GPU were asked for in the CPU's form; please report this.".into(),

@@ -1,10 +1,10 @@
 //! One set of values in the form that inference on the CPU reads: each layer's weights packed in the order of the
 //! kernels' loads, query, key and value as one layer.
 //!
-//! It is made by the first prediction with a set, belongs to that set and goes with it. Packed weights are as large as
-//! those that they are made of (42 MB of all-MiniLM-L6-v2's 91 MB in float32, 11 of 23 MB in int8), but for the last
-//! block's keys and values in float32, which are there twice (1 MB more); embeddings, biases and norms are shared with the
-//! set.
+//! It is made by the first prediction with a set in a precision, belongs to that set and goes with it. Packed weights are as
+//! large as those that they are made of (42 MB of all-MiniLM-L6-v2's 91 MB in float32, 11 of 23 MB in int8), but for the last
+//! block's keys and values in float32, which are there twice (1 MB more), and in bfloat16, where the processor has products of
+//! it, half as large as in float32 (21 MB beside the float32 set). Embeddings, biases and norms are shared with the set.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::memory;
 use crate::ops::arena::Arena;
 use crate::ops::first_attention::NARROWEST_HEAD;
 use crate::ops::layer_norm::Norm;
-use crate::ops::linear::{Float32Weights, Int8Weights, Linear, Weights};
+use crate::ops::linear::{Bfloat16Weights, Float32Weights, Int8Weights, Linear, Weights};
 
 /// A whole model's.
 #[derive(Debug)]
@@ -109,7 +109,40 @@ impl PreparedNorm {
 #[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     Float32(&'a [Values]),
+    /// The blocks' weights are rounded; the head stays float32.
+    Bfloat16(&'a [Values]),
     Int8(&'a [QuantizedValues]),
+}
+
+impl<'a> Source<'a> {
+    /// Parameter `index` as it is.
+    fn of(self, index: usize) -> Parameter<'a> {
+        match self {
+            Source::Float32(values) | Source::Bfloat16(values) => {
+                Parameter::Float32(&values[index])
+            }
+            Source::Int8(values) => match &values[index] {
+                QuantizedValues::Float32(values) => Parameter::Float32(values),
+                QuantizedValues::Int8 { numbers, scales } => Parameter::Int8 { numbers, scales },
+            },
+        }
+    }
+}
+
+/// One parameter.
+enum Parameter<'a> {
+    Float32(&'a Values),
+    Int8 {
+        numbers: &'a Arc<Vec<i8>>,
+        scales: &'a Arc<Vec<f32>>,
+    },
+}
+
+/// The part of the model that a layer belongs to.
+#[derive(Clone, Copy)]
+enum Part {
+    Block,
+    Head,
 }
 
 /// Where a model's parameters are, what they are, and where packed weights go.
@@ -120,28 +153,22 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// A parameter that is float32 in either kind of model.
+    /// A parameter that is float32 in any kind of model.
     fn float32(&self, index: usize) -> Result<&Values> {
-        match self.source {
-            Source::Float32(values) => Ok(&values[index]),
-            Source::Int8(values) => match &values[index] {
-                QuantizedValues::Float32(values) => Ok(values),
-                QuantizedValues::Int8 { .. } => Err(Error::Internal(
-                    "A parameter that stays float32 is int8; please report this.".into(),
-                )),
-            },
+        match self.source.of(index) {
+            Parameter::Float32(values) => Ok(values),
+            Parameter::Int8 { .. } => Err(Error::Internal(
+                "A parameter that stays float32 is int8; please report this.".into(),
+            )),
         }
     }
 
     fn table(&self, index: usize) -> Table {
-        match self.source {
-            Source::Float32(values) => Table::Float32(values[index].clone()),
-            Source::Int8(values) => match &values[index] {
-                QuantizedValues::Float32(values) => Table::Float32(values.clone()),
-                QuantizedValues::Int8 { numbers, scales } => Table::Int8 {
-                    numbers: numbers.clone(),
-                    scales: scales.clone(),
-                },
+        match self.source.of(index) {
+            Parameter::Float32(values) => Table::Float32(values.clone()),
+            Parameter::Int8 { numbers, scales } => Table::Int8 {
+                numbers: numbers.clone(),
+                scales: scales.clone(),
             },
         }
     }
@@ -154,11 +181,12 @@ impl Maker<'_> {
         })
     }
 
-    /// Layers of equal size that read the same states, as one.
+    /// Layers of equal size that read the same states, as one. Those of the head are float32 where the blocks' are bfloat16.
     fn linear<const N: usize>(
         &mut self,
         indices: [LinearIndex; N],
         inputs: usize,
+        part: Part,
     ) -> Result<Linear> {
         let mut bias = Vec::new();
         for index in indices {
@@ -169,23 +197,24 @@ impl Maker<'_> {
         let mut float32: Vec<&[f32]> = Vec::with_capacity(N);
         let mut int8: Vec<(&[i8], &[f32])> = Vec::with_capacity(N);
         for index in indices {
-            match self.source {
-                Source::Float32(values) => float32.push(&values[index.weight]),
-                Source::Int8(values) => match &values[index.weight] {
-                    QuantizedValues::Float32(values) => float32.push(values),
-                    QuantizedValues::Int8 { numbers, scales } => int8.push((numbers, scales)),
-                },
+            match self.source.of(index.weight) {
+                Parameter::Float32(values) => float32.push(values),
+                Parameter::Int8 { numbers, scales } => int8.push((numbers, scales)),
             }
         }
-        let weights = if float32.len() == N {
-            Weights::Float32(Float32Weights::new(&mut self.arena, &float32, inputs)?)
-        } else {
-            Weights::Int8(Int8Weights::new(&mut self.arena, &int8, inputs)?)
+        let arena = &mut self.arena;
+        let weights = match (self.source, part) {
+            _ if float32.len() < N => Weights::Int8(Int8Weights::new(arena, &int8, inputs)?),
+            (Source::Bfloat16(_), Part::Block) => {
+                Weights::Bfloat16(Bfloat16Weights::new(arena, &float32, inputs)?)
+            }
+            _ => Weights::Float32(Float32Weights::new(arena, &float32, inputs)?),
         };
         Ok(Linear { weights, bias })
     }
 
-    /// `None` in int8, whose keys and values cost little, where pooling reads all states, and where heads are very narrow.
+    /// `None` in int8 and bfloat16, whose keys and values cost little, where pooling reads all states, and where heads are very
+    /// narrow.
     fn first_attention(
         &mut self,
         table: &ParameterTable,
@@ -232,11 +261,11 @@ impl Maker<'_> {
     fn layer(&mut self, layer: &LayerIndex) -> Result<PreparedLayer> {
         let (hidden, intermediate) = (self.config.hidden_size, self.config.intermediate_size);
         Ok(PreparedLayer {
-            qkv: self.linear([layer.query, layer.key, layer.value], hidden)?,
-            attention_output: self.linear([layer.attention_output], hidden)?,
+            qkv: self.linear([layer.query, layer.key, layer.value], hidden, Part::Block)?,
+            attention_output: self.linear([layer.attention_output], hidden, Part::Block)?,
             attention_norm: self.norm(layer.attention_norm)?,
-            intermediate: self.linear([layer.intermediate], hidden)?,
-            output: self.linear([layer.output], intermediate)?,
+            intermediate: self.linear([layer.intermediate], hidden, Part::Block)?,
+            output: self.linear([layer.output], intermediate, Part::Block)?,
             output_norm: self.norm(layer.output_norm)?,
         })
     }
@@ -253,13 +282,16 @@ fn packed_bytes(config: &BertConfig, table: &ParameterTable, source: Source<'_>)
     let (hidden, inner) = (padded(config.hidden_size), padded(config.intermediate_size));
     let layer = 4 * hidden * hidden + 2 * hidden * inner;
     let pooler = table.pooler.map_or(0, |_| hidden * hidden);
-    let weights = table.layers.len() * layer + pooler + hidden * padded(config.num_labels);
+    let blocks = table.layers.len() * layer;
+    let head = pooler + hidden * padded(config.num_labels);
+    let weights = blocks + head;
     let first_attention = match folds_keys(config) {
         true => hidden * (hidden + config.num_attention_heads * padded(config.head_size())),
         false => 0,
     };
     match source {
         Source::Float32(_) => 4 * (weights + first_attention),
+        Source::Bfloat16(_) => Bfloat16Weights::bytes_of_one() * blocks + 4 * head,
         Source::Int8(_) => weights,
     }
 }
@@ -283,10 +315,10 @@ impl Prepared {
         let layers = memory::collected(table.layers.iter().map(|layer| maker.layer(layer)))?;
         let first_attention = maker.first_attention(table)?;
         let pooler = match table.pooler {
-            Some(index) => Some(maker.linear([index], hidden)?),
+            Some(index) => Some(maker.linear([index], hidden, Part::Head)?),
             None => None,
         };
-        let classifier = maker.linear([table.classifier], hidden)?;
+        let classifier = maker.linear([table.classifier], hidden, Part::Head)?;
         Ok(Prepared {
             word: maker.table(table.embeddings.word),
             position: maker.table(table.embeddings.position),

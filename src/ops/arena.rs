@@ -97,19 +97,19 @@ impl Drop for Region {
     }
 }
 
-/// Numbers of one owner in an arena, zero at first.
+/// Bytes of one owner in an arena, zero at first; which numbers they are is for whoever uses them.
 #[derive(Debug)]
-pub struct Slab<T> {
-    /// Keeps the numbers' memory.
+pub struct Slab {
+    /// Keeps the memory.
     _region: Arc<Region>,
-    start: NonNull<T>,
-    count: usize,
+    start: NonNull<u8>,
+    bytes: usize,
 }
 
-// SAFETY: it owns its numbers, as a vector does.
-unsafe impl<T: Plain> Send for Slab<T> {}
+// SAFETY: it owns its bytes, as a vector does.
+unsafe impl Send for Slab {}
 // SAFETY: as above.
-unsafe impl<T: Plain> Sync for Slab<T> {}
+unsafe impl Sync for Slab {}
 
 impl Arena {
     /// Room for `bytes`, which take no memory until they are written to; what needs more gets a region of its own.
@@ -123,17 +123,16 @@ impl Arena {
         })
     }
 
-    /// `count` numbers, all bytes zero.
+    /// Room for `count` numbers, all bytes zero.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn take<T: Plain>(&mut self, count: usize) -> Result<Slab<T>> {
-        let bytes = count
-            .checked_mul(size_of::<T>())
-            .and_then(|bytes| bytes.checked_next_multiple_of(LINE))
-            .ok_or_else(|| {
-                Error::OutOfMemory(format!("No system has memory for {count} weights."))
-            })?;
+    pub fn take<T: Plain>(&mut self, count: usize) -> Result<Slab> {
+        let refused = || Error::OutOfMemory(format!("No system has memory for {count} weights."));
+        let of_numbers = count.checked_mul(size_of::<T>()).ok_or_else(refused)?;
+        let bytes = of_numbers
+            .checked_next_multiple_of(LINE)
+            .ok_or_else(refused)?;
         let region = match &self.region {
             Some(region) if region.bytes - self.used >= bytes => region.clone(),
             _ => {
@@ -148,24 +147,26 @@ impl Arena {
         self.used += bytes;
         Ok(Slab {
             _region: region,
-            start: start.cast(),
-            count,
+            start,
+            bytes: of_numbers,
         })
     }
 }
 
-impl<T: Plain> Slab<T> {
+impl Slab {
     /// All of it.
-    pub fn slice(&self) -> &[T] {
-        // SAFETY: these numbers are this slab's alone and initialised (zero or what was written); every pattern is one, and a
+    pub fn slice<T: Plain>(&self) -> &[T] {
+        let count = self.bytes / size_of::<T>();
+        // SAFETY: these bytes are this slab's alone and initialised (zero or what was written); every pattern is a number, and a
         // line's beginning is aligned for any.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), count) }
     }
 
     /// All of it, to write to.
-    pub fn slice_mut(&mut self) -> &mut [T] {
+    pub fn slice_mut<T: Plain>(&mut self) -> &mut [T] {
+        let count = self.bytes / size_of::<T>();
         // SAFETY: as in `slice`; it is borrowed by this call alone.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.count) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), count) }
     }
 }
 
@@ -177,22 +178,21 @@ mod tests {
     fn slabs_are_apart_aligned_zero_and_outlive_the_arena() {
         for room in [0, 100, 5 << 20] {
             let mut arena = Arena::new(room).unwrap();
-            let mut slabs: Vec<Slab<f32>> = [1, 17, 0, 300_000, 900_000]
-                .iter()
-                .map(|&count| arena.take(count).unwrap())
-                .collect();
+            let counts = [1, 17, 0, 300_000, 900_000];
+            let mut slabs = counts.map(|count| arena.take::<f32>(count).unwrap());
             let mut bytes = arena.take::<i8>(3).unwrap();
             drop(arena);
-            bytes.slice_mut().fill(-1);
-            for (number, slab) in slabs.iter_mut().enumerate() {
-                assert_eq!(slab.slice().as_ptr() as usize % LINE, 0);
-                assert!(slab.slice().iter().all(|&x| x == 0.0));
-                slab.slice_mut().fill(number as f32);
+            bytes.slice_mut::<i8>().fill(-1);
+            for (number, (slab, count)) in slabs.iter_mut().zip(counts).enumerate() {
+                assert_eq!(slab.slice::<f32>().len(), count);
+                assert_eq!(slab.slice::<f32>().as_ptr() as usize % LINE, 0);
+                assert!(slab.slice::<f32>().iter().all(|&x| x == 0.0));
+                slab.slice_mut::<f32>().fill(number as f32);
             }
             for (number, slab) in slabs.iter().enumerate() {
-                assert!(slab.slice().iter().all(|&x| x == number as f32));
+                assert!(slab.slice::<f32>().iter().all(|&x| x == number as f32));
             }
-            assert_eq!(bytes.slice(), [-1, -1, -1]);
+            assert_eq!(bytes.slice::<i8>(), [-1, -1, -1]);
         }
         assert!(Arena::new(usize::MAX).is_err());
         assert!(Arena::default().take::<f32>(usize::MAX / 2).is_err());

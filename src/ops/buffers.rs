@@ -1,14 +1,16 @@
-//! Memory that is used again: fresh pages cost as much as the arithmetic on them.
+//! Memory that is used again: fresh pages cost as much as the arithmetic on them. It begins at a line of the cache: where rows are
+//! whole lines too, no vector that is read or written lies across two.
 
 use std::ops::{Deref, DerefMut};
 
+use super::aligned::Aligned;
 use crate::error::{Error, Result};
 
 /// Numbers in memory that is used again.
 #[derive(Debug, Default)]
 pub struct Buffer {
     /// At least as many as are in use: memory that holds numbers once needs no clearing when more of it is used again.
-    numbers: Vec<f32>,
+    numbers: Aligned,
     length: usize,
 }
 
@@ -16,20 +18,25 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.numbers[..self.length]
+        &self.numbers.slice()[..self.length]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.numbers[..self.length]
+        &mut self.numbers.slice_mut()[..self.length]
     }
+}
+
+/// Numbers that fit it.
+fn room(memory: &Aligned) -> usize {
+    memory.slice::<f32>().len()
 }
 
 /// Buffers that no one uses at the moment.
 #[derive(Debug, Default)]
 pub struct Buffers {
-    free: Vec<Vec<f32>>,
+    free: Vec<Aligned>,
 }
 
 impl Buffers {
@@ -39,32 +46,30 @@ impl Buffers {
             .free
             .iter()
             .enumerate()
-            .filter(|(_, numbers)| numbers.len() >= length)
-            .min_by_key(|(_, numbers)| numbers.len())
+            .filter(|(_, numbers)| room(numbers) >= length)
+            .min_by_key(|(_, numbers)| room(numbers))
             .map(|(index, _)| index);
         if let Some(index) = fitting {
             let numbers = self.free.swap_remove(index);
             return Ok(Buffer { numbers, length });
         }
         // None is large enough: a new one takes the largest one's place, so that few are kept.
-        let largest = (0..self.free.len()).max_by_key(|&index| self.free[index].len());
+        let largest = (0..self.free.len()).max_by_key(|&index| room(&self.free[index]));
         if let Some(index) = largest {
             self.free.swap_remove(index);
         }
-        let mut numbers = Vec::new();
-        numbers.try_reserve_exact(length).map_err(|_| {
+        let numbers = Aligned::zeroed::<f32>(length).map_err(|_| {
             Error::OutOfMemory(format!(
                 "The system has no {} bytes of memory for this call; set a smaller max_length or batch_size.",
                 length.saturating_mul(4)
             ))
         })?;
-        numbers.resize(length, 0.0);
         Ok(Buffer { numbers, length })
     }
 
     /// Gives a buffer back.
     pub fn give(&mut self, buffer: Buffer) {
-        if !buffer.numbers.is_empty() {
+        if room(&buffer.numbers) > 0 {
             self.free.push(buffer.numbers);
         }
     }
@@ -77,8 +82,9 @@ mod tests {
     #[test]
     fn memory_is_used_again_and_the_largest_grows() {
         let mut buffers = Buffers::default();
-        let (small, large) = (buffers.take(3).unwrap(), buffers.take(10).unwrap());
+        let (small, large) = (buffers.take(3).unwrap(), buffers.take(100).unwrap());
         let places = [small.as_ptr(), large.as_ptr()];
+        assert!(places.iter().all(|place| place.align_offset(64) == 0));
         buffers.give(small);
         buffers.give(large);
         // The smallest that holds it, and what it holds is as long as was asked for.
@@ -88,8 +94,8 @@ mod tests {
         assert_eq!((other.as_ptr(), other.len()), (places[1], 2));
         buffers.give(again);
         buffers.give(other);
-        let longest = buffers.take(11).unwrap();
-        assert_eq!(longest.len(), 11);
+        let longest = buffers.take(200).unwrap();
+        assert_eq!(longest.len(), 200);
         buffers.give(longest);
         assert_eq!(buffers.free.len(), 2);
         buffers.give(Buffer::default());

@@ -45,6 +45,7 @@ struct Choice {
     arch: Arch,
     vnni: bool,
     bf16: bool,
+    amx_int8: bool,
 }
 
 impl Choice {
@@ -54,6 +55,7 @@ impl Choice {
             arch: arch_of(level),
             vnni: level >= Level::Avx512 && has_vnni_instructions(),
             bf16: level >= Level::Avx512 && has_bf16_instructions(),
+            amx_int8: level >= Level::Amx && has_amx_int8_instructions(),
         }
     }
 }
@@ -106,6 +108,18 @@ fn has_bf16_instructions() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         std::arch::is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+/// Whether this processor's tiles have int8 products, where it has tiles.
+pub(super) fn has_amx_int8_instructions() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        amx::has_int8()
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -215,6 +229,13 @@ pub fn has_bf16() -> bool {
     choice().bf16
 }
 
+/// Whether the int8 products of AMX are used: where the processor has them and the operating system allows tiles, which the first
+/// call may ask it for ([`may_use_amx`]).
+#[inline]
+pub fn has_amx_int8() -> bool {
+    choice().amx_int8 && may_use_amx()
+}
+
 /// Whether this process may use AMX, which its first call asks the operating system for. Asked only where the processor has
 /// it; what is refused is told to the log, so that the first call is one that may.
 #[cfg(target_arch = "x86_64")]
@@ -230,8 +251,8 @@ pub fn may_use_amx() -> bool {
     if let (true, Err(error)) = (is_first, answer) {
         log::warning(|| {
             format!(
-                "The operating system refuses AMX ({error}), without which bfloat16 is slow on this processor; a thread's \
-                 alternate stack for signals that is smaller than sysconf(_SC_MINSIGSTKSZ) is one reason."
+                "The operating system refuses AMX ({error}), without which bfloat16 and int8 are slower on this processor; a \
+                 thread's alternate stack for signals that is smaller than sysconf(_SC_MINSIGSTKSZ) is one reason."
             )
         });
     }
@@ -249,6 +270,14 @@ pub fn may_use_amx() -> bool {
 mod amx {
     use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
     use std::io;
+
+    /// Whether the processor has int8 products of tiles.
+    #[allow(unused_unsafe, reason = "__cpuid is safe since Rust 1.94")]
+    pub fn has_int8() -> bool {
+        const INT8: u32 = 1 << 25;
+        // SAFETY: as in `is_there`.
+        unsafe { __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & INT8 != 0 }
+    }
 
     /// Whether the processor has tiles and their bfloat16 products, and the operating system keeps tiles.
     #[allow(unused_unsafe, reason = "__cpuid is safe since Rust 1.94")]
@@ -328,7 +357,8 @@ mod tests {
     #[test]
     fn narrower_levels_use_no_wider_features() {
         let narrow = Choice::of(Level::Avx2);
-        assert!(!narrow.vnni && !narrow.bf16);
+        assert!(!narrow.vnni && !narrow.bf16 && !narrow.amx_int8);
+        assert!(!Choice::of(Level::Avx512).amx_int8);
         assert!(level() <= widest());
     }
 }

@@ -26,6 +26,8 @@ mod rows;
 mod sizes;
 mod softmax;
 pub mod team;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 pub use buffers::{Buffer, Buffers};
 pub use gemm::{Accumulate, Precision};

@@ -96,7 +96,7 @@ pub fn evaluate(
     )
 }
 
-/// The same with what a GPU computes the layers in; the CPU computes in float32.
+/// The same with what the layers are computed in.
 pub fn evaluate_in(
     precision: InferencePrecision,
     model: &Model,
@@ -104,6 +104,7 @@ pub fn evaluate_in(
     data: &EncodedDataset,
     threshold: f64,
 ) -> Result<Evaluation> {
+    parameters.choose_instructions(precision);
     let logits = threads::run(|| model.logits_in(precision, parameters, &data.sequences))??;
     check_finite(&logits)?;
     let objective = Objective {

@@ -1,46 +1,17 @@
-//! bfloat16 products by AMX: a thread has eight tiles of 16 rows of 64 bytes. Four hold the sums of 32 rows and 32 columns, two a
-//! side each 16 units of the inner dimension of 16 rows or columns. `std::arch` has no stable intrinsics for them, so they are
-//! written as assembly.
+//! bfloat16 products by AMX ([`tiles`]): four tiles hold the sums of 32 rows and 32 columns, two a side each 16 units of the inner
+//! dimension of 16 rows or columns.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::pack::Pair;
+use super::tile::Ahead;
 use super::tile::{self, Avx512Bf16, Kernel, Left, Place, Start};
+use crate::ops::tiles::{self, SIDE, ask_ahead, lines, products, products_of_half};
 
 /// bfloat16 operands with float32 sums: AMX-BF16, rounded by AVX512-BF16.
 #[derive(Clone, Copy)]
-pub(super) struct AmxBf16;
-
-/// Rows of a tile of the processor's, and units of a row.
-const SIDE: usize = 16;
-
-/// What a thread's tiles are: Intel's palette 1, all tiles of 16 rows of 64 bytes.
-#[repr(C, align(64))]
-struct Configuration {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    bytes_per_row: [u16; 16],
-    rows: [u8; 16],
-}
-
-static CONFIGURATION: Configuration = {
-    let (mut bytes_per_row, mut rows) = ([0; 16], [0; 16]);
-    let mut tile = 0;
-    while tile < 8 {
-        bytes_per_row[tile] = 64;
-        rows[tile] = SIDE as u8;
-        tile += 1;
-    }
-    Configuration {
-        palette: 1,
-        start_row: 0,
-        reserved: [0; 14],
-        bytes_per_row,
-        rows,
-    }
-};
+pub(in crate::ops) struct AmxBf16;
 
 impl Kernel for AmxBf16 {
     type Unit = Pair;
@@ -48,6 +19,7 @@ impl Kernel for AmxBf16 {
     const COLUMNS: usize = 2 * SIDE;
     const ROUNDS: bool = true;
     const STEP: usize = SIDE;
+    const HEIGHT: usize = SIDE;
 
     const HAS_SQUARES: bool = Avx512Bf16::HAS_SQUARES;
 
@@ -76,19 +48,13 @@ impl Kernel for AmxBf16 {
     }
 
     unsafe fn begin() {
-        // SAFETY: the configuration is 64 bytes that say what the manual allows.
-        unsafe {
-            asm!(
-                "ldtilecfg [{}]",
-                in(reg) &raw const CONFIGURATION,
-                options(nostack, preserves_flags, readonly),
-            );
-        }
+        // SAFETY: this function's contract.
+        unsafe { tiles::configure() }
     }
 
     unsafe fn end() {
-        // SAFETY: tiles are nobody else's; a thread without any is switched faster.
-        unsafe { asm!("tilerelease", options(nostack, preserves_flags, nomem)) }
+        // SAFETY: as above.
+        unsafe { tiles::release() }
     }
 
     unsafe fn tile<const PANEL: bool, const AHEAD: bool>(
@@ -102,12 +68,18 @@ impl Kernel for AmxBf16 {
         debug_assert!(!PANEL && depth.is_multiple_of(Self::STEP) && depth > 0);
         // SAFETY: this function's contract is the inner ones'.
         unsafe {
-            let (added, added_stride) = start.addend(place);
+            let added = start.addend(place);
+            let out = (place.start, place.stride);
             if rows == Self::ROWS && place.columns == Self::COLUMNS {
-                let out = (place.start, place.stride);
-                multiply(depth, left, right, (added, added_stride), out);
+                if AHEAD {
+                    multiply_ahead(depth, left, right, Ends::new(added, out), place.ahead);
+                } else {
+                    multiply(depth, left, right, Ends::new(added, out));
+                }
+            } else if AHEAD && rows == SIDE && place.columns == Self::COLUMNS {
+                multiply_half(depth, left, right, Ends::new(added, out), place.ahead);
             } else {
-                partial(rows, depth, left, right, place, (added, added_stride));
+                partial(rows, depth, left, right, place, added);
             }
         }
     }
@@ -139,7 +111,8 @@ unsafe fn partial(
                 _mm512_storeu_ps(sums.add(row * COLUMNS + half), numbers);
             }
         }
-        multiply(depth, left, right, (sums, COLUMNS), (sums, COLUMNS));
+        let (from, out) = ((sums.cast_const(), COLUMNS), (sums, COLUMNS));
+        multiply(depth, left, right, Ends::new(from, out));
         for row in 0..rows {
             for (half, mask) in halves {
                 let numbers = _mm512_loadu_ps(sums.add(row * COLUMNS + half));
@@ -153,58 +126,125 @@ unsafe fn partial(
     }
 }
 
-/// `out` = `from` + the product of 32 rows and a panel of 32 columns. Both are where numbers begin, and numbers from one row's to the
-/// next's.
-unsafe fn multiply(
+/// What a product's sums are added to and where they go: as the assembly reads it, which has no registers for all of it.
+#[repr(C)]
+struct Ends {
+    /// Where the numbers of the first and of the last 16 rows begin, and bytes from one row to the next.
+    from: [*const f32; 2],
+    from_stride: usize,
+    /// The same of the result.
+    out: [*mut f32; 2],
+    out_stride: usize,
+}
+
+impl Ends {
+    /// Of where both begin, and numbers from one row's to the next's.
+    fn new((from, from_stride): (*const f32, usize), (out, out_stride): (*mut f32, usize)) -> Ends {
+        Ends {
+            from: [from, from.wrapping_add(SIDE * from_stride)],
+            from_stride: 4 * from_stride,
+            out: [out, out.wrapping_add(SIDE * out_stride)],
+            out_stride: 4 * out_stride,
+        }
+    }
+}
+
+/// The assembly of 32 rows times a panel of 32 columns, between what it begins and what it ends with.
+macro_rules! whole {
+    ($products:expr, $depth:expr, $left:expr, $right:expr, $ends:expr $(, $($operands:tt)+)?) => {
+        asm!(
+            "mov {first}, [{ends}]",
+            "mov {last}, [{ends} + 8]",
+            "mov {apart}, [{ends} + 16]",
+            "tileloadd tmm0, [{first} + {apart}]",
+            "tileloadd tmm1, [{first} + {apart} + 64]",
+            "tileloadd tmm2, [{last} + {apart}]",
+            "tileloadd tmm3, [{last} + {apart} + 64]",
+            $products,
+            "mov {first}, [{ends} + 24]",
+            "mov {last}, [{ends} + 32]",
+            "mov {apart}, [{ends} + 40]",
+            "tilestored [{first} + {apart}], tmm0",
+            "tilestored [{first} + {apart} + 64], tmm1",
+            "tilestored [{last} + {apart}], tmm2",
+            "tilestored [{last} + {apart} + 64], tmm3",
+            ends = in(reg) &raw const $ends,
+            first = out(reg) _,
+            last = out(reg) _,
+            apart = out(reg) _,
+            left = inout(reg) $left.start => _,
+            below = inout(reg) $left.start.wrapping_add(SIDE * $left.stride) => _,
+            stride = in(reg) 4 * $left.stride,
+            panel = inout(reg) $right => _,
+            width = in(reg) 4 * AmxBf16::COLUMNS,
+            steps = inout(reg) $depth / SIDE => _,
+            $($($operands)+,)?
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        )
+    };
+}
+
+/// The product of 32 rows and a panel of 32 columns.
+unsafe fn multiply(depth: usize, left: Left<Pair>, right: *const Pair, ends: Ends) {
+    // SAFETY: by the contract of `Kernel::tile`: the operands and the ends are readable or writable as far as tiles of 16 rows and
+    // 64 bytes reach, and the thread has begun. The compiler uses no tiles.
+    unsafe { whole!(products!("tdpbf16ps"), depth, left, right, ends) }
+}
+
+/// The same, which asks for what is read next.
+unsafe fn multiply_ahead(
     depth: usize,
     left: Left<Pair>,
     right: *const Pair,
-    (from, from_stride): (*const f32, usize),
-    (out, out_stride): (*mut f32, usize),
+    ends: Ends,
+    ahead: Ahead,
 ) {
-    let below = left.start.wrapping_add(SIDE * left.stride);
-    let from_below = from.wrapping_add(SIDE * from_stride);
-    let out_below = out.wrapping_add(SIDE * out_stride);
-    // SAFETY: by the contract of `Kernel::tile`: the operands and the result are readable or writable as far as tiles of 16 rows
-    // and 64 bytes reach, and the thread has begun. The compiler uses no tiles.
+    // SAFETY: as in `multiply`; what is asked for may be anywhere.
+    unsafe {
+        whole!(
+            products!("tdpbf16ps", ask_ahead!()),
+            depth,
+            left,
+            right,
+            ends,
+            ahead = inout(reg) ahead.start => _,
+            lines = in(reg) lines(ahead),
+            line = out(reg) _
+        )
+    }
+}
+
+/// The same of 16 rows.
+unsafe fn multiply_half(
+    depth: usize,
+    left: Left<Pair>,
+    right: *const Pair,
+    ends: Ends,
+    ahead: Ahead,
+) {
+    // SAFETY: as above.
     unsafe {
         asm!(
             "tileloadd tmm0, [{from} + {from_stride}]",
             "tileloadd tmm1, [{from} + {from_stride} + 64]",
-            "tileloadd tmm2, [{from_below} + {from_stride}]",
-            "tileloadd tmm3, [{from_below} + {from_stride} + 64]",
-            "2:",
-            "tileloadd tmm4, [{left} + {left_stride}]",
-            "tileloadd tmm6, [{right} + {right_stride}]",
-            "tileloadd tmm7, [{right} + {right_stride} + 64]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm5, [{below} + {left_stride}]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {left}, 64",
-            "add {below}, 64",
-            "add {right}, 2048",
-            "dec {steps}",
-            "jnz 2b",
+            products_of_half!("tdpbf16ps", ask_ahead!()),
             "tilestored [{out} + {out_stride}], tmm0",
             "tilestored [{out} + {out_stride} + 64], tmm1",
-            "tilestored [{out_below} + {out_stride}], tmm2",
-            "tilestored [{out_below} + {out_stride} + 64], tmm3",
-            from = in(reg) from,
-            from_below = in(reg) from_below,
-            from_stride = in(reg) 4 * from_stride,
+            from = in(reg) ends.from[0],
+            from_stride = in(reg) ends.from_stride,
+            out = in(reg) ends.out[0],
+            out_stride = in(reg) ends.out_stride,
             left = inout(reg) left.start => _,
-            below = inout(reg) below => _,
-            left_stride = in(reg) 4 * left.stride,
-            right = inout(reg) right => _,
-            right_stride = in(reg) 128usize,
+            stride = in(reg) 4 * left.stride,
+            panel = inout(reg) right => _,
+            width = in(reg) 4 * AmxBf16::COLUMNS,
             steps = inout(reg) depth / SIDE => _,
-            out = in(reg) out,
-            out_below = in(reg) out_below,
-            out_stride = in(reg) 4 * out_stride,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            ahead = inout(reg) ahead.start => _,
+            lines = in(reg) lines(ahead),
+            line = out(reg) _,
+            out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         );
     }

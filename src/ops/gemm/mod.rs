@@ -5,7 +5,7 @@
 //! Multiplication", 2008. No sum over the inner dimension is split between threads.
 
 #[cfg(target_arch = "x86_64")]
-mod amx;
+pub(super) mod amx;
 mod pack;
 pub(super) mod prefetch;
 mod scratch;
@@ -13,8 +13,8 @@ pub(super) mod tile;
 
 use std::ops::Range;
 
-use self::pack::{Block, Unit};
-pub(super) use self::pack::{Lines, Matrix};
+use self::pack::Block;
+pub(super) use self::pack::{Lines, Matrix, Unit, row as pack_row, units};
 pub use self::scratch::KeptScratch;
 pub(super) use self::scratch::Scratch;
 use self::tile::{Ahead, Kernel, Left, Place, Start};
@@ -139,6 +139,31 @@ impl Precision {
     }
 }
 
+/// Evaluates an expression with `$kernel` as the kernel of this machine for operands that are rounded to bfloat16.
+macro_rules! with_bfloat16_kernel {
+    ($kernel:ident => $body:expr) => {{
+        use $crate::ops::{gemm, isa};
+        macro_rules! on {
+            ($of:ty) => {{
+                type $kernel = $of;
+                $body
+            }};
+        }
+        match isa::level() {
+            #[cfg(target_arch = "x86_64")]
+            isa::Level::Amx if isa::may_use_amx() => on!(gemm::amx::AmxBf16),
+            #[cfg(target_arch = "x86_64")]
+            isa::Level::Amx | isa::Level::Avx512 if isa::has_bf16() => on!(gemm::tile::Avx512Bf16),
+            #[cfg(target_arch = "x86_64")]
+            isa::Level::Amx | isa::Level::Avx512 => on!(gemm::tile::Avx512<true>),
+            #[cfg(target_arch = "x86_64")]
+            isa::Level::Avx2 => on!(gemm::tile::Avx2<true>),
+            _ => on!(gemm::tile::Baseline<true>),
+        }
+    }};
+}
+pub(super) use with_bfloat16_kernel;
+
 /// Evaluates an expression with `$kernel` as the kernel of this machine and a precision.
 macro_rules! with_kernel {
     ($precision:expr, $kernel:ident => $body:expr) => {{
@@ -149,17 +174,7 @@ macro_rules! with_kernel {
             }};
         }
         match ($precision, isa::level()) {
-            #[cfg(target_arch = "x86_64")]
-            (Precision::BFloat16, isa::Level::Amx) if isa::may_use_amx() => on!(amx::AmxBf16),
-            #[cfg(target_arch = "x86_64")]
-            (Precision::BFloat16, isa::Level::Amx | isa::Level::Avx512) if isa::has_bf16() => {
-                on!(tile::Avx512Bf16)
-            }
-            #[cfg(target_arch = "x86_64")]
-            (Precision::BFloat16, isa::Level::Amx | isa::Level::Avx512) => on!(tile::Avx512<true>),
-            #[cfg(target_arch = "x86_64")]
-            (Precision::BFloat16, isa::Level::Avx2) => on!(tile::Avx2<true>),
-            (Precision::BFloat16, _) => on!(tile::Baseline<true>),
+            (Precision::BFloat16, _) => with_bfloat16_kernel!($kernel => $body),
             #[cfg(target_arch = "x86_64")]
             (Precision::Float32, isa::Level::Amx | isa::Level::Avx512) => on!(tile::Avx512<false>),
             #[cfg(target_arch = "x86_64")]

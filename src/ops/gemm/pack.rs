@@ -70,7 +70,7 @@ fn bfloat16(x: f32) -> u32 {
 }
 
 /// Two bfloat16 numbers that are next to each other along the inner dimension, the first one in the low half.
-pub(super) type Pair = u32;
+pub(in crate::ops) type Pair = u32;
 
 /// How numbers stand in panels.
 pub(in crate::ops) trait Unit: Plain + Default + Send + Sync + 'static {
@@ -115,7 +115,7 @@ impl Unit for Pair {
 }
 
 /// Units of so many numbers of the inner dimension, with those that a kernel wants behind them.
-pub(super) fn units<K: Kernel>(depth: usize) -> usize {
+pub(in crate::ops) fn units<K: Kernel>(depth: usize) -> usize {
     depth.div_ceil(K::Unit::DEPTH).next_multiple_of(K::STEP)
 }
 
@@ -336,7 +336,7 @@ fn transpose<K: Kernel>(
 
 /// One row in units, padded with zero.
 #[inline(always)]
-pub(super) fn row<K: Kernel>(values: &[f32], out: &mut [K::Unit]) {
+pub(in crate::ops) fn row<K: Kernel>(values: &[f32], out: &mut [K::Unit]) {
     let deep = K::Unit::DEPTH;
     let mut done = 0;
     if K::NARROWS > 0 {

@@ -21,3 +21,15 @@ pub(in crate::ops) fn numbers(values: &[f32]) {
         line(values.as_ptr());
     }
 }
+
+/// Asks for the cache line at an address, to be written to.
+#[inline(always)]
+pub(in crate::ops) fn line_to_write(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a processor without the instruction takes it as none, and it has no other effect.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}

@@ -131,6 +131,9 @@ pub(in crate::ops) trait Kernel: Copy + Send + Sync + 'static {
     /// their number, and where it was columns, those were packed to rows ([`Kernel::square_of_columns`]): `PANEL` isn't asked for.
     const STEP: usize = 1;
 
+    /// Rows that take as long as any fewer.
+    const HEIGHT: usize = 1;
+
     /// As [`Kernel::square`], but of columns: 16 units of 16 columns, from lines `stride` numbers apart, each of which is a place of
     /// the inner dimension. Unit number u of column c is written to place u of row c.
     ///

@@ -1,12 +1,17 @@
 //! Weights in int8 with a scale for each output, states in int8 with a scale for each row, sums in 32 bits: all
 //! symmetric, 0 is 0, and -128 doesn't occur.
 
+#[cfg(target_arch = "x86_64")]
+use super::int8_amx;
 use super::int8_tile::{self, Finish, Kernel, UNIT};
-use super::{Layout, Target, TileResult, activate, share_out, tiles};
+use super::{
+    Layout, Target, TileResult, Together, WIDEST, activate, copy, next_panel, share_out, tiles,
+};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::ops::aligned::Aligned;
 use crate::ops::arena::{Arena, Slab};
+use crate::ops::gemm::tile::Ahead;
 use crate::ops::isa::{self, vectorised};
 use crate::ops::parallel::Shared;
 use crate::ops::sizes::product as size;
@@ -86,6 +91,8 @@ macro_rules! with_kernel {
     ($function:ident::<K>($($argument:expr),*)) => {
         match isa::level() {
             #[cfg(target_arch = "x86_64")]
+            isa::Level::Amx if isa::has_amx_int8() => $function::<int8_amx::Amx>($($argument),*),
+            #[cfg(target_arch = "x86_64")]
             isa::Level::Amx | isa::Level::Avx512 if isa::has_vnni() => $function::<int8_tile::Vnni>($($argument),*),
             #[cfg(target_arch = "x86_64")]
             isa::Level::Amx | isa::Level::Avx512 | isa::Level::Avx2 => $function::<int8_tile::Avx2>($($argument),*),
@@ -115,6 +122,11 @@ impl Int8Rows {
     }
 }
 
+/// Numbers of a row of so many inputs, in whole steps of a kernel.
+fn padded<K: Kernel>(inputs: usize) -> usize {
+    inputs.next_multiple_of(UNIT * K::STEP)
+}
+
 /// Rows that one piece quantizes.
 const QUANTIZED_AT_ONCE: usize = 8;
 
@@ -125,13 +137,14 @@ pub(super) fn quantize_rows<K: Kernel>(
     inputs: usize,
 ) -> Result<()> {
     let rows = x.len() / inputs;
-    let stride = inputs.next_multiple_of(UNIT);
+    let stride = padded::<K>(inputs);
     (out.rows, out.inputs) = (rows, inputs);
-    let numbers = Shared(
-        out.numbers
-            .room::<K::Number>(size([rows, stride]))?
-            .as_mut_ptr(),
-    );
+    // Kernels that read whole tiles read behind the last row.
+    let behind = if K::STEP > 1 { K::ROWS } else { 0 };
+    let numbers = out
+        .numbers
+        .room::<K::Number>(size([rows + behind, stride]))?;
+    let numbers = Shared(numbers.as_mut_ptr());
     let scales = Shared(out.scales.room::<f32>(rows)?.as_mut_ptr());
     team.run(rows.div_ceil(QUANTIZED_AT_ONCE), |piece| {
         let first = piece * QUANTIZED_AT_ONCE;
@@ -161,7 +174,7 @@ pub(super) fn quantize_rows<K: Kernel>(
 /// Packed weights: for each panel of a kernel's columns, and each unit of four inputs, those of one column after another.
 #[derive(Debug)]
 pub struct Int8Weights {
-    panels: Slab<i8>,
+    panels: Slab,
     /// Of every column of every panel; those that fill a section's last panel are zero.
     scales: Vec<f32>,
     /// Each such column's weights added up.
@@ -218,12 +231,12 @@ pub(super) fn pack<K: Kernel>(
     assert!(weights.iter().all(|(weights, scales)| {
         scales.len() == layout.width && weights.len() == size([layout.width, inputs])
     }));
-    let panel = K::COLUMNS * inputs.next_multiple_of(UNIT);
+    let panel = K::COLUMNS * padded::<K>(inputs);
     let count = layout.sections * layout.panels();
     let mut panels = arena.take::<i8>(size([count, panel]))?;
     let mut scales = memory::filled(0f32, count * K::COLUMNS)?;
     let mut sums = memory::filled(0i32, count * K::COLUMNS)?;
-    let filled = panels.slice_mut().chunks_exact_mut(panel);
+    let filled = panels.slice_mut::<i8>().chunks_exact_mut(panel);
     for (number, out) in filled.take(count).enumerate() {
         let (section, columns) = layout.columns(number);
         let (weights, of_section) = weights[section];
@@ -256,8 +269,9 @@ pub(super) fn product<K: Kernel>(
     let layout = weights.layout;
     let Target { sections, act, out } = target;
     let (rows, stride) = (x.rows, sections.len() * layout.width);
-    let row_numbers = weights.inputs.next_multiple_of(UNIT);
-    let numbers = &x.numbers.slice::<K::Number>()[..rows * row_numbers];
+    let row_numbers = padded::<K>(weights.inputs);
+    let behind = if K::STEP > 1 { K::ROWS } else { 0 };
+    let numbers = &x.numbers.slice::<K::Number>()[..(rows + behind) * row_numbers];
     assert!(
         sections.end <= layout.sections
             && layout.panel == K::COLUMNS
@@ -266,45 +280,76 @@ pub(super) fn product<K: Kernel>(
             && x.inputs == weights.inputs
     );
     let out = Shared(out.as_mut_ptr());
-    let panels = weights.panels.slice();
+    let panels = weights.panels.slice::<i8>();
     let panel = row_numbers * K::COLUMNS;
+    let units = row_numbers / UNIT;
     let of_sections = sections.start * layout.panels()..sections.end * layout.panels();
-    share_out(team, rows, K::ROWS, of_sections, |rows, of_piece| {
-        for number in of_piece {
-            let (section, columns) = layout.columns(number);
-            let right = &panels[number * panel..][..panel];
-            let column = (section - sections.start) * layout.width + columns.start;
-            let of_panel = number * K::COLUMNS..(number + 1) * K::COLUMNS;
-            // The last panel of a section may have fewer columns than the kernel reads.
-            let mut whole = [0f32; 64];
-            whole[..columns.len()]
-                .copy_from_slice(&bias[section * layout.width + columns.start..][..columns.len()]);
-            for tile in tiles(rows.clone(), K::ROWS) {
-                // SAFETY: rows and panel are inside their slices, the kernel is of this machine's instructions; the
-                // result is [rows, stride], and these rows and columns are this piece's alone.
-                unsafe {
-                    let out = out.at(tile.start * stride + column);
-                    let finish = Finish {
-                        row_scales: x.scales.slice::<f32>()[tile.clone()].as_ptr(),
-                        column_scales: weights.scales[of_panel.clone()].as_ptr(),
-                        column_sums: weights.sums[of_panel.clone()].as_ptr(),
-                        bias: whole.as_ptr(),
-                        out,
-                        stride,
-                        columns: columns.len(),
-                    };
-                    let left = numbers[tile.start * row_numbers..].as_ptr();
-                    let units = row_numbers / UNIT;
-                    K::tile(tile.len(), units, left, row_numbers, right.as_ptr(), finish);
-                    let result = TileResult {
-                        start: out,
-                        rows: tile.len(),
-                        columns: columns.len(),
-                        stride,
-                    };
-                    activate(act, result);
+    let members = team.members();
+    share_out(
+        team,
+        rows,
+        (K::ROWS, K::BAND),
+        of_sections,
+        |rows, of_piece| {
+            // Where a high tile's result gets its activation.
+            let mut together = Together([0.0; _]);
+            // SAFETY: the kernel is of this machine's instructions.
+            unsafe { K::begin() }
+            for number in of_piece.clone() {
+                let (section, columns) = layout.columns(number);
+                let right = &panels[number * panel..][..panel];
+                let column = (section - sections.start) * layout.width + columns.start;
+                let of_panel = number * K::COLUMNS..(number + 1) * K::COLUMNS;
+                // The last panel of a section may have fewer columns than the kernel reads.
+                let mut whole = [0f32; WIDEST];
+                whole[..columns.len()].copy_from_slice(
+                    &bias[section * layout.width + columns.start..][..columns.len()],
+                );
+                let next = next_panel(members, (right, panel), number, &of_piece);
+                let count = rows.len().div_ceil(K::ROWS);
+                for (number, tile) in tiles(rows.clone(), K::ROWS, K::STEP > 1).enumerate() {
+                    // SAFETY: rows and panel are inside their slices, the kernel is of this machine's instructions; the
+                    // result is [rows, stride], and these rows and columns are this piece's alone.
+                    unsafe {
+                        let in_place = TileResult {
+                            start: out.at(tile.start * stride + column),
+                            rows: tile.len(),
+                            columns: columns.len(),
+                            stride,
+                        };
+                        let result = match act {
+                            Some(_) if K::STEP > 1 => TileResult {
+                                start: together.0.as_mut_ptr(),
+                                columns: K::COLUMNS,
+                                stride: K::COLUMNS,
+                                ..in_place
+                            },
+                            _ => in_place,
+                        };
+                        let finish = Finish {
+                            row_scales: x.scales.slice::<f32>()[tile.clone()].as_ptr(),
+                            column_scales: weights.scales[of_panel.clone()].as_ptr(),
+                            column_sums: weights.sums[of_panel.clone()].as_ptr(),
+                            bias: whole.as_ptr(),
+                            out: result.start,
+                            stride: result.stride,
+                            columns: result.columns,
+                            ahead: Ahead::share(next, panel, units, number, count),
+                        };
+                        let left = numbers[tile.start * row_numbers..].as_ptr();
+                        K::tile(tile.len(), units, left, row_numbers, right.as_ptr(), finish);
+                        if K::STEP > 1 {
+                            in_place.ask_for_next(&tile, &rows, K::COLUMNS);
+                        }
+                        activate(act, result);
+                        if result.start != in_place.start {
+                            vectorised!(copy(result.start, in_place));
+                        }
+                    }
                 }
             }
-        }
-    });
+            // SAFETY: as above.
+            unsafe { K::end() }
+        },
+    );
 }

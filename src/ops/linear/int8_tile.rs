@@ -5,6 +5,7 @@
 //! of its columns; a row of states has its units one after another.
 
 use crate::ops::aligned::Plain;
+use crate::ops::gemm::tile::Ahead;
 
 /// Numbers of a unit.
 pub(super) const UNIT: usize = 4;
@@ -33,6 +34,12 @@ pub(super) struct Finish {
     pub stride: usize,
     /// Columns that are written; the arrays above have all of the panel's.
     pub columns: usize,
+    /// What is read next, which a kernel may ask for meanwhile.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "the baseline's tiles ask for nothing")
+    )]
+    pub ahead: Ahead,
 }
 
 /// One way to compute tiles.
@@ -43,15 +50,33 @@ pub(super) trait Kernel: Copy + Send + Sync + 'static {
     const ROWS: usize;
     /// Columns of a tile, and of a panel.
     const COLUMNS: usize;
+    /// Units of the inner dimension that a tile takes at once. A kernel with more than one takes whole tiles: both sides have
+    /// zeros behind the inner dimension up to a multiple of it, and the rows are readable for [`Kernel::ROWS`] whatever their
+    /// number.
+    const STEP: usize = 1;
+    /// Rows whose states are kept in the second-level cache while all weights go by.
+    const BAND: usize = super::BAND;
 
     /// What the states' number `q`, -127 to 127 in its lowest eight bits, is written as.
     fn number(q: u32) -> Self::Number;
 
+    /// What a thread does before its tiles.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn begin() {}
+
+    /// What a thread does after its tiles, of which there are none until it begins again.
+    ///
+    /// # Safety
+    /// As for [`Kernel::begin`].
+    unsafe fn end() {}
+
     /// The tile of `rows` rows of `units` units, which are `stride` numbers apart, and a panel.
     ///
     /// # Safety
-    /// The instruction set is there, 0 < `rows` ≤ [`Kernel::ROWS`], rows and panel are readable, and `finish` has what it
-    /// says, its columns of those rows writable by this call alone.
+    /// The instruction set is there, the thread has begun, 0 < `rows` ≤ [`Kernel::ROWS`], rows and panel are readable, and
+    /// `finish` has what it says, its columns of those rows writable by this call alone.
     unsafe fn tile(
         rows: usize,
         units: usize,

@@ -1,19 +1,25 @@
 //! Linear layers for inference: y = act(x Wᵀ + b), with weights that were packed once, in the order in which the kernels
-//! read them. In float32 ([`float32`]) or with weights and states in int8 ([`int8`]).
+//! read them. In float32 ([`float32`]), or with weights and states in bfloat16 ([`bfloat16`]) or int8 ([`int8`]).
 //!
 //! A row's result depends neither on the rows it is computed with nor on how the work is shared out.
 
+mod bfloat16;
 mod float32;
 mod int8;
+#[cfg(target_arch = "x86_64")]
+mod int8_amx;
 mod int8_tile;
+mod panels;
 
 use std::ops::Range;
 
+pub use bfloat16::{Bfloat16Rows, Bfloat16Weights};
 pub use float32::Float32Weights;
 pub(super) use float32::with_kernel;
 pub use int8::{Int8Rows, Int8Weights, quantize};
 
 use super::activation::{gelu, gelu_tanh, relu};
+use super::gemm::prefetch;
 use super::isa::vectorised;
 use super::math::tanh;
 use super::team::Team;
@@ -21,6 +27,13 @@ use crate::model::HiddenAct;
 
 /// Rows whose states are kept in the second-level cache while all weights go by.
 const BAND: usize = 96;
+
+/// The same for kernels that take whole tiles: they are so fast that weights are read once for all rows of a group.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "no kernel of these takes whole tiles")
+)]
+const WHOLE_BAND: usize = 256;
 
 /// Pieces of work for each member of a team, about: the last ones end at the same time then.
 const PIECES: usize = 6;
@@ -72,16 +85,16 @@ struct Target<'a> {
     out: &'a mut [f32],
 }
 
-/// Gives every row and panel to one call of `work`, in bands of rows and groups of panels.
+/// Gives every row and panel to one call of `work`, in bands of about so many rows, of whole tiles, and groups of panels.
 fn share_out(
     team: &Team<'_>,
     rows: usize,
-    tile_rows: usize,
+    (tile_rows, band): (usize, usize),
     panels: Range<usize>,
     work: impl Fn(Range<usize>, Range<usize>) + Sync,
 ) {
     let tiles = rows.div_ceil(tile_rows);
-    let bands = rows.div_ceil(BAND);
+    let bands = rows.div_ceil(band);
     let groups = match team.members() {
         1 => 1,
         members => (members * PIECES).div_ceil(bands.max(1)).min(panels.len()),
@@ -99,13 +112,32 @@ fn share_out(
     });
 }
 
-/// Shares rows evenly among as few tiles of at most `most` as they need.
-fn tiles(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+/// Shares rows among as few tiles of at most `most` as they need: evenly, or where tiles cost the same with fewer, as many to each
+/// as it holds.
+fn tiles(rows: Range<usize>, most: usize, whole: bool) -> impl Iterator<Item = Range<usize>> {
     let count = rows.len().div_ceil(most);
     (0..count).map(move |tile| {
-        let place = |tile: usize| rows.start + rows.len() * tile / count;
+        let place = |tile: usize| match whole {
+            true => (rows.start + most * tile).min(rows.end),
+            false => rows.start + rows.len() * tile / count,
+        };
         place(tile)..place(tile + 1)
     })
+}
+
+/// What is read after panel number `number` of a piece, which begins with these numbers and has so many; it comes from memory
+/// while this one's tiles are computed. Behind a piece's last panel lie the other members' pieces.
+fn next_panel<T>(
+    members: usize,
+    (panel, numbers): (&[T], usize),
+    number: usize,
+    piece: &Range<usize>,
+) -> *const u8 {
+    let others = match number + 1 == piece.end {
+        true => (members - 1) * piece.len(),
+        false => 0,
+    };
+    panel.as_ptr().wrapping_add((1 + others) * numbers).cast()
 }
 
 /// A tile's result, which is in the cache.
@@ -119,11 +151,69 @@ struct TileResult {
     stride: usize,
 }
 
+/// Columns of the widest tile.
+const WIDEST: usize = 32;
+
+/// Room for the result of the largest tile, row after row: in a result, rows of a high tile lie far apart and share few places of
+/// the first-level cache.
+#[repr(C, align(64))]
+struct Together([f32; Together::LEN]);
+
+impl Together {
+    const LEN: usize = 32 * WIDEST;
+}
+
+impl TileResult {
+    /// Asks for the lines that the next tile's result is written to: below this one of the rows `tile`, or beside the band's first,
+    /// so many columns on. High tiles come faster than lines that no near cache has.
+    fn ask_for_next(self, tile: &Range<usize>, band: &Range<usize>, columns: usize) {
+        let start = self.start.cast_const();
+        let next = match tile.end < band.end {
+            true => start.wrapping_add(self.rows * self.stride),
+            false => start
+                .wrapping_sub((tile.start - band.start) * self.stride)
+                .wrapping_add(columns),
+        };
+        for row in 0..self.rows {
+            for line in [0, WIDEST / 2] {
+                prefetch::line_to_write(next.wrapping_add(row * self.stride + line));
+            }
+        }
+    }
+}
+
+/// Copies a tile's result from where its rows, of the widest tile's columns, follow one another.
+///
+/// # Safety
+/// The numbers are there, both aren't the same, and no one else touches those that are written.
+#[inline(always)]
+unsafe fn copy(from: *const f32, to: TileResult) {
+    for row in 0..to.rows {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let (from, to_row) = (from.add(row * WIDEST), to.start.add(row * to.stride));
+            match to.columns {
+                // A copy whose length the compiler knows is no call.
+                WIDEST => {
+                    let numbers = from.cast::<[f32; WIDEST]>().read();
+                    to_row.cast::<[f32; WIDEST]>().write_unaligned(numbers);
+                }
+                columns => std::ptr::copy_nonoverlapping(from, to_row, columns),
+            }
+        }
+    }
+}
+
 /// Applies the activation to a tile's result.
 ///
 /// # Safety
 /// The result's numbers are there, and no one else touches them.
-unsafe fn activate(act: Option<Act>, result: TileResult) {
+unsafe fn activate(act: Option<Act>, mut result: TileResult) {
+    // Rows that follow one another are one.
+    if result.stride == result.columns {
+        result.columns *= result.rows;
+        result.rows = 1;
+    }
     // SAFETY (each): by this function's contract.
     match act {
         None => {}
@@ -158,6 +248,8 @@ unsafe fn apply(result: TileResult, f: impl Fn(f32) -> f32) {
 pub enum Weights {
     /// As they are.
     Float32(Float32Weights),
+    /// Rounded; states are rounded too.
+    Bfloat16(Bfloat16Weights),
     /// A scale for each output; states are quantized row by row.
     Int8(Int8Weights),
 }
@@ -176,8 +268,17 @@ pub struct Linear {
 pub enum States<'a> {
     /// [rows, inputs].
     Float32(&'a [f32]),
+    /// The same, rounded.
+    Bfloat16(&'a Bfloat16Rows),
     /// The same, quantized.
     Int8(&'a Int8Rows),
+}
+
+/// Memory for states in other formats than float32.
+#[derive(Debug, Default)]
+pub struct Rows {
+    bfloat16: Bfloat16Rows,
+    int8: Int8Rows,
 }
 
 impl Linear {
@@ -185,6 +286,7 @@ impl Linear {
     pub fn inputs(&self) -> usize {
         match &self.weights {
             Weights::Float32(weights) => weights.inputs(),
+            Weights::Bfloat16(weights) => weights.inputs(),
             Weights::Int8(weights) => weights.inputs(),
         }
     }
@@ -197,11 +299,12 @@ impl Linear {
     fn layout(&self) -> Layout {
         match &self.weights {
             Weights::Float32(weights) => weights.layout(),
+            Weights::Bfloat16(weights) => weights.layout(),
             Weights::Int8(weights) => weights.layout(),
         }
     }
 
-    /// The states as this layer reads them; where it reads int8, they are quantized into `rows`.
+    /// The states as this layer reads them; where that isn't float32, they are written to `rows`.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
@@ -209,13 +312,17 @@ impl Linear {
         &self,
         team: &Team<'_>,
         x: &'a [f32],
-        rows: &'a mut Int8Rows,
+        rows: &'a mut Rows,
     ) -> crate::error::Result<States<'a>> {
         match &self.weights {
             Weights::Float32(_) => Ok(States::Float32(x)),
+            Weights::Bfloat16(weights) => {
+                rows.bfloat16.round(team, x, weights.inputs())?;
+                Ok(States::Bfloat16(&rows.bfloat16))
+            }
             Weights::Int8(weights) => {
-                rows.quantize(team, x, weights.inputs())?;
-                Ok(States::Int8(rows))
+                rows.int8.quantize(team, x, weights.inputs())?;
+                Ok(States::Int8(&rows.int8))
             }
         }
     }
@@ -235,6 +342,9 @@ impl Linear {
             (Weights::Float32(weights), States::Float32(x)) => {
                 weights.product(team, x, &self.bias, target);
             }
+            (Weights::Bfloat16(weights), States::Bfloat16(rows)) => {
+                weights.product(team, rows, &self.bias, target);
+            }
             (Weights::Int8(weights), States::Int8(rows)) => {
                 weights.product(team, rows, &self.bias, target);
             }
@@ -245,8 +355,11 @@ impl Linear {
 
 #[cfg(test)]
 mod tests {
+    use super::panels::Panels;
     use super::*;
     use crate::ops::arena::Arena;
+    use crate::ops::gemm;
+    use crate::ops::gemm::tile::{self, Kernel};
     #[cfg(target_arch = "x86_64")]
     use crate::ops::isa;
     use crate::ops::math::Separate;
@@ -255,7 +368,7 @@ mod tests {
         (0..n).map(|i| (k * i as f32).sin()).collect()
     }
 
-    const SIZES: [(usize, usize, usize); 9] = [
+    const SIZES: [(usize, usize, usize); 12] = [
         (1, 1, 1),
         (1, 3, 2),
         (5, 7, 9),
@@ -265,6 +378,10 @@ mod tests {
         (97, 64, 70),
         (200, 400, 17),
         (3, 1536, 384),
+        // Around whole tiles: one row more or less than 16 and 32, and more rows than a band.
+        (16, 64, 32),
+        (33, 65, 64),
+        (300, 31, 40),
     ];
 
     fn act(number: usize) -> Option<Act> {
@@ -390,6 +507,147 @@ mod tests {
         }
     }
 
+    /// What a kernel of bfloat16 makes of a layer, without the choice of this process.
+    fn bfloat16_with<K: Kernel>(
+        x: &[f32],
+        weights: &[&[f32]],
+        bias: &[f32],
+        inputs: usize,
+        act: Option<Act>,
+    ) -> Vec<f32> {
+        let panels = Panels::pack::<K>(&mut Arena::default(), weights, inputs).unwrap();
+        let weights = Bfloat16Weights(panels);
+        let mut rows = Bfloat16Rows::default();
+        let team = Team::alone();
+        bfloat16::round_rows::<K>(&mut rows, &team, x, inputs).unwrap();
+        let mut out = vec![f32::NAN; x.len() / inputs * bias.len()];
+        let target = Target {
+            sections: 0..weights.layout().sections,
+            act,
+            out: &mut out,
+        };
+        bfloat16::product::<K>(&weights, &team, &rows, bias, target);
+        out
+    }
+
+    fn every_bfloat16_path(
+        x: &[f32],
+        weights: &[&[f32]],
+        bias: &[f32],
+        inputs: usize,
+        act: Option<Act>,
+    ) -> Vec<(&'static str, Vec<f32>)> {
+        let mut paths = Vec::new();
+        macro_rules! path {
+            ($name:literal, $kernel:ty) => {
+                let out = bfloat16_with::<$kernel>(x, weights, bias, inputs, act);
+                paths.push(($name, out));
+            };
+        }
+        path!("baseline", tile::Baseline<true>);
+        #[cfg(target_arch = "x86_64")]
+        {
+            if isa::widest() >= isa::Level::Avx2 {
+                path!("avx2", tile::Avx2<true>);
+            }
+            if isa::widest() >= isa::Level::Avx512 {
+                path!("avx512", tile::Avx512<true>);
+                if std::arch::is_x86_feature_detected!("avx512bf16") {
+                    path!("avx512bf16", tile::Avx512Bf16);
+                }
+            }
+            if isa::widest() >= isa::Level::Amx && isa::may_use_amx() {
+                path!("amx", gemm::amx::AmxBf16);
+            }
+        }
+        paths
+    }
+
+    /// Every path is the float64 sum of the same rounded numbers, up to the rounding of sums, and as far from float32 as rounding
+    /// allows: each factor is off by a 512th of itself at most, so a product by a 256th and a little.
+    #[test]
+    fn bfloat16_layers_are_products_of_rounded_numbers_on_every_path() {
+        let rounded = |x: &[f32]| -> Vec<f64> {
+            x.iter()
+                .map(|&x| f64::from(<f32 as gemm::Unit>::of(x, 0.0, true)))
+                .collect()
+        };
+        for (rows, inputs, outputs) in SIZES {
+            let x = wave(rows * inputs, 0.37);
+            let weights = [0.53, 0.91].map(|k| wave(outputs * inputs, k));
+            let parts = weights.each_ref().map(Vec::as_slice);
+            let bias = wave(2 * outputs, 0.2);
+            let paths = every_bfloat16_path(&x, &parts, &bias, inputs, None);
+            let (short_x, short) = (rounded(&x), weights.each_ref().map(|w| rounded(w)));
+            for row in 0..rows {
+                for (column, &bias) in bias.iter().enumerate() {
+                    let (section, output) = (column / outputs, column % outputs);
+                    let bias = f64::from(bias);
+                    let (mut want, mut whole, mut sizes) = (bias, bias, 0.0);
+                    for i in 0..inputs {
+                        let (a, b) = (row * inputs + i, output * inputs + i);
+                        let product = f64::from(x[a]) * f64::from(weights[section][b]);
+                        want += short_x[a] * short[section][b];
+                        whole += product;
+                        sizes += product.abs();
+                    }
+                    for (path, out) in &paths {
+                        let got = f64::from(out[row * 2 * outputs + column]);
+                        assert!(
+                            (got - want).abs() < 1e-4,
+                            "{path} {rows} {inputs} {outputs}: {got} {want}"
+                        );
+                        assert!(
+                            (got - whole).abs() <= sizes * (1.0 / 255.0) + 1e-4,
+                            "{path} {rows} {inputs} {outputs}: {got} {whole}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bfloat16_rows_do_not_depend_on_others_nor_on_the_team() {
+        for (number, (rows, inputs, outputs)) in SIZES.into_iter().enumerate() {
+            let act = act(number);
+            let x = wave(rows * inputs, 0.37);
+            let weights = [0.53, 0.91, 0.29].map(|k| wave(outputs * inputs, k));
+            let parts = weights.each_ref().map(Vec::as_slice);
+            let bias = wave(3 * outputs, 0.2);
+            for (path, together) in every_bfloat16_path(&x, &parts, &bias, inputs, act) {
+                for row in [0, rows / 2, rows - 1] {
+                    let row_alone = &x[row * inputs..][..inputs];
+                    let paths = every_bfloat16_path(row_alone, &parts, &bias, inputs, act);
+                    let (_, alone) = paths.into_iter().find(|(name, _)| *name == path).unwrap();
+                    assert_eq!(
+                        alone,
+                        together[row * 3 * outputs..][..3 * outputs],
+                        "{path}"
+                    );
+                }
+            }
+            let weights = Bfloat16Weights::new(&mut Arena::default(), &parts, inputs).unwrap();
+            let layer = Linear {
+                weights: Weights::Bfloat16(weights),
+                bias,
+            };
+            for sections in [0..3, 1..3, 0..1] {
+                let compute = |team: &Team<'_>, x: &[f32]| {
+                    let mut out =
+                        vec![f32::NAN; x.len() / inputs * sections.len() * layer.outputs()];
+                    let mut room = Rows::default();
+                    let states = layer.states(team, x, &mut room).unwrap();
+                    layer.apply(team, states, sections.clone(), act, &mut out);
+                    out
+                };
+                let together = compute(&Team::alone(), &x);
+                assert!(together.iter().all(|x| x.is_finite()));
+                teams(|team| assert_eq!(compute(team, &x), together));
+            }
+        }
+    }
+
     /// What a kernel of int8 makes of a layer, without the choice of this process.
     fn int8_with<K: int8_tile::Kernel>(
         x: &[f32],
@@ -436,6 +694,13 @@ mod tests {
             if isa::widest() >= isa::Level::Avx512 && isa::has_vnni_instructions() {
                 let out = int8_with::<int8_tile::Vnni>(x, weights, bias, inputs, act);
                 paths.push(("vnni", out));
+            }
+            if isa::widest() >= isa::Level::Amx
+                && isa::has_amx_int8_instructions()
+                && isa::may_use_amx()
+            {
+                let out = int8_with::<int8_amx::Amx>(x, weights, bias, inputs, act);
+                paths.push(("amx", out));
             }
         }
         paths
@@ -501,8 +766,8 @@ mod tests {
             };
             teams(|team| {
                 let mut out = vec![f32::NAN; rows * 2 * outputs];
-                let mut quantized = Int8Rows::default();
-                let states = layer.states(team, &x, &mut quantized).unwrap();
+                let mut room = Rows::default();
+                let states = layer.states(team, &x, &mut room).unwrap();
                 layer.apply(team, states, 0..2, act, &mut out);
                 for (path, other) in &paths {
                     assert_eq!(&out, other, "{path}");
@@ -534,7 +799,10 @@ mod tests {
             let mut x = wave(3 * 20, 0.3);
             x[27] = bad;
             let (weights, scales) = quantize(&wave(20, 0.7), 20).unwrap();
-            for (path, out) in every_int8_path(&x, &[(&weights, &scales)], &[0.1], 20, None) {
+            let whole = wave(20, 0.7);
+            let paths = every_int8_path(&x, &[(&weights, &scales)], &[0.1], 20, None);
+            let rounded = every_bfloat16_path(&x, &[&whole], &[0.1], 20, None);
+            for (path, out) in paths.into_iter().chain(rounded) {
                 assert!(
                     out[0].is_finite() && !out[1].is_finite() && out[2].is_finite(),
                     "{path}"
