@@ -162,7 +162,7 @@ struct training {
     bert_train_options options;
 };
 
-static struct training make_training(const bert_model *model, const struct examples *examples, int batch, int group,
+static struct training make_training(bert_model *model, const struct examples *examples, int batch, int group,
                                      const char *compute, const char **unavailable) {
     struct training training = {.model = model, .examples = examples};
     *unavailable = NULL;
@@ -177,7 +177,7 @@ static struct training make_training(const bert_model *model, const struct examp
     options->schedule = BERT_SCHEDULE_CONSTANT;
     options->warmup_ratio = 0;
     if (strstr(compute, "bf16") != NULL) {
-#ifdef BERT_PRECISION_BFLOAT16
+#ifdef BENCH_PRECISION
         options->precision = BERT_PRECISION_BFLOAT16;
 #else
         *unavailable = "the library trains in float32 alone";

@@ -59,6 +59,8 @@ def compile_ours(root, folder, library=None):
     library = os.path.abspath(library or os.path.join(root, "target", "release"))
     target = os.path.join(folder, "ours-" + re.sub(r"\W+", "-", library).strip("-"))
     command = ["cc", "-O2", "-Wall", "-Wextra", "-I" + os.path.join(root, "include"), os.path.join(BENCH, "ours.c")]
+    if "BERT_PRECISION_BFLOAT16" in header:
+        command.append("-DBENCH_PRECISION")
     if re.search(r"\bgradient_checkpointing;", header):
         command.append("-DBENCH_GRADIENT_CHECKPOINTING")
     if re.search(r"\bprecision;[^}]*\} bert_predict_options;", header):
