@@ -7,12 +7,14 @@ use super::arguments::{
     array, choice, flag, optional_string, optional_text, path, result, text, text_pairs, texts,
 };
 use super::boundary::{call, free};
-use super::fields::{constant, pointer, zero_or_one};
+use super::fields::{constant, pointer, ranged, zero_or_one};
 use super::handles::{self, Object, bert_dataset};
 use super::problem::{self, BERT_PROBLEM_REGRESSION, BERT_PROBLEM_SINGLE_LABEL, bert_problem_type};
 use super::sized::{self, sized_struct};
 use super::status::bert_status;
-use crate::data::{Dataset, Example, FileFormat, Header, Label, ReadOptions, check_fraction};
+use crate::data::{
+    Dataset, Example, FileFormat, Header, Label, Quoting, ReadOptions, check_fraction,
+};
 use crate::error::{Error, Result};
 use crate::memory;
 
@@ -21,10 +23,11 @@ pub type bert_file_format = i32;
 
 /// The file name's ending decides the format: .tsv or .txt (TSV), .csv (CSV), .jsonl or .ndjson (JSON Lines).
 pub const BERT_FORMAT_AUTO: bert_file_format = 0;
-/// TSV: one record per line, fields separated by tabs. Quotes have no special meaning.
+/// TSV: one record per line, fields separated by tabs. Quotes have no special meaning unless the option quoting gives
+/// them one.
 pub const BERT_FORMAT_TSV: bert_file_format = 1;
-/// CSV as in RFC 4180: fields are separated by commas. Fields that contain a comma, a quote or a line break are
-/// quoted.
+/// CSV as in RFC 4180: fields are separated by commas, or by what the option separator says. Fields that contain the
+/// separator, a quote or a line break are quoted.
 pub const BERT_FORMAT_CSV: bert_file_format = 2;
 /// JSON Lines: one JSON object per line.
 pub const BERT_FORMAT_JSONL: bert_file_format = 3;
@@ -32,13 +35,25 @@ pub const BERT_FORMAT_JSONL: bert_file_format = 3;
 /// Whether the first record of a TSV or CSV file contains the names of the columns.
 pub type bert_header_mode = i32;
 
-/// The library decides. The first record is a header if a column option is a name, or if the record contains a usual
-/// column name, such as "text" or "label".
+/// The library decides. The first record is a header if a column option is a name, if the record contains a usual
+/// column name, such as "text" or "label", or if it contains both a less usual name of a text column and one of a label
+/// column, such as "tweet" and "sentiment". A first record that looks like a header of other names is BERT_ERR_DATA, or
+/// a warning in the log if it may be an example.
 pub const BERT_HEADER_AUTO: bert_header_mode = 0;
 /// The first record is a header.
 pub const BERT_HEADER_PRESENT: bert_header_mode = 1;
 /// The first record is data.
 pub const BERT_HEADER_ABSENT: bert_header_mode = 2;
+
+/// Whether fields of a TSV or CSV file may be in double quotes.
+pub type bert_quoting = i32;
+
+/// In CSV fields may be in quotes. In TSV they may be if every field of the first records is in quotes.
+pub const BERT_QUOTING_AUTO: bert_quoting = 0;
+/// Quotes have no special meaning.
+pub const BERT_QUOTING_NONE: bert_quoting = 1;
+/// Fields may be in double quotes. A quote inside such a field is written twice.
+pub const BERT_QUOTING_DOUBLE: bert_quoting = 2;
 
 /// A part of the built-in toy data.
 pub type bert_toy_part = i32;
@@ -62,8 +77,9 @@ pub struct bert_read_options {
     pub header: bert_header_mode,
     /// The column of the text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
     /// Lines. NULL: the library looks for a column named text, sentence, sentence1, review or content. If there is none,
-    /// it looks for text_a, premise or question1, each with its partner (see pair_column). In a file without a header
-    /// NULL means the first column that no other option names. Default NULL.
+    /// it looks for text_a, premise or question1, each with its partner (see pair_column), and then for other names of a
+    /// text, such as tweet, comment or message, of which one must be there and no second. Upper and lower case are the
+    /// same. In a file without a header NULL means the first column that no other option names. Default NULL.
     pub text_column: *const c_char,
     /// The column of the second text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key
     /// in JSON Lines. NULL: if text_column is also NULL, the library uses the partner of the text column that it found:
@@ -72,8 +88,10 @@ pub struct bert_read_options {
     /// single texts. Default NULL.
     pub pair_column: *const c_char,
     /// The column of the label. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
-    /// Lines. NULL: the library looks for a column named label, class, category or target. In a file without a header
-    /// NULL means the last column that no other option names. Default NULL.
+    /// Lines. NULL: the library looks for a column named label, class, category, target or labels, and then for other
+    /// names of a label, such as sentiment, score, stars, rating or Kategorie, of which one must be there and no second.
+    /// Upper and lower case are the same. In a file without a header NULL means the last column that no other option
+    /// names. Default NULL.
     pub label_column: *const c_char,
     /// Whether labels are class ids. 1: labels are the ids 0, 1, 2, ...; 0: labels are names, which may consist of
     /// digits. 1 is allowed only for BERT_PROBLEM_SINGLE_LABEL. 0 or 1. Default 0.
@@ -82,7 +100,8 @@ pub struct bert_read_options {
     ///
     /// - BERT_PROBLEM_SINGLE_LABEL: each record has one class.
     /// - BERT_PROBLEM_MULTI_LABEL: each record has a list of label names, which may be empty. In JSON Lines it is an
-    ///   array of strings. In TSV and CSV the names are separated by label_separator.
+    ///   array of strings. In TSV and CSV the names are separated by label_separator, or the field is a list as Python
+    ///   or JSON write it, such as ['a', 'b'].
     /// - BERT_PROBLEM_REGRESSION: each record has one finite number, or several; all records have the same count. In
     ///   JSON Lines it is a number or an array of numbers. In TSV and CSV the numbers are separated by label_separator.
     ///
@@ -92,9 +111,22 @@ pub struct bert_read_options {
     /// around the separator is ignored. Not used for JSON Lines. Must be NULL for BERT_PROBLEM_SINGLE_LABEL.
     /// Default NULL.
     pub label_separator: *const c_char,
+    /// The character between two fields of a TSV or CSV file, such as ';'. It is an ASCII character, and neither a quote
+    /// nor a line break. 0: a tab in TSV. In CSV 0 means a comma; if commas don't cut the first records into the same
+    /// number of fields, but semicolons, tabs or vertical bars do, those separate. Not used for JSON Lines. Range 0 to
+    /// 127. Default 0.
+    pub separator: i32,
+    /// Whether fields of a TSV or CSV file may be in double quotes: BERT_QUOTING_AUTO, BERT_QUOTING_NONE or
+    /// BERT_QUOTING_DOUBLE. Not used for JSON Lines. Default BERT_QUOTING_AUTO.
+    pub quoting: bert_quoting,
+    /// The encoding of the file: a name of the WHATWG Encoding Standard, such as "UTF-8", "UTF-16LE", "UTF-16BE",
+    /// "windows-1252", "ISO-8859-1" (read as windows-1252, which contains it), "windows-1251", "Shift_JIS" or "GBK".
+    /// Upper and lower case are the same. A byte-order mark at the beginning of the file counts more than this option.
+    /// NULL: UTF-8, or UTF-16 if the file begins with its byte-order mark. Default NULL.
+    pub encoding: *const c_char,
 }
 
-sized_struct!(bert_read_options {
+sized_struct!(bert_read_options, older [56], {
     format: constant(
         "BERT_FORMAT_",
         BERT_FORMAT_AUTO,
@@ -118,6 +150,14 @@ sized_struct!(bert_read_options {
         BERT_PROBLEM_REGRESSION
     ),
     label_separator: pointer(),
+    separator: ranged(0i32, 0, 127),
+    quoting: constant(
+        "BERT_QUOTING_",
+        BERT_QUOTING_AUTO,
+        BERT_QUOTING_AUTO,
+        BERT_QUOTING_DOUBLE
+    ),
+    encoding: pointer(),
 });
 
 /// Sets all fields of a bert_read_options to their defaults. `struct_size` is sizeof(bert_read_options). Any thread.
@@ -564,6 +604,10 @@ pub unsafe extern "C" fn bert_dataset_add_targets(
 ///
 /// Lines may end with LF or CRLF. The file may begin with a byte-order mark. Blank lines are ignored.
 ///
+/// A table that can't be meant as it would be read is BERT_ERR_DATA, and the message names the option to set: the first
+/// line looks like a header of unknown names, the first of three columns is an index or a class and not a text, the label
+/// comes before the text. If the table may be meant so, it is read, and the log has a warning.
+///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (a required pointer is NULL, an option is out of range, two options
 /// contradict each other, the file name's ending is not a known format), BERT_ERR_STRUCT_SIZE (the `struct_size` of
 /// `options` is unknown), BERT_ERR_UTF8 (an option is not valid UTF-8), BERT_ERR_IO (the file can't be read),
@@ -583,14 +627,17 @@ pub unsafe extern "C" fn bert_dataset_read(
         // SAFETY: by this function's contract.
         let path = unsafe { self::path(path, "path") }?;
         // SAFETY: as above.
-        let (options, text_column, pair_column, label_column, label_separator) = unsafe {
+        let (options, [text_column, pair_column, label_column, label_separator, encoding]) = unsafe {
             let options = sized::read_or_default(options)?;
             (
                 options,
-                optional_string(options.text_column, "text_column")?,
-                optional_string(options.pair_column, "pair_column")?,
-                optional_string(options.label_column, "label_column")?,
-                optional_string(options.label_separator, "label_separator")?,
+                [
+                    optional_string(options.text_column, "text_column")?,
+                    optional_string(options.pair_column, "pair_column")?,
+                    optional_string(options.label_column, "label_column")?,
+                    optional_string(options.label_separator, "label_separator")?,
+                    optional_string(options.encoding, "encoding")?,
+                ],
             )
         };
         // SAFETY: as above.
@@ -621,6 +668,19 @@ pub unsafe extern "C" fn bert_dataset_read(
             labels_are_ids: flag(options.labels_are_ids, "labels_are_ids")?,
             problem_type: problem::problem_type(options.problem_type)?,
             label_separator,
+            separator: u8::try_from(options.separator)
+                .ok()
+                .filter(|byte| *byte != 0),
+            quoting: choice(
+                options.quoting,
+                "quoting",
+                &[
+                    (BERT_QUOTING_AUTO, Quoting::Auto),
+                    (BERT_QUOTING_NONE, Quoting::None),
+                    (BERT_QUOTING_DOUBLE, Quoting::Double),
+                ],
+            )?,
+            encoding,
         };
         give(out, Dataset::read_file(&path, &options)?);
         Ok(())

@@ -30,7 +30,7 @@ impl Eq for Labels {}
 impl Labels {
     /// The classes that `dataset` has, or its labels, or its regression targets.
     ///
-    /// Names get their ids in sorted order: by value where every name is an integer, else by their bytes. Labels given
+    /// Names get their ids in sorted order: by value where every name is a number, else by their bytes. Labels given
     /// as ids make the classes 0 to the largest of them, named `LABEL_0`, `LABEL_1`, … as Hugging Face names them;
     /// regression targets are named so too.
     ///
@@ -255,20 +255,37 @@ fn too_many(count: usize) -> Error {
     ))
 }
 
-/// Names by value where all are integers ("2" before "10"), else as they come, sorted by their bytes.
+/// Names by value where all are numbers ("2" before "10", "0.5" before "2"), else as they come, sorted by their bytes.
 fn in_class_order(names: BTreeSet<&str>) -> Vec<&str> {
-    let values: Option<Vec<(i128, &str)>> = names
+    // Whole numbers are told apart beyond what a float64 can. Of equal values ("1" and "01") the bytes decide.
+    let whole: Option<Vec<(i128, &str)>> = names
         .iter()
         .map(|name| Some((name.parse().ok()?, *name)))
         .collect();
-    match values {
-        Some(mut values) => {
-            // Equal values ("1" and "01") are different names still; the bytes order them.
-            values.sort();
-            values.into_iter().map(|(_, name)| name).collect()
+    if let Some(mut whole) = whole {
+        whole.sort();
+        return whole.into_iter().map(|(_, name)| name).collect();
+    }
+    let numbers: Option<Vec<(f64, &str)>> = names
+        .iter()
+        .map(|name| Some((number(name)?, *name)))
+        .collect();
+    match numbers {
+        Some(mut numbers) => {
+            numbers.sort_by(|(a, x), (b, y)| a.total_cmp(b).then(x.cmp(y)));
+            numbers.into_iter().map(|(_, name)| name).collect()
         }
         None => names.into_iter().collect(),
     }
+}
+
+/// The finite number that `text` is; words that stand for one, such as "nan" and "inf", are none.
+pub(super) fn number(text: &str) -> Option<f64> {
+    let is_digits = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
+    if !text.bytes().all(is_digits) {
+        return None;
+    }
+    text.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod toy;
 pub use batch::{Batch, cut_into_batches};
 pub use dataset::{Dataset, Example, Label};
 pub use labels::{Labels, MAX_CLASSES};
-pub use read::{DEFAULT_SEPARATOR, FileFormat, Header, ReadOptions};
+pub use read::{DEFAULT_SEPARATOR, FileFormat, Header, Quoting, ReadOptions};
 pub(crate) use split::check_fraction;
 pub use targets::Targets;
 

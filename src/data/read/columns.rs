@@ -2,11 +2,11 @@
 
 use crate::error::{Error, Result};
 
-use super::super::quoted;
+use super::super::{listed, quoted};
 use super::{Header, ReadOptions, data_error};
 
 const TEXT_NAMES: [&str; 5] = ["text", "sentence", "sentence1", "review", "content"];
-const LABEL_NAMES: [&str; 4] = ["label", "class", "category", "target"];
+const LABEL_NAMES: [&str; 5] = ["label", "class", "category", "target", "labels"];
 /// `sentence1` is a text without `sentence2` too; the others are what they are only together.
 const PAIR_NAMES: [(&str, &str); 4] = [
     ("sentence1", "sentence2"),
@@ -15,12 +15,132 @@ const PAIR_NAMES: [(&str, &str); 4] = [
     ("question1", "question2"),
 ];
 
+/// Names of a text that count where none of the above is there, and one of these alone. Each may also be a word of the
+/// data, so that one of them makes no header.
+const OTHER_TEXT_NAMES: [&str; 27] = [
+    "tweet",
+    "tweets",
+    "comment",
+    "comment_text",
+    "message",
+    "body",
+    "document",
+    "utterance",
+    "query",
+    "question",
+    "texts",
+    "sentences",
+    "reviews",
+    "review_text",
+    "reviewtext",
+    "text_content",
+    "description",
+    "headline",
+    "phrase",
+    "post",
+    "sms",
+    "satz",
+    "texte",
+    "phrases",
+    "texto",
+    "testo",
+    "tekst",
+];
+/// Likewise of a label.
+const OTHER_LABEL_NAMES: [&str; 32] = [
+    "sentiment",
+    "score",
+    "stars",
+    "rating",
+    "ratings",
+    "intent",
+    "topic",
+    "topics",
+    "tag",
+    "tags",
+    "emotion",
+    "polarity",
+    "classes",
+    "categories",
+    "class_name",
+    "classname",
+    "label_name",
+    "labelname",
+    "overall",
+    "kategorie",
+    "kategorien",
+    "klasse",
+    "etikett",
+    "bewertung",
+    "catégorie",
+    "categorie",
+    "étiquette",
+    "classe",
+    "categoría",
+    "categoria",
+    "etiqueta",
+    "etichetta",
+];
+
 /// Whether `name` is one that is looked for.
 pub(super) fn is_known(name: &str) -> bool {
-    let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    TEXT_NAMES.iter().any(&is)
-        || LABEL_NAMES.iter().any(&is)
-        || PAIR_NAMES.iter().any(|(a, b)| is(a) || is(b))
+    [
+        &TEXT_NAMES[..],
+        &LABEL_NAMES,
+        &OTHER_TEXT_NAMES,
+        &OTHER_LABEL_NAMES,
+    ]
+    .iter()
+    .any(|names| is_among(names, name))
+        || PAIR_NAMES.iter().any(|(a, b)| same(a, name) || same(b, name))
+}
+
+/// Names of a label of which one makes a record a header: the first of the usual ones. "labels" may be a word.
+const TELLING: usize = 4;
+
+/// Whether a record is a header: it has a usual name, or both another name of a text and one of a label.
+pub(super) fn is_header(record: &[&str]) -> bool {
+    let names = || record.iter().map(|field| field.trim());
+    names().any(tells_header)
+        || (names().any(|name| is_among(&OTHER_TEXT_NAMES, name))
+            && names().any(|name| is_among(&OTHER_LABEL_NAMES, name) || is_among(&LABEL_NAMES, name)))
+}
+
+fn tells_header(name: &str) -> bool {
+    is_among(&TEXT_NAMES, name)
+        || is_among(&LABEL_NAMES[..TELLING], name)
+        || PAIR_NAMES.iter().any(|(a, b)| same(a, name) || same(b, name))
+}
+
+fn is_among(names: &[&str], name: &str) -> bool {
+    names.iter().any(|known| same(known, name))
+}
+
+/// Whether two names are the same without regard to case.
+fn same(a: &str, b: &str) -> bool {
+    let lower = |text: &str| -> String { text.chars().flat_map(char::to_lowercase).collect() };
+    a.eq_ignore_ascii_case(b) || (!a.is_ascii() && !b.is_ascii() && lower(a) == lower(b))
+}
+
+/// What is said of a table's other columns where one isn't found: that they are a column for each label. `rows` are the
+/// table's first records, the first among them.
+pub(super) fn indicators(first: &[&str], rows: &[Vec<String>]) -> String {
+    let is_bit = |field: Option<&String>| field.is_some_and(|f| matches!(f.trim(), "0" | "1"));
+    let below = rows.get(1..).unwrap_or_default();
+    let of_bits: Vec<&str> = first
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !below.is_empty() && below.iter().all(|row| is_bit(row.get(*at))))
+        .map(|(_, name)| *name)
+        .collect();
+    if of_bits.len() < 2 {
+        return String::new();
+    }
+    format!(
+        " (the columns {} hold only 0 and 1, as one for each label does: set label_column to one of them, or, for \
+         multi-label classification, put the names of each record's labels into one column)",
+        listed(of_bits.into_iter())
+    )
 }
 
 /// The places of the columns, counted from 0.
@@ -42,7 +162,7 @@ pub(super) struct Place<'a> {
     /// The names that are there, for messages.
     pub names: String,
     /// What else may be the matter where names aren't found, for messages; with its own separator.
-    pub hint: &'static str,
+    pub hint: String,
 }
 
 impl Place<'_> {
@@ -81,7 +201,7 @@ pub(super) fn of_table(
             )));
         }
         (Header::Auto, Some(_)) => true,
-        (Header::Auto, None) => first.iter().any(|field| is_known(field.trim())),
+        (Header::Auto, None) => is_header(first),
     };
     let columns = if header {
         let names: Vec<&str> = first.iter().map(|field| field.trim()).collect();
@@ -110,20 +230,50 @@ pub(super) fn of_names(
             Some(*at) != pair && Some(*at) != label
         })
     };
-    let missing = |what: &str, known: &[&str]| {
+    let missing = |what: &str, option: &str, known: &[&str], others: &[&str]| {
         if let Some(twice) = known.iter().find(|name| find(name, names).is_err()) {
             return place.several(twice);
         }
         let Place {
             noun, nouns, hint, ..
         } = place;
+        let candidates: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| is_among(others, name))
+            .collect();
+        if candidates.len() > 1 {
+            return place.error(&format!(
+                "several {nouns} may be the {what}: {}; set {option} to the one that is meant",
+                listed(candidates.into_iter())
+            ));
+        }
+        let no_header = match *noun {
+            "column" if options.header == Header::Auto => {
+                ", or header to BERT_HEADER_ABSENT if this line is an example"
+            }
+            _ => "",
+        };
         place.error(&format!(
-            "there is no {noun} for the {what} among the {nouns} {}; expected one of {}, or the {noun} of the {what} \
-             to be given{hint}",
+            "there is no {noun} for the {what} among the {nouns} {}; set {option} to the one that is meant (without it, \
+             {}, … are looked for){no_header}{hint}",
             place.names,
             known.join(", "),
         ))
     };
+    // Of the less usual names, the only one that is there.
+    let other = |others: &[&str], taken: [Option<usize>; 2]| {
+        let mut found = names
+            .iter()
+            .enumerate()
+            .filter(|(at, name)| is_among(others, name) && !taken.contains(&Some(*at)));
+        match (found.next(), found.next()) {
+            (Some((at, _)), None) => Some(at),
+            _ => None,
+        }
+    };
+    let other_text = other(&OTHER_TEXT_NAMES, [pair, label]);
+    let missing_text = || missing("text", "text_column", &TEXT_NAMES, &OTHER_TEXT_NAMES);
     let text = match text {
         Some(at) => at,
         None => {
@@ -147,8 +297,9 @@ pub(super) fn of_names(
                     (Some(_), _) => PAIR_NAMES
                         .iter()
                         .find_map(|(a, _)| free(a))
-                        .ok_or_else(|| missing("text", &TEXT_NAMES))?,
-                    (None, None) => return Err(missing("text", &TEXT_NAMES)),
+                        .or(other_text)
+                        .ok_or_else(missing_text)?,
+                    (None, None) => other_text.ok_or_else(missing_text)?,
                 },
             }
         }
@@ -158,7 +309,8 @@ pub(super) fn of_names(
         None => LABEL_NAMES
             .iter()
             .find_map(|name| find(name, names).ok().flatten())
-            .ok_or_else(|| missing("label", &LABEL_NAMES))?,
+            .or_else(|| other(&OTHER_LABEL_NAMES, [Some(text), pair]))
+            .ok_or_else(|| missing("label", "label_column", &LABEL_NAMES, &OTHER_LABEL_NAMES))?,
     };
     distinct(Columns { text, pair, label }, place)
 }
@@ -185,9 +337,10 @@ fn without_header(count: usize, options: &ReadOptions, place: &Place) -> Result<
     if needed > 0 && left.clone().count() != needed {
         let columns = if count == 1 { "column" } else { "columns" };
         return Err(place.error(&format!(
-            "the record has {count} {columns} and no header; expected two (text, label) or three (text, pair, \
-             label), or the columns of text and label to be given by number (if this line is a header, set the \
-             option header)"
+            "the record has {count} {columns} and no header; expected two (text, label) or three (text, pair, label), or \
+             text_column and label_column to be set to the columns' numbers, counted from 1, or header to \
+             BERT_HEADER_PRESENT if this line names the columns{}",
+            place.hint
         )));
     }
     let mut or_left = |given: Option<usize>| given.or_else(|| left.next()).unwrap_or(count);
@@ -229,7 +382,7 @@ fn find(name: &str, names: &[&str]) -> std::result::Result<Option<usize>, ()> {
     };
     match at(&|n| n == name)? {
         Some(found) => Ok(Some(found)),
-        None => at(&|n| n.eq_ignore_ascii_case(name)),
+        None => at(&|n| same(n, name)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::io::Read;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
@@ -17,8 +18,13 @@ use super::{ReadOptions, add, class_from, data_error, finite};
 const EXPECTED: &str =
     r#"expected one JSON object a line, such as {"text": "...", "label": "..."}"#;
 
-pub(super) fn read(mut lines: Lines, options: &ReadOptions) -> Result<Dataset> {
-    let source = lines.source();
+/// Reads a stream in UTF-8.
+pub(super) fn read(
+    reader: Box<dyn Read + '_>,
+    source: &str,
+    options: &ReadOptions,
+) -> Result<Dataset> {
+    let mut lines = Lines::new(reader, source);
     let mut dataset = Dataset::new();
     let mut keys: Option<Keys> = None;
     while let Some(record) = lines.next_line()? {
@@ -51,7 +57,7 @@ pub(super) fn read(mut lines: Lines, options: &ReadOptions) -> Result<Dataset> {
                     noun: "key",
                     nouns: "keys",
                     names: object.names(),
-                    hint: "",
+                    hint: String::new(),
                 };
                 keys.insert(Keys::of(&object, options, &place)?)
             }
@@ -155,6 +161,16 @@ fn class(value: &Scalar, key: &str, ids: bool) -> std::result::Result<Label, Str
         Scalar::Bool(value) if !ids => Ok(Label::Name(value.to_string())),
         other if ids => Err(format!(
             "the label {} is {other}, but labels are read as ids; expected a whole number from 0 on",
+            quoted(key)
+        )),
+        Scalar::List { .. } => Err(format!(
+            "the label {} is a list; if each line has a list of labels, set problem_type to BERT_PROBLEM_MULTI_LABEL \
+             (BERT_PROBLEM_REGRESSION for lists of numbers), else expected a string, a whole number, true or false",
+            quoted(key)
+        )),
+        Scalar::Real(_) => Err(format!(
+            "the label {} is {value}; if the labels are amounts, set problem_type to BERT_PROBLEM_REGRESSION, else \
+             expected a string, a whole number, true or false",
             quoted(key)
         )),
         other => Err(format!(

@@ -6,6 +6,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 
 use super::data_error;
+use super::encoding::Malformed;
+use super::records::shown;
 
 /// The longest record. A larger one is a file that isn't what it should be, or a quote that is never closed.
 pub(super) const RECORD_LIMIT: usize = 64 << 20;
@@ -17,7 +19,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A stream read record by record.
 pub(super) struct Lines<'a> {
-    reader: BufReader<&'a mut dyn Read>,
+    reader: BufReader<Box<dyn Read + 'a>>,
     /// What messages call the stream.
     source: &'a str,
     /// The number of the line read last; 0 before the first.
@@ -35,7 +37,7 @@ pub(super) struct Record<'r> {
 }
 
 impl<'a> Lines<'a> {
-    pub fn new(reader: &'a mut dyn Read, source: &'a str) -> Lines<'a> {
+    pub fn new(reader: Box<dyn Read + 'a>, source: &'a str) -> Lines<'a> {
         Lines {
             reader: BufReader::with_capacity(1 << 16, reader),
             source,
@@ -59,13 +61,18 @@ impl<'a> Lines<'a> {
         self.checked(self.line).map(Some)
     }
 
-    /// The next CSV record that isn't blank, without its last line's end: as many lines as its quotes span.
-    pub fn next_csv_record(&mut self) -> Result<Option<Record<'_>>> {
+    /// Whether the stream has ended.
+    pub fn at_end(&mut self) -> bool {
+        self.reader.fill_buf().is_ok_and(|left| left.is_empty())
+    }
+
+    /// The next record with quotes that isn't blank, without its last line's end: as many lines as its quotes span.
+    pub fn next_quoted(&mut self, separator: u8) -> Result<Option<Record<'_>>> {
         if !self.skip_to_content()? {
             return Ok(None);
         }
         let first = self.line;
-        let mut quotes = Quotes::default();
+        let mut quotes = Quotes::new(separator);
         let mut from = 0;
         loop {
             let end = content_length(&self.record);
@@ -81,8 +88,9 @@ impl<'a> Lines<'a> {
             let opened = quotes.opened_at;
             if !self.append_line(first, Some(opened))? {
                 let what = format!(
-                    "the quote opened on line {opened} is never closed; expected '\"' at the end of the field, before a \
-                     comma or the line's end"
+                    "the quote opened on line {opened} is never closed; expected '\"' at the end of the field, before {} \
+                     or the line's end",
+                    shown(separator)
                 );
                 return Err(data_error(self.source, first, &what));
             }
@@ -112,7 +120,10 @@ impl<'a> Lines<'a> {
         let read = (&mut self.reader)
             .take(room)
             .read_until(b'\n', &mut self.record)
-            .map_err(|e| Error::io("read", Path::new(self.source), &e))?;
+            .map_err(|e| match e.get_ref().and_then(|e| e.downcast_ref::<Malformed>()) {
+                Some(malformed) => data_error(self.source, self.line + 1, &malformed.to_string()),
+                None => Error::io("read", Path::new(self.source), &e),
+            })?;
         if self.record.len() > RECORD_LIMIT {
             let quote = match open_quote {
                 Some(line) => format!(" (the quote opened on line {line} isn't closed)"),
@@ -147,15 +158,12 @@ impl<'a> Lines<'a> {
                 0
             };
             let byte = valid.len() - start + mark + 1;
-            let hint = match (line, self.record.as_slice()) {
-                (1, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => " (the file looks like UTF-16)",
-                _ => "",
-            };
             data_error(
                 self.source,
                 line,
                 &format!(
-                    "byte {byte} of the line isn't valid UTF-8{hint}; expected a file in UTF-8"
+                    "byte {byte} of the line isn't valid UTF-8; expected a file in UTF-8, or the option encoding to name \
+                     what it is in, such as \"windows-1252\" for files of Western European Windows programs"
                 ),
             )
         })?;
@@ -171,17 +179,16 @@ fn content_length(line: &[u8]) -> usize {
 
 /// Follows the quotes of a CSV record to find its end. A quote opens a field only as its first character; elsewhere in
 /// a field without quotes it is a character like any other.
-#[derive(Default)]
 struct Quotes {
+    separator: u8,
     state: State,
     /// The line of the last quote that opened a field.
     opened_at: u64,
     fields: usize,
 }
 
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum State {
-    #[default]
     FieldStart,
     Plain,
     Quoted,
@@ -190,6 +197,15 @@ enum State {
 }
 
 impl Quotes {
+    fn new(separator: u8) -> Quotes {
+        Quotes {
+            separator,
+            state: State::FieldStart,
+            opened_at: 0,
+            fields: 0,
+        }
+    }
+
     fn is_open(&self) -> bool {
         self.state == State::Quoted
     }
@@ -199,7 +215,7 @@ impl Quotes {
             self.state = match (self.state, byte) {
                 (State::Quoted, b'"') => State::AfterQuote,
                 (State::Quoted, _) | (State::AfterQuote, b'"') => State::Quoted,
-                (_, b',') => {
+                (_, byte) if byte == self.separator => {
                     self.fields += 1;
                     if self.fields >= FIELD_LIMIT {
                         return Err(too_many_fields());
@@ -213,8 +229,10 @@ impl Quotes {
                 (State::FieldStart | State::Plain, _) => State::Plain,
                 (State::AfterQuote, _) => {
                     return Err(format!(
-                        "on line {line}, a closing quote is followed by text; expected a comma or the line's end \
-                         (a quote inside a quoted field is written twice)"
+                        "on line {line}, a closing quote is followed by text; expected {} or the line's end (a quote \
+                         inside a quoted field is written twice; if quotes have no meaning in this file, set quoting to \
+                         BERT_QUOTING_NONE)",
+                        shown(self.separator)
                     ));
                 }
             };
