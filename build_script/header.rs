@@ -172,6 +172,8 @@ fn with_initialisers(header: &str, source: &str) -> String {
     for name in RESULTS {
         let rules = source
             .split_once(&format!("sized_struct!({name} {{\n"))
+            // Of a struct that grew the sizes of its older versions come first.
+            .or_else(|| source.split_once(&format!("sized_struct!({name}, older [")))
             .and_then(|(_, rest)| rest.split_once("\n});"))
             .map(|(rules, _)| rules)
             .expect("each result is declared by sized_struct!");

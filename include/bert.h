@@ -472,7 +472,9 @@ typedef struct bert_model_options {
    */
   int32_t intermediate_size;
   /**
-   * The maximum number of tokens in a sequence, including [CLS] and [SEP]. Range 4 to 1048576. Set by the preset.
+   * The maximum number of tokens in a sequence, including [CLS] and [SEP]. -1: it follows from the training texts. It
+   * is then the 99th percentile of their numbers of tokens, rounded up to a multiple of 16, at least 32 and at most
+   * 512. The log reports it, at BERT_LOG_INFO. -1 (automatic) or 4 to 1048576. Default -1.
    */
   int32_t max_position_embeddings;
   /**
@@ -555,32 +557,32 @@ typedef struct bert_model_options {
 typedef int32_t bert_preset;
 enum bert_preset_values {
   /**
-   * A compact model that trains quickly from random weights: 2 layers, hidden size 128, 4 heads. Texts are cut to 32
-   * tokens. The classifier reads the [CLS] state without a pooler. A layer norm follows the last layer.
+   * A compact model that trains quickly from random weights: 2 layers, hidden size 128, 4 heads. The classifier reads
+   * the [CLS] state without a pooler. A layer norm follows the last layer.
    */
   BERT_PRESET_COMPACT = 0,
   /**
-   * BERT-tiny: 2 layers, hidden size 128, 2 heads, 512 positions.
+   * BERT-tiny: 2 layers, hidden size 128, 2 heads.
    */
   BERT_PRESET_TINY = 1,
   /**
-   * BERT-mini: 4 layers, hidden size 256, 4 heads, 512 positions.
+   * BERT-mini: 4 layers, hidden size 256, 4 heads.
    */
   BERT_PRESET_MINI = 2,
   /**
-   * BERT-small: 4 layers, hidden size 512, 8 heads, 512 positions.
+   * BERT-small: 4 layers, hidden size 512, 8 heads.
    */
   BERT_PRESET_SMALL = 3,
   /**
-   * BERT-medium: 8 layers, hidden size 512, 8 heads, 512 positions.
+   * BERT-medium: 8 layers, hidden size 512, 8 heads.
    */
   BERT_PRESET_MEDIUM = 4,
   /**
-   * BERT-base: 12 layers, hidden size 768, 12 heads, 512 positions.
+   * BERT-base: 12 layers, hidden size 768, 12 heads.
    */
   BERT_PRESET_BASE = 5,
   /**
-   * BERT-large: 24 layers, hidden size 1024, 16 heads, 512 positions.
+   * BERT-large: 24 layers, hidden size 1024, 16 heads.
    */
   BERT_PRESET_LARGE = 6
 };
@@ -834,6 +836,76 @@ typedef struct bert_lora_options {
 } bert_lora_options;
 
 /**
+ * The treatment of texts that are longer than the maximum length.
+ */
+typedef int32_t bert_long_text;
+enum bert_long_text_values {
+  /**
+   * Cuts texts that are longer than the maximum length.
+   */
+  BERT_LONG_TEXT_TRUNCATE = 0,
+  /**
+   * Splits texts that are longer than the maximum length into overlapping windows, and combines the windows' answers.
+   * Of a pair of texts, the second text is split. Each window contains the first text, which is cut if it needs more
+   * than about half of a window.
+   */
+  BERT_LONG_TEXT_WINDOWS = 1
+};
+
+/**
+ * The method that makes one answer from the answers of a long text's windows.
+ */
+typedef int32_t bert_combine;
+enum bert_combine_values {
+  /**
+   * The mean of the windows' logits. For regression, the mean of the windows' values.
+   */
+  BERT_COMBINE_MEAN_LOGITS = 0,
+  /**
+   * The mean of the windows' probabilities. The logits of the answer are computed from these means: the logarithm of a
+   * class's probability p, or ln(p / (1 - p)) for a label of a multi-label model. Not for regression.
+   */
+  BERT_COMBINE_MEAN_PROBABILITIES = 1,
+  /**
+   * Uses the answer of the window with the highest probability. For multi-label models this is decided separately for
+   * each label. Not for regression.
+   */
+  BERT_COMBINE_MOST_CONFIDENT = 2
+};
+
+/**
+ * The options of an evaluation that reads texts in the way of a prediction. Initialise the struct with
+ * bert_evaluate_options_init. Set its fields to the values that you predict with; threshold and the number format are
+ * fields of bert_evaluation.
+ */
+typedef struct bert_evaluate_options {
+  /**
+   * The caller's sizeof(bert_evaluate_options), set by bert_evaluate_options_init.
+   */
+  size_t struct_size;
+  /**
+   * Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. The lengths 1
+   * to 3 are refused, and lengths above the model's max_position_embeddings. At least 0. Default 0.
+   */
+  int32_t max_length;
+  /**
+   * Treatment of texts that are longer than the maximum length: BERT_LONG_TEXT_TRUNCATE or BERT_LONG_TEXT_WINDOWS.
+   * Default BERT_LONG_TEXT_TRUNCATE.
+   */
+  bert_long_text long_text;
+  /**
+   * Number of text tokens that neighbouring windows share, as in bert_predict_options. -1: a quarter of the maximum
+   * length. At least -1. Default -1.
+   */
+  int32_t window_stride;
+  /**
+   * Method that makes one answer from the answers of a long text's windows: BERT_COMBINE_MEAN_LOGITS,
+   * BERT_COMBINE_MEAN_PROBABILITIES or BERT_COMBINE_MOST_CONFIDENT. Default BERT_COMBINE_MEAN_LOGITS.
+   */
+  bert_combine combine;
+} bert_evaluate_options;
+
+/**
  * The course of the learning rate after the warm-up.
  */
 typedef int32_t bert_schedule;
@@ -872,8 +944,7 @@ enum bert_metric_values {
    */
   BERT_METRIC_ACCURACY = 1,
   /**
-   * Selects the evaluation with the highest macro F1. Macro F1 is the mean of the F1 of all classes or labels. Not for
-   * regression.
+   * Selects the evaluation with the highest macro F1, as f1_macro of bert_evaluation. Not for regression.
    */
   BERT_METRIC_F1_MACRO = 2,
   /**
@@ -977,8 +1048,7 @@ typedef struct bert_progress {
    */
   double eval_accuracy;
   /**
-   * Macro F1 on the validation data: the mean of the F1 of all classes or labels. NaN at BERT_EVENT_STEP, and for
-   * regression.
+   * Macro F1 on the validation data, as f1_macro of bert_evaluation. NaN at BERT_EVENT_STEP, and for regression.
    */
   double eval_f1_macro;
   /**
@@ -1055,9 +1125,9 @@ enum bert_precision_values {
 };
 
 /**
- * The options of a training run. Initialise the struct with bert_train_options_init. The defaults are for training a
- * small model from random weights. To fine-tune a pretrained model, set learning_rate to a value from 2e-5 to 5e-5,
- * and epochs to 2, 3 or 4.
+ * The options of a training run. Initialise the struct with bert_train_options_init. It writes -1 to epochs,
+ * batch_size and learning_rate: bert_trainer_create then takes the values that fit the model. The log reports them, at
+ * BERT_LOG_INFO, and so does bert_train_report. Values that you set are not changed.
  */
 typedef struct bert_train_options {
   /**
@@ -1070,11 +1140,13 @@ typedef struct bert_train_options {
   uint64_t seed;
   /**
    * Number of epochs in the plan: how often the run uses each example. The length of the learning rate schedule
-   * follows from it. Range 1 to 1000000. Default 30.
+   * follows from it. -1 takes 30 for a model from bert_create. For a model from bert_load it takes 3, or more so that
+   * the plan has at least 200 steps. -1 (automatic) or 1 to 1000000. Default -1.
    */
   int32_t epochs;
   /**
-   * Number of examples in a batch. Range 1 to 1000000. Default 16.
+   * Number of examples in a batch. -1 takes 16 for a model from bert_create, and 32 for a model from bert_load.
+   * -1 (automatic) or 1 to 1000000. Default -1.
    */
   int32_t batch_size;
   /**
@@ -1084,12 +1156,15 @@ typedef struct bert_train_options {
   int32_t gradient_accumulation_steps;
   /**
    * Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. Longer texts
-   * are cut; the log reports how many, at BERT_LOG_INFO. The lengths 1 to 3 are refused, and lengths above the
-   * model's max_position_embeddings. At least 0. Default 0.
+   * are cut. The log reports how many, at BERT_LOG_WARNING, with the lengths of the texts. The lengths 1 to 3 are
+   * refused, and lengths above the model's max_position_embeddings. At least 0. Default 0.
    */
   int32_t max_length;
   /**
-   * Highest learning rate, which is reached after the warm-up. Range 0 to 10. Default 0.001.
+   * Highest learning rate, which is reached after the warm-up. -1 takes 0.001 for a model from bert_create. For a model
+   * from bert_load it takes 3e-5, with LoRA adapters 3e-4, and 0.001 if freeze_layers freezes all layers. A model that
+   * was loaded from a checkpoint of bert_trainer_save takes the epochs, batch_size and learning_rate of that run.
+   * -1 (automatic) or 0 to 10. Default -1.
    */
   double learning_rate;
   /**
@@ -1129,8 +1204,8 @@ typedef struct bert_train_options {
    */
   int64_t warmup_steps;
   /**
-   * Share of all planned steps in which the learning rate rises from 0 to its highest value. It is used if
-   * warmup_steps is 0. Range 0 to 1. Default 0.1.
+   * Share of all planned steps in which the learning rate rises from 0 to its highest value, rounded up to whole steps.
+   * At least one step follows them. It is used if warmup_steps is 0. Range 0 to 1. Default 0.1.
    */
   double warmup_ratio;
   /**
@@ -1173,10 +1248,10 @@ typedef struct bert_train_options {
    */
   double head_learning_rate;
   /**
-   * Layer-wise learning rate decay. The learning rate of the top layer is learning_rate multiplied by this value.
-   * The learning rate of layer i is that of layer i + 1 multiplied by this value; the embeddings count as the layer
-   * below the first. The pooler, the classifier and a final layer norm aren't affected. 1 disables the decay.
-   * Range 0 to 1. Default 1.
+   * Layer-wise learning rate decay. The top layer, the last one before the classifier, is multiplied once: with the
+   * value 0.9 and a learning_rate of 1e-4 it has 9e-5, the layer below it 8.1e-5, and so on. The embeddings count as
+   * the layer below the first. The pooler, the classifier and a final layer norm have learning_rate itself, or
+   * head_learning_rate. 1 disables the decay. Range 0 to 1. Default 1.
    */
   double layer_learning_rate_decay;
   /**
@@ -1457,12 +1532,36 @@ typedef struct bert_train_report {
    * Elapsed time of this call in seconds, evaluations included.
    */
   double seconds;
+  /**
+   * Highest learning rate of the plan: the one that you set, or the one that was taken for -1.
+   */
+  double learning_rate;
+  /**
+   * Number of epochs in the plan: the one that you set, or the one that was taken for -1.
+   */
+  int32_t planned_epochs;
+  /**
+   * Number of examples in a batch: the one that you set, or the one that was taken for -1.
+   */
+  int32_t batch_size;
+  /**
+   * Number of steps in the plan.
+   */
+  int64_t planned_steps;
+  /**
+   * Number of training texts that were cut to the maximum length.
+   */
+  int64_t train_texts_cut;
+  /**
+   * Number of validation texts that were cut to the maximum length.
+   */
+  int64_t validation_texts_cut;
 } bert_train_report;
 
 /**
  * Initialises a bert_train_report without a call: `bert_train_report value = BERT_TRAIN_REPORT_INIT;`.
  */
-#define BERT_TRAIN_REPORT_INIT {sizeof(bert_train_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define BERT_TRAIN_REPORT_INIT {sizeof(bert_train_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * A resumed training run, as bert_trainer_resume reports it. Initialise it with bert_resume_report_init or
@@ -1525,7 +1624,8 @@ typedef struct bert_evaluation {
    */
   double accuracy;
   /**
-   * Macro F1: the mean of the F1 of all classes or labels. NaN for regression.
+   * Macro F1: the mean of the F1 of the classes that occur, in the examples or in the predictions. For multi-label
+   * classification it is the mean of the F1 of all labels. NaN for regression.
    */
   double f1_macro;
   /**
@@ -1606,50 +1706,17 @@ typedef struct bert_evaluation {
    * Reserved for a later version. It has no effect.
    */
   int32_t reserved;
+  /**
+   * Number of examples whose text was cut to the maximum length. With BERT_LONG_TEXT_WINDOWS only the first text of a
+   * pair can be cut.
+   */
+  int64_t texts_cut;
 } bert_evaluation;
 
 /**
  * Initialises a bert_evaluation without a call: `bert_evaluation value = BERT_EVALUATION_INIT;`.
  */
-#define BERT_EVALUATION_INIT {sizeof(bert_evaluation), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0, 0}
-
-/**
- * The treatment of texts that are longer than the maximum length.
- */
-typedef int32_t bert_long_text;
-enum bert_long_text_values {
-  /**
-   * Cuts texts that are longer than the maximum length.
-   */
-  BERT_LONG_TEXT_TRUNCATE = 0,
-  /**
-   * Splits texts that are longer than the maximum length into overlapping windows, and combines the windows' answers.
-   * Of a pair of texts, the second text is split. Each window contains the first text, which is cut if it needs more
-   * than about half of a window.
-   */
-  BERT_LONG_TEXT_WINDOWS = 1
-};
-
-/**
- * The method that makes one answer from the answers of a long text's windows.
- */
-typedef int32_t bert_combine;
-enum bert_combine_values {
-  /**
-   * The mean of the windows' logits. For regression, the mean of the windows' values.
-   */
-  BERT_COMBINE_MEAN_LOGITS = 0,
-  /**
-   * The mean of the windows' probabilities. The logits of the answer are computed from these means: the logarithm of a
-   * class's probability p, or ln(p / (1 - p)) for a label of a multi-label model. Not for regression.
-   */
-  BERT_COMBINE_MEAN_PROBABILITIES = 1,
-  /**
-   * Uses the answer of the window with the highest probability. For multi-label models this is decided separately for
-   * each label. Not for regression.
-   */
-  BERT_COMBINE_MOST_CONFIDENT = 2
-};
+#define BERT_EVALUATION_INIT {sizeof(bert_evaluation), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * The options of a prediction. Initialise the struct with bert_predict_options_init.
@@ -1742,12 +1809,20 @@ typedef struct bert_prediction {
    * Reserved for a later version. The library writes 0.
    */
   int32_t reserved;
+  /**
+   * Whether the text was cut to the maximum length: 1 if it was, otherwise 0.
+   */
+  int32_t was_cut;
+  /**
+   * Reserved for a later version. The library writes 0.
+   */
+  int32_t reserved2;
 } bert_prediction;
 
 /**
  * Initialises a bert_prediction without a call: `bert_prediction value = BERT_PREDICTION_INIT;`.
  */
-#define BERT_PREDICTION_INIT {sizeof(bert_prediction), 0, 0, 0, 0, 0, 0}
+#define BERT_PREDICTION_INIT {sizeof(bert_prediction), 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Arrays of the caller for the answers to S texts. Initialise the struct with bert_predictions_init or
@@ -1822,12 +1897,21 @@ typedef struct bert_predictions {
    * Number of elements that the array `values` can hold.
    */
   size_t values_capacity;
+  /**
+   * Array for one flag for each text, shape [S]; NULL: not filled. A flag is 1 if the text was cut to the maximum
+   * length, otherwise 0. With BERT_LONG_TEXT_WINDOWS only the first text of a pair can be cut.
+   */
+  uint8_t *was_cut;
+  /**
+   * Number of elements that the array `was_cut` can hold.
+   */
+  size_t was_cut_capacity;
 } bert_predictions;
 
 /**
  * Initialises a bert_predictions without a call: `bert_predictions value = BERT_PREDICTIONS_INIT;`.
  */
-#define BERT_PREDICTIONS_INIT {sizeof(bert_predictions), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define BERT_PREDICTIONS_INIT {sizeof(bert_predictions), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * The options for making vectors from texts. Initialise the struct with bert_embed_options_init.
@@ -1860,6 +1944,15 @@ typedef struct bert_embed_options {
    * BERT_PRECISION_FLOAT32.
    */
   bert_precision precision;
+  /**
+   * Array of the caller for one flag for each text, shape [S]; NULL: not filled. bert_embed writes 1 for a text that
+   * was cut to the maximum length, otherwise 0. Default NULL.
+   */
+  uint8_t *was_cut;
+  /**
+   * Number of elements that the array `was_cut` can hold. Default 0.
+   */
+  size_t was_cut_capacity;
 } bert_embed_options;
 
 /**
@@ -2351,8 +2444,8 @@ BERT_API BERT_MUST_USE bert_status bert_info_init(struct bert_info *info, size_t
 
 /**
  * Creates a new model with random weights. The tokenizer's vocabulary, the labels and the problem type come from the
- * data set `train`, unless `options` sets them. `options` may be NULL for the compact preset, which cuts texts to 32
- * tokens. Free the model with bert_free. Any thread.
+ * data set `train`, unless `options` sets them; so does the maximum length of texts. `options` may be NULL for the
+ * compact preset. Free the model with bert_free. Any thread.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE (`train` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (an option is out of
  * range, `model` is NULL, the options contradict each other, there are pairs of texts but type_vocab_size is 1),
@@ -2722,6 +2815,18 @@ BERT_API BERT_MUST_USE bert_status bert_load_adapter(const struct bert_model *mo
                                                      struct bert_model **lora_model);
 
 /**
+ * Initialises `options` with the defaults. `struct_size` is sizeof(bert_evaluate_options). Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
+ * is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
+ *
+ * Pointers:
+ * `options` is NULL or points to `struct_size` writable bytes.
+ */
+BERT_API BERT_MUST_USE bert_status bert_evaluate_options_init(struct bert_evaluate_options *options,
+                                                              size_t struct_size);
+
+/**
  * Initialises `options` with the defaults. `struct_size` is sizeof(bert_train_options). Any thread.
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
@@ -2948,9 +3053,10 @@ BERT_API void bert_trainer_cancel(const struct bert_trainer *trainer);
 
 /**
  * Evaluates a model on labelled examples. `max_length` is the maximum sequence length in tokens; 0: the maximum length
- * of the model. Longer texts are cut: BERT_LONG_TEXT_WINDOWS isn't available here. Initialise `evaluation` with
- * bert_evaluation_init or BERT_EVALUATION_INIT, then set the arrays that you want. Any thread, also while the model is
- * trained.
+ * of the model. Longer texts are cut; texts_cut says how many, and bert_evaluate_with can read them in windows.
+ * Initialise `evaluation` with bert_evaluation_init or BERT_EVALUATION_INIT, then set the arrays that you want. Any
+ * thread, also while the model is trained. The log reports at BERT_LOG_WARNING if texts were cut, if a class is never
+ * predicted, and if the answers are no better than a constant answer.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE (`model` or `dataset` is invalid), BERT_ERR_INVALID_ARGUMENT (`evaluation` is NULL,
  * or a value is out of its range), BERT_ERR_STRUCT_SIZE (`evaluation` isn't initialised), BERT_ERR_DATA (no examples,
@@ -2967,6 +3073,28 @@ BERT_API BERT_MUST_USE bert_status bert_evaluate(const struct bert_model *model,
                                                  const struct bert_dataset *dataset,
                                                  int32_t max_length,
                                                  struct bert_evaluation *evaluation);
+
+/**
+ * Evaluates a model on labelled examples, whose texts it reads as bert_predict_batch reads them with the same options:
+ * what is measured is what is used. `options` may be NULL: the defaults are used. Initialise `evaluation` with
+ * bert_evaluation_init or BERT_EVALUATION_INIT, then set threshold, compute_precision and the arrays as needed. Any
+ * thread, also while the model is trained. The log reports what bert_evaluate reports.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` or `dataset` is invalid), BERT_ERR_INVALID_ARGUMENT (`evaluation` is NULL,
+ * or a value is out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `evaluation` isn't
+ * initialised), BERT_ERR_DATA (no examples, or labels for another problem type), BERT_ERR_UNKNOWN_LABEL (a label that
+ * the model doesn't have), BERT_ERR_BUFFER_TOO_SMALL (an array; nothing was written), BERT_ERR_UNSUPPORTED (an array
+ * for something that the model's problem type doesn't have), BERT_ERR_NOT_FINITE (the model's scores are NaN or
+ * infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
+ *
+ * Pointers:
+ * `options` is NULL or was initialised with bert_evaluate_options_init. `evaluation` was initialised with
+ * bert_evaluation_init or BERT_EVALUATION_INIT. Its arrays are NULL or writable for their capacities.
+ */
+BERT_API BERT_MUST_USE bert_status bert_evaluate_with(const struct bert_model *model,
+                                                      const struct bert_dataset *dataset,
+                                                      const struct bert_evaluate_options *options,
+                                                      struct bert_evaluation *evaluation);
 
 /**
  * Initialises `options` with the defaults. `struct_size` is sizeof(bert_predict_options). Any thread.

@@ -2,18 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::data::{Dataset, Labels};
 use crate::error::{Error, Result};
-use crate::hf::{LoadOptions, Origins};
+use crate::hf::{LoadOptions, Origins, PlanNumbers};
 use crate::model::quantized::quantized;
 use crate::model::{
     BertConfig, InferencePrecision, LoraConfig, Model, Parameters, Preset, refuse_int8,
 };
+use crate::predict::TEXTS_AT_ONCE;
 use crate::problem::ProblemType;
 use crate::sync::{Exclusive, Published, Right};
 use crate::text::{Tokenizer, TokenizerOptions};
-use crate::{device, hf, threads};
+use crate::train::lengths::percentile;
+use crate::{device, hf, log, memory, threads};
 
 /// How a new classifier is made.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub struct CreateOptions {
     /// The model's sizes; vocab_size, pad_token_id, num_labels and problem_type are set from the tokenizer and the
     /// data.
     pub config: BertConfig,
+    /// Whether the training texts decide max_position_embeddings, and not `config`.
+    pub fits_positions: bool,
     /// How the tokenizer is learned from the training texts.
     pub tokenizer: TokenizerOptions,
     /// A `tokenizer.json` to take instead of learning one.
@@ -36,10 +41,11 @@ pub struct CreateOptions {
 }
 
 impl CreateOptions {
-    /// A preset's sizes, a word-level tokenizer, the CPU.
+    /// A preset's sizes, positions for the training texts, a word-level tokenizer, the CPU.
     pub fn preset(preset: Preset) -> CreateOptions {
         CreateOptions {
             config: preset.config(),
+            fits_positions: true,
             tokenizer: TokenizerOptions::default(),
             tokenizer_path: None,
             label_names: None,
@@ -60,8 +66,12 @@ pub struct Classifier {
     /// The longest sequence that tokenizer and model are made for.
     max_length: usize,
     origins: Origins,
+    /// Of the run whose checkpoint it was loaded from.
+    run: Option<PlanNumbers>,
     parameters: Published<Parameters>,
     training: Exclusive,
+    /// Whether it was told that predictions cut texts.
+    has_told_of_cut: AtomicBool,
 }
 
 impl Classifier {
@@ -87,7 +97,12 @@ impl Classifier {
                 .map_err(|error| error.naming("tokenizer.json", path))?,
             None => threads::run(|| Tokenizer::train(train.texts(), &options.tokenizer))??,
         };
+        let max_position_embeddings = match options.fits_positions {
+            true => fitting_positions(&tokenizer, train)?,
+            false => options.config.max_position_embeddings,
+        };
         let config = BertConfig {
+            max_position_embeddings,
             vocab_size: tokenizer.vocab_size(),
             pad_token_id: tokenizer.pad_token_id(),
             num_labels: labels.len(),
@@ -132,8 +147,10 @@ impl Classifier {
             tokenizer,
             labels,
             origins,
+            run: None,
             parameters: Published::new(Arc::new(parameters)),
             training: Exclusive::new(),
+            has_told_of_cut: AtomicBool::new(false),
         })
     }
 
@@ -144,6 +161,17 @@ impl Classifier {
             self.max_length = self.max_length.min(limit.max(4));
         }
         self
+    }
+
+    /// It was loaded from a training checkpoint, of a run with these numbers.
+    pub(crate) fn with_run_numbers(mut self, run: Option<PlanNumbers>) -> Classifier {
+        self.run = run;
+        self
+    }
+
+    /// The numbers of the training run whose checkpoint it was loaded from.
+    pub fn run_numbers(&self) -> Option<PlanNumbers> {
+        self.run
     }
 
     /// Reads a directory that [`save`](Classifier::save) wrote, or a published BERT's.
@@ -288,8 +316,10 @@ impl Classifier {
             labels,
             max_length: self.max_length,
             origins,
+            run: self.run,
             parameters: Published::new(Arc::new(parameters)),
             training: Exclusive::new(),
+            has_told_of_cut: AtomicBool::new(false),
         }
     }
 
@@ -321,6 +351,11 @@ impl Classifier {
     /// Puts a new set of values in place of the present one, and gives that back.
     pub fn publish(&self, parameters: Arc<Parameters>) -> Arc<Parameters> {
         self.parameters.replace(parameters)
+    }
+
+    /// Whether this is the first time that predictions cut a text.
+    pub(crate) fn is_first_cut(&self) -> bool {
+        !self.has_told_of_cut.swap(true, Ordering::Relaxed)
     }
 
     /// The right to train, given back when dropped; [`Error::Busy`] while somebody has it.
@@ -357,4 +392,35 @@ impl Classifier {
             .of_argument("max_length")),
         }
     }
+}
+
+/// The fewest and the most positions that the library chooses, and of what they are a multiple.
+const FEWEST_POSITIONS: usize = 32;
+const MOST_POSITIONS: usize = 512;
+const POSITIONS_STEP: usize = 16;
+
+/// Positions for all but the longest hundredth of the texts: the 99th percentile of their tokens, rounded up.
+fn fitting_positions(tokenizer: &Tokenizer, train: &Dataset) -> Result<usize> {
+    let texts = train.pairs()?;
+    let mut lengths = memory::room(texts.len())?;
+    for texts in texts.chunks(TEXTS_AT_ONCE) {
+        // What is longer counts as one more.
+        let encodings = threads::run(|| tokenizer.encode_batch(texts, MOST_POSITIONS + 1))??;
+        lengths.extend(encodings.iter().map(|encoding| encoding.input_ids.len()));
+    }
+    lengths.sort_unstable();
+    let tokens = percentile(&lengths, 0.99);
+    let positions = tokens
+        .next_multiple_of(POSITIONS_STEP)
+        .clamp(FEWEST_POSITIONS, MOST_POSITIONS);
+    log::info(|| {
+        let most = match tokens > MOST_POSITIONS {
+            true => format!("more than {MOST_POSITIONS}"),
+            false => tokens.to_string(),
+        };
+        format!(
+            "Taken by itself: max_position_embeddings {positions}. The 99th percentile of the training texts' tokens is {most}."
+        )
+    });
+    Ok(positions)
 }

@@ -3,12 +3,13 @@
 use crate::classifier::Classifier;
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::memory;
 use crate::model::{InferencePrecision, Parameters, Pooling};
 use crate::problem::ProblemType;
 use crate::text::Encoding;
 use crate::threads;
-use crate::train::loss::{argmax, probability, reaches, softmax};
+use crate::train::lengths::how_to_read_more;
+use crate::train::loss::{argmax, log_softmax, probability, reaches, softmax};
+use crate::{log, memory};
 
 /// Texts that are tokenized and held at once, so that a call of any size runs in bounded memory.
 pub(crate) const TEXTS_AT_ONCE: usize = 1024;
@@ -105,6 +106,17 @@ pub struct Predictions {
     pub probabilities: Vec<f32>,
     /// The class or label with the highest logit, [n]. Empty for regression.
     pub label_ids: Vec<u32>,
+    /// Whether something of the text wasn't read, because it is longer than the maximum length, [n].
+    pub is_cut: Vec<bool>,
+}
+
+/// The vectors of n texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embeddings {
+    /// [n, hidden_size], row by row.
+    pub vectors: Vec<f32>,
+    /// Whether something of the text wasn't read, because it is longer than the maximum length, [n].
+    pub is_cut: Vec<bool>,
 }
 
 /// Scores that overflowed say nothing: they are no answer.
@@ -119,7 +131,12 @@ pub(crate) fn check_finite(scores: &[f32]) -> Result<()> {
 }
 
 impl Predictions {
-    fn new(num_labels: usize, problem_type: ProblemType, logits: Vec<f32>) -> Result<Predictions> {
+    fn new(
+        num_labels: usize,
+        problem_type: ProblemType,
+        logits: Vec<f32>,
+        is_cut: Vec<bool>,
+    ) -> Result<Predictions> {
         check_finite(&logits)?;
         let probabilities = match problem_type {
             ProblemType::SingleLabel => logits.chunks(num_labels).flat_map(softmax).collect(),
@@ -139,6 +156,7 @@ impl Predictions {
             probabilities,
             label_ids,
             logits,
+            is_cut,
         })
     }
 
@@ -189,27 +207,47 @@ impl Classifier {
         }
         let parameters = self.parameters();
         let mut logits = memory::room(texts.len().saturating_mul(num_labels))?;
+        let mut is_cut = memory::room(texts.len())?;
         for texts in texts.chunks(TEXTS_AT_ONCE) {
-            let block = self.run(&parameters, options.precision, texts, || {
-                match options.long_text {
-                    LongText::Truncate => {
-                        let encodings = self.tokenizer().encode_batch(texts, max_length)?;
-                        let batch = Batch::of(&encodings)?;
-                        self.model()
-                            .logits_in(options.precision, &parameters, &batch)
-                    }
-                    LongText::Windows { stride, combine } => self.windowed(
-                        &parameters,
-                        texts,
-                        max_length,
-                        options.precision,
-                        (stride, combine),
-                    ),
+            let (block, cut) = self.run(&parameters, options.precision, texts, || match options
+                .long_text
+            {
+                LongText::Truncate => {
+                    let encodings = self.tokenizer().encode_batch(texts, max_length)?;
+                    let batch = Batch::of(&encodings)?;
+                    let model = self.model();
+                    let logits = model.logits_in(options.precision, &parameters, &batch)?;
+                    Ok((logits, cut_of(&encodings)))
                 }
+                LongText::Windows { stride, combine } => self.windowed(
+                    &parameters,
+                    texts,
+                    max_length,
+                    options.precision,
+                    (stride, combine),
+                ),
             })?;
             logits.extend(block);
+            is_cut.extend(cut);
         }
-        Predictions::new(num_labels, problem_type, logits)
+        self.tell_of_cut(&is_cut, max_length);
+        Predictions::new(num_labels, problem_type, logits, is_cut)
+    }
+
+    /// Warns of the first texts that predictions of this classifier don't read whole; later answers say it by their flags
+    /// alone, so that a service's log isn't full of it.
+    fn tell_of_cut(&self, is_cut: &[bool], max_length: usize) {
+        let count = is_cut.iter().filter(|is_cut| **is_cut).count();
+        if count > 0 && self.is_first_cut() {
+            log::warning(|| {
+                format!(
+                    "{count} of {} texts are longer than the maximum length of {max_length} tokens and were cut; was_cut \
+                     tells which. Further cut texts of this model aren't told here. {}",
+                    is_cut.len(),
+                    how_to_read_more(self, max_length)
+                )
+            });
+        }
     }
 
     /// Runs the work on these texts on the library's pool; where one thread is to do all work on this one, without waiting
@@ -239,7 +277,7 @@ impl Classifier {
         (config.num_labels, config.problem_type)
     }
 
-    /// The logits of texts by their windows, of which a limited number is held at once.
+    /// The logits of texts by their windows, of which a limited number is held at once, and whether a text was cut still.
     fn windowed(
         &self,
         parameters: &Parameters,
@@ -247,7 +285,7 @@ impl Classifier {
         max_length: usize,
         precision: InferencePrecision,
         (stride, combine): (usize, CombineWindows),
-    ) -> Result<Vec<f32>> {
+    ) -> Result<(Vec<f32>, Vec<bool>)> {
         let (num_labels, problem_type) = self.head();
         // ends[i] is one past text i's last window.
         let mut ends = Vec::with_capacity(texts.len());
@@ -260,9 +298,12 @@ impl Classifier {
             waiting.clear();
             Ok(())
         };
+        let mut is_cut = Vec::with_capacity(texts.len());
         for (text, pair) in texts {
+            let mut cut = false;
             self.tokenizer()
                 .for_each_window(text, *pair, max_length, stride, |window| {
+                    cut |= window.truncated;
                     waiting.push(window);
                     count += 1;
                     if waiting.len() == WINDOWS_AT_ONCE {
@@ -271,24 +312,23 @@ impl Classifier {
                     Ok(())
                 })?;
             ends.push(count);
+            is_cut.push(cut);
         }
         compute(&mut waiting)?;
         let starts = std::iter::once(0).chain(ends.iter().copied());
-        Ok(starts
-            .zip(&ends)
-            .flat_map(|(start, &end)| {
-                let rows = &logits[start * num_labels..end * num_labels];
-                combine_windows(rows, num_labels, problem_type, combine)
-            })
-            .collect())
+        let combined = starts.zip(&ends).flat_map(|(start, &end)| {
+            let rows = &logits[start * num_labels..end * num_labels];
+            combine_windows(rows, num_labels, problem_type, combine)
+        });
+        Ok((combined.collect(), is_cut))
     }
 
-    /// One vector a text (or pair): [n, hidden_size] row by row.
+    /// One vector a text (or pair).
     pub fn embed(
         &self,
         texts: &[(&str, Option<&str>)],
         options: &EmbedOptions,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Embeddings> {
         let EmbedOptions {
             max_length,
             pooling,
@@ -305,16 +345,20 @@ impl Classifier {
         let parameters = self.parameters();
         let mut vectors =
             memory::room(texts.len().saturating_mul(self.model().config.hidden_size))?;
+        let mut is_cut = memory::room(texts.len())?;
         for texts in texts.chunks(TEXTS_AT_ONCE) {
-            vectors.extend(
-                self.run(&parameters, precision, texts, || -> Result<Vec<f32>> {
-                    let sequences = Batch::of(&self.tokenizer().encode_batch(texts, max_length)?)?;
-                    self.model()
-                        .pooled_in(precision, &parameters, &sequences, pooling)
-                })?,
-            );
+            let (block, cut) = self.run(&parameters, precision, texts, || -> Result<_> {
+                let encodings = self.tokenizer().encode_batch(texts, max_length)?;
+                let sequences = Batch::of(&encodings)?;
+                let model = self.model();
+                let vectors = model.pooled_in(precision, &parameters, &sequences, pooling)?;
+                Ok((vectors, cut_of(&encodings)))
+            })?;
+            vectors.extend(block);
+            is_cut.extend(cut);
         }
         check_finite(&vectors)?;
+        self.tell_of_cut(&is_cut, max_length);
         if normalise {
             for vector in vectors.chunks_mut(self.model().config.hidden_size) {
                 let squares: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
@@ -325,7 +369,7 @@ impl Classifier {
                 }
             }
         }
-        Ok(vectors)
+        Ok(Embeddings { vectors, is_cut })
     }
 
     /// Refuses sequences of tokens that the model has no positions for, and empty ones.
@@ -373,8 +417,13 @@ impl Classifier {
         let parameters = self.parameters();
         parameters.choose_instructions(precision);
         let logits = threads::run(|| self.model().logits_in(precision, &parameters, sequences))??;
-        Predictions::new(config.num_labels, config.problem_type, logits)
+        let is_cut = memory::filled(false, sequences.len())?;
+        Predictions::new(config.num_labels, config.problem_type, logits, is_cut)
     }
+}
+
+fn cut_of(encodings: &[Encoding]) -> Vec<bool> {
+    encodings.iter().map(|e| e.truncated).collect()
 }
 
 /// One row of logits from the rows of a text's windows.
@@ -395,7 +444,13 @@ fn combine_windows(
         sums.iter().map(|sum| sum / count).collect()
     };
     match combine {
-        // One window is the text itself: nothing is rounded.
+        // The logarithms of one window's probabilities, which float32 needn't hold.
+        CombineWindows::MeanProbabilities
+            if rows.len() == num_labels && problem == ProblemType::SingleLabel =>
+        {
+            log_softmax(rows)
+        }
+        // One window is the text itself: nothing is rounded. A label's logit is ln(p / (1 - p)) of its probability.
         _ if rows.len() == num_labels => rows.to_vec(),
         CombineWindows::MeanLogits => mean(rows).iter().map(|&x| x as f32).collect(),
         CombineWindows::MeanProbabilities if problem == ProblemType::MultiLabel => {
@@ -449,10 +504,12 @@ mod tests {
         assert_eq!(combine(&rows, CombineWindows::MostConfident), [-1.0, 3.0]);
         let mean = softmax(&combine(&rows, CombineWindows::MeanProbabilities));
         assert!((mean[0] - (0.880_797 + 0.017_986_2) / 2.0).abs() < 1e-5);
-        assert_eq!(
-            combine(&rows[..2], CombineWindows::MeanProbabilities),
-            [2.0, 0.0]
-        );
+        // Logarithms of probabilities also of one window: torch.log_softmax of [2, 0].
+        let one = combine(&rows[..2], CombineWindows::MeanProbabilities);
+        assert!((one[0] + 0.126_928).abs() < 1e-6 && (one[1] + 2.126_928).abs() < 1e-6);
+        let sure = combine(&[0.0, 200.0], CombineWindows::MeanProbabilities);
+        assert_eq!(sure, [-200.0, 0.0]);
+        assert_eq!(combine(&rows[..2], CombineWindows::MeanLogits), [2.0, 0.0]);
     }
 
     #[test]
@@ -475,8 +532,9 @@ mod tests {
 
     #[test]
     fn the_best_k_are_ranked_and_ties_go_by_id() {
+        let logits = vec![0.0, 1.0, 0.0];
         let predictions =
-            Predictions::new(3, ProblemType::SingleLabel, vec![0.0, 1.0, 0.0]).unwrap();
+            Predictions::new(3, ProblemType::SingleLabel, logits, vec![false]).unwrap();
         let top: Vec<u32> = predictions.top(0, 2).iter().map(|t| t.0).collect();
         assert_eq!(top, [1, 0]);
         assert_eq!(predictions.label_ids, [1]);
@@ -485,7 +543,7 @@ mod tests {
     #[test]
     fn each_problem_has_its_answers() {
         let logits = vec![0.0, 2.0, -2.0, -1.0];
-        let of = |problem| Predictions::new(2, problem, logits.clone()).unwrap();
+        let of = |problem| Predictions::new(2, problem, logits.clone(), vec![false; 2]).unwrap();
         let single = of(ProblemType::SingleLabel);
         assert!((single.probabilities[0] + single.probabilities[1] - 1.0).abs() < 1e-6);
         let multi = of(ProblemType::MultiLabel);

@@ -353,6 +353,9 @@ fn field(field: &Field, kind: &str, help: &str) -> Value {
         if field.rule.by_preset {
             map.insert("default_by_preset".into(), json!(true));
         }
+        if field.rule.automatic {
+            map.insert("automatic".into(), number(field.rule.default));
+        }
         if let Some((least, most)) = field.rule.range {
             map.insert("least".into(), number(least));
             map.insert("most".into(), number(most));
@@ -552,10 +555,13 @@ fn breaking(old: &Value, new: &Value) -> Vec<String> {
             let what = format!("field {} of {}", field["name"], old["name"]);
             match now.get(index) {
                 Some(other) if other["name"] == field["name"] => {
+                    // What `_init` wrote may become "chosen by the library": whoever hands it on gets a right number.
+                    let is_default_left = !other["automatic"].is_null();
+                    let default = if is_default_left { "role" } else { "default" };
                     same(
                         field,
                         other,
-                        &["type", "offset", "size", "role", "default", "least", "most"],
+                        &["type", "offset", "size", "role", default, "least", "most"],
                         &what,
                         &mut found,
                     );
@@ -652,16 +658,16 @@ fn breaking_changes_are_found() -> Outcome {
         let one = structure(api, "bert_embed_options");
         let mut new = one["fields"][1].clone();
         new["name"] = json!("appended");
-        new["offset"] = json!(24);
+        new["offset"] = json!(40);
         one["fields"].as_array_mut().expect("an array").push(new);
         one["sizes"]
             .as_array_mut()
             .expect("an array")
-            .push(json!(32));
+            .push(json!(48));
     });
     assert_eq!(appended, Vec::<String>::new());
-    let forgotten = changed(&|api| structure(api, "bert_embed_options")["sizes"] = json!([32]));
-    assert_eq!(forgotten.len(), 1, "{forgotten:?}");
+    let forgotten = changed(&|api| structure(api, "bert_embed_options")["sizes"] = json!([48]));
+    assert_eq!(forgotten.len(), 2, "{forgotten:?}");
     // A reserved field may become an option.
     let used = changed(&|api| {
         let fields = structure(api, "bert_load_options")["fields"]
@@ -748,6 +754,12 @@ fn wanted_comment(source: &Source, is_options: bool, rule: &Rule) -> Option<Stri
             let is_open = [i128::from(i32::MAX), i128::from(i64::MAX)]
                 .map(Number::Whole)
                 .contains(&most);
+            if rule.automatic {
+                return Some(format!(
+                    "-1 (automatic) or {least} to {most}. Default {}.",
+                    rule.default
+                ));
+            }
             let range = match is_open {
                 true => format!("At least {least}."),
                 false => format!("Range {least} to {most}."),
@@ -846,6 +858,7 @@ fn initialised(described: &Struct) -> Bytes {
             "bert_train_report" => bert_train_report_init(bytes.pointer(), size),
             "bert_resume_report" => bert_resume_report_init(bytes.pointer(), size),
             "bert_evaluation" => bert_evaluation_init(bytes.pointer(), size),
+            "bert_evaluate_options" => bert_evaluate_options_init(bytes.pointer(), size),
             "bert_predict_options" => bert_predict_options_init(bytes.pointer(), size),
             "bert_prediction" => bert_prediction_init(bytes.pointer(), size),
             "bert_predictions" => bert_predictions_init(bytes.pointer(), size),
@@ -905,12 +918,9 @@ impl World {
         );
         let text = c"a great film".as_ptr();
         let texts: [*const c_char; 1] = [text];
-        let mut prediction = initialised(
-            &structs()
-                .into_iter()
-                .find(|s| s.name == "bert_prediction")
-                .expect("it is there"),
-        );
+        let named = |name: &str| structs().into_iter().find(|s| s.name == name);
+        let mut prediction = initialised(&named("bert_prediction").expect("it is there"));
+        let mut evaluation = initialised(&named("bert_evaluation").expect("it is there"));
         let mut vector = [0f32; 128];
         // SAFETY: each call gets what its comment asks for.
         unsafe {
@@ -929,6 +939,9 @@ impl World {
                     &mut trainer,
                 ),
                 "bert_evaluation" => bert_evaluate(self.model, self.data, 0, bytes.pointer()),
+                "bert_evaluate_options" => {
+                    bert_evaluate_with(self.model, self.data, bytes.pointer(), evaluation.pointer())
+                }
                 "bert_predict_options" => bert_predict(
                     self.model,
                     text,

@@ -627,7 +627,16 @@ pub unsafe extern "C" fn bert_dataset_read(
         // SAFETY: by this function's contract.
         let path = unsafe { self::path(path, "path") }?;
         // SAFETY: as above.
-        let (options, [text_column, pair_column, label_column, label_separator, encoding]) = unsafe {
+        let (
+            options,
+            [
+                text_column,
+                pair_column,
+                label_column,
+                label_separator,
+                encoding,
+            ],
+        ) = unsafe {
             let options = sized::read_or_default(options)?;
             (
                 options,

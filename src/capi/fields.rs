@@ -18,6 +18,16 @@ pub enum Number {
     None,
 }
 
+impl Number {
+    /// -1 of the same kind.
+    fn minus_one(self) -> Number {
+        match self {
+            Number::Real(_) => Number::Real(-1.0),
+            Number::Whole(_) | Number::None => Number::Whole(-1),
+        }
+    }
+}
+
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -64,6 +74,8 @@ pub struct Rule {
     pub range: Option<(Number, Number)>,
     /// Whether `_init` writes another default for each preset; `default` is the compact preset's.
     pub by_preset: bool,
+    /// Whether -1, outside of the range, leaves the number to the library.
+    pub automatic: bool,
 }
 
 impl Rule {
@@ -72,6 +84,9 @@ impl Rule {
         let Some((least, most)) = self.range else {
             return Ok(());
         };
+        if self.automatic {
+            return self.check_automatic(name, value, (least, most));
+        }
         let (least, value, most) = match (least, value, most) {
             (Number::Whole(least), Number::Whole(value), Number::Whole(most)) => {
                 (least, value, most)
@@ -104,12 +119,37 @@ impl Rule {
         Err(Error::InvalidArgument(format!("{name} is {value}; {wanted}.")).of_argument(name))
     }
 
+    fn check_automatic(
+        &self,
+        name: &str,
+        value: Number,
+        (least, most): (Number, Number),
+    ) -> Result<()> {
+        let is_right = match (least, value, most) {
+            (Number::Whole(least), Number::Whole(value), Number::Whole(most)) => {
+                value == -1 || (least..=most).contains(&value)
+            }
+            (Number::Real(least), Number::Real(value), Number::Real(most)) => {
+                value == -1.0 || (least..=most).contains(&value)
+            }
+            _ => true,
+        };
+        if is_right {
+            return Ok(());
+        }
+        Err(Error::InvalidArgument(format!(
+            "{name} is {value}; it must be between {least} and {most}, or -1 to have it chosen."
+        ))
+        .of_argument(name))
+    }
+
     fn new(role: Role, default: Number, range: Option<(Number, Number)>) -> Rule {
         Rule {
             role,
             default,
             range,
             by_preset: false,
+            automatic: false,
         }
     }
 
@@ -144,6 +184,15 @@ pub(super) fn ranged<T: Value>(default: T, least: T, most: T) -> Rule {
 /// A number of the library's own settings.
 pub(super) fn setting<T: Value>(setting: &Setting<T>) -> Rule {
     ranged(setting.default, setting.least, setting.most)
+}
+
+/// A number of the library's own settings that the library chooses unless the caller does: `_init` writes -1.
+pub(super) fn automatic<T: Value>(setting: &Setting<T>) -> Rule {
+    let range = (setting.least.number(), setting.most.number());
+    Rule {
+        automatic: true,
+        ..Rule::new(Role::Ranged, range.0.minus_one(), Some(range))
+    }
 }
 
 /// A number of the library's own settings that each preset sets; `compact` is the compact preset's.

@@ -53,6 +53,7 @@ pub fn structs() -> Vec<fields::Struct> {
         bert_train_report::describe(),
         bert_resume_report::describe(),
         bert_evaluation::describe(),
+        bert_evaluate_options::describe(),
         bert_predict_options::describe(),
         bert_prediction::describe(),
         bert_predictions::describe(),

@@ -9,7 +9,7 @@ use super::arguments::{
 use super::boundary::{call, free};
 use super::dataset::{contents, copy_of};
 use super::fields::{
-    any, constant, pointer, preset, ranged, reserved, setting, written, zero_or_one,
+    any, automatic, constant, pointer, preset, ranged, reserved, setting, written, zero_or_one,
 };
 use super::handles::{self, ModelHandle, Object, bert_dataset, bert_model};
 use super::problem::{self, BERT_PROBLEM_AUTO, BERT_PROBLEM_REGRESSION, bert_problem_type};
@@ -31,20 +31,20 @@ use crate::{device, memory, threads};
 /// The size of a new model.
 pub type bert_preset = i32;
 
-/// A compact model that trains quickly from random weights: 2 layers, hidden size 128, 4 heads. Texts are cut to 32
-/// tokens. The classifier reads the [CLS] state without a pooler. A layer norm follows the last layer.
+/// A compact model that trains quickly from random weights: 2 layers, hidden size 128, 4 heads. The classifier reads
+/// the [CLS] state without a pooler. A layer norm follows the last layer.
 pub const BERT_PRESET_COMPACT: bert_preset = 0;
-/// BERT-tiny: 2 layers, hidden size 128, 2 heads, 512 positions.
+/// BERT-tiny: 2 layers, hidden size 128, 2 heads.
 pub const BERT_PRESET_TINY: bert_preset = 1;
-/// BERT-mini: 4 layers, hidden size 256, 4 heads, 512 positions.
+/// BERT-mini: 4 layers, hidden size 256, 4 heads.
 pub const BERT_PRESET_MINI: bert_preset = 2;
-/// BERT-small: 4 layers, hidden size 512, 8 heads, 512 positions.
+/// BERT-small: 4 layers, hidden size 512, 8 heads.
 pub const BERT_PRESET_SMALL: bert_preset = 3;
-/// BERT-medium: 8 layers, hidden size 512, 8 heads, 512 positions.
+/// BERT-medium: 8 layers, hidden size 512, 8 heads.
 pub const BERT_PRESET_MEDIUM: bert_preset = 4;
-/// BERT-base: 12 layers, hidden size 768, 12 heads, 512 positions.
+/// BERT-base: 12 layers, hidden size 768, 12 heads.
 pub const BERT_PRESET_BASE: bert_preset = 5;
-/// BERT-large: 24 layers, hidden size 1024, 16 heads, 512 positions.
+/// BERT-large: 24 layers, hidden size 1024, 16 heads.
 pub const BERT_PRESET_LARGE: bert_preset = 6;
 
 /// The kind of a tokenizer: how it splits texts into tokens.
@@ -146,7 +146,9 @@ pub struct bert_model_options {
     pub num_attention_heads: i32,
     /// The inner size of the feed-forward blocks. Range 1 to 1048576. Set by the preset.
     pub intermediate_size: i32,
-    /// The maximum number of tokens in a sequence, including [CLS] and [SEP]. Range 4 to 1048576. Set by the preset.
+    /// The maximum number of tokens in a sequence, including [CLS] and [SEP]. -1: it follows from the training texts. It
+    /// is then the 99th percentile of their numbers of tokens, rounded up to a multiple of 16, at least 32 and at most
+    /// 512. The log reports it, at BERT_LOG_INFO. -1 (automatic) or 4 to 1048576. Default -1.
     pub max_position_embeddings: i32,
     /// The number of token types. Pairs of texts need at least 2. Range 1 to 65536. Default 2.
     pub type_vocab_size: i32,
@@ -197,7 +199,6 @@ fn preset_options(preset: Preset) -> bert_model_options {
         num_hidden_layers: config.num_hidden_layers as i32,
         num_attention_heads: config.num_attention_heads as i32,
         intermediate_size: config.intermediate_size as i32,
-        max_position_embeddings: config.max_position_embeddings as i32,
         pooling: number_of(&POOLINGS, &config.pooling),
         final_layer_norm: i32::from(config.final_layer_norm),
         ..Sized_::default()
@@ -228,10 +229,7 @@ sized_struct!(bert_model_options {
         &INTERMEDIATE_SIZE,
         Preset::Compact.config().intermediate_size
     ),
-    max_position_embeddings: preset(
-        &MAX_POSITION_EMBEDDINGS,
-        Preset::Compact.config().max_position_embeddings
-    ),
+    max_position_embeddings: automatic(&MAX_POSITION_EMBEDDINGS),
     type_vocab_size: setting(&TYPE_VOCAB_SIZE),
     hidden_act: constant("BERT_ACT_", BERT_ACT_GELU, BERT_ACT_GELU, BERT_ACT_RELU),
     pooling: constant(
@@ -475,10 +473,9 @@ unsafe fn create_options(options: *const bert_model_options) -> Result<CreateOpt
             num_hidden_layers: size(options.num_hidden_layers, "num_hidden_layers")?,
             num_attention_heads: size(options.num_attention_heads, "num_attention_heads")?,
             intermediate_size: size(options.intermediate_size, "intermediate_size")?,
-            max_position_embeddings: size(
-                options.max_position_embeddings,
-                "max_position_embeddings",
-            )?,
+            // In its range, or -1.
+            max_position_embeddings: usize::try_from(options.max_position_embeddings)
+                .unwrap_or(MAX_POSITION_EMBEDDINGS.default),
             type_vocab_size: size(options.type_vocab_size, "type_vocab_size")?,
             hidden_act: choice(options.hidden_act, "hidden_act", &ACTIVATIONS)?,
             pooling: choice(options.pooling, "pooling", &POOLINGS)?,
@@ -490,6 +487,7 @@ unsafe fn create_options(options: *const bert_model_options) -> Result<CreateOpt
             layer_norm_eps: options.layer_norm_eps,
             ..BertConfig::default()
         },
+        fits_positions: options.max_position_embeddings == -1,
         tokenizer: TokenizerOptions {
             kind: choice(options.tokenizer, "tokenizer", &TOKENIZERS)?,
             min_frequency: size(options.min_frequency, "min_frequency")? as u32,
@@ -561,8 +559,8 @@ unsafe fn device_name(device: *const c_char) -> Result<String> {
 }
 
 /// Creates a new model with random weights. The tokenizer's vocabulary, the labels and the problem type come from the
-/// data set `train`, unless `options` sets them. `options` may be NULL for the compact preset, which cuts texts to 32
-/// tokens. Free the model with bert_free. Any thread.
+/// data set `train`, unless `options` sets them; so does the maximum length of texts. `options` may be NULL for the
+/// compact preset. Free the model with bert_free. Any thread.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE (`train` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (an option is out of
 /// range, `model` is NULL, the options contradict each other, there are pairs of texts but type_vocab_size is 1),

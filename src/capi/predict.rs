@@ -135,15 +135,21 @@ pub struct bert_prediction {
     pub value: f32,
     /// Reserved for a later version. The library writes 0.
     pub reserved: i32,
+    /// Whether the text was cut to the maximum length: 1 if it was, otherwise 0.
+    pub was_cut: i32,
+    /// Reserved for a later version. The library writes 0.
+    pub reserved2: i32,
 }
 
-sized_struct!(bert_prediction {
+sized_struct!(bert_prediction, older [40], {
     label_id: written(),
     probability: written(),
     label: written(),
     label_length: written(),
     value: written(),
     reserved: written(),
+    was_cut: written(),
+    reserved2: written(),
 });
 
 /// Arrays of the caller for the answers to S texts. Initialise the struct with bert_predictions_init or
@@ -189,9 +195,14 @@ pub struct bert_predictions {
     pub values: *mut f32,
     /// Number of elements that the array `values` can hold.
     pub values_capacity: usize,
+    /// Array for one flag for each text, shape [S]; NULL: not filled. A flag is 1 if the text was cut to the maximum
+    /// length, otherwise 0. With BERT_LONG_TEXT_WINDOWS only the first text of a pair can be cut.
+    pub was_cut: *mut u8,
+    /// Number of elements that the array `was_cut` can hold.
+    pub was_cut_capacity: usize,
 }
 
-sized_struct!(bert_predictions {
+sized_struct!(bert_predictions, older [120], {
     label_ids: pointer(),
     label_ids_capacity: any(0usize),
     logits: pointer(),
@@ -206,6 +217,8 @@ sized_struct!(bert_predictions {
     has_label_capacity: any(0usize),
     values: pointer(),
     values_capacity: any(0usize),
+    was_cut: pointer(),
+    was_cut_capacity: any(0usize),
 });
 
 /// Initialises `options` with the defaults. `struct_size` is sizeof(bert_predict_options). Any thread.
@@ -264,11 +277,14 @@ struct Wanted {
     threshold: f64,
 }
 
-/// Translates the caller's options.
-fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptions, Wanted)> {
-    let max_length = size(options.max_length, "max_length")?;
+/// What becomes of long texts, by the caller's long_text, window_stride and combine; `most` is the model's maximum length.
+pub(super) fn long_text(
+    (long_text, stride, combine): (bert_long_text, i32, bert_combine),
+    max_length: usize,
+    most: usize,
+) -> Result<LongText> {
     let windows = choice(
-        options.long_text,
+        long_text,
         "long_text",
         &[
             (BERT_LONG_TEXT_TRUNCATE, false),
@@ -276,7 +292,7 @@ fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptio
         ],
     )?;
     let combine = choice(
-        options.combine,
+        combine,
         "combine",
         &[
             (BERT_COMBINE_MEAN_LOGITS, CombineWindows::MeanLogits),
@@ -287,21 +303,29 @@ fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptio
             (BERT_COMBINE_MOST_CONFIDENT, CombineWindows::MostConfident),
         ],
     )?;
-    let stride = match options.window_stride {
+    let stride = match stride {
         -1 => {
             let length = if max_length == 0 { most } else { max_length };
             length / 4
         }
         stride => size(stride, "window_stride")?,
     };
-    let long_text = if windows {
-        LongText::Windows { stride, combine }
-    } else {
-        LongText::Truncate
-    };
+    Ok(match windows {
+        true => LongText::Windows { stride, combine },
+        false => LongText::Truncate,
+    })
+}
+
+/// Translates the caller's options.
+fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptions, Wanted)> {
+    let max_length = size(options.max_length, "max_length")?;
     let options_ = PredictOptions {
         max_length,
-        long_text,
+        long_text: long_text(
+            (options.long_text, options.window_stride, options.combine),
+            max_length,
+            most,
+        )?,
         precision: choice(options.precision, "precision", &INFERENCE_PRECISIONS)?,
     };
     let wanted = Wanted {
@@ -320,6 +344,7 @@ struct Outputs<'a> {
     top_probabilities: Option<&'a mut [f32]>,
     has_label: Option<&'a mut [u8]>,
     values: Option<&'a mut [f32]>,
+    was_cut: Option<&'a mut [u8]>,
     wanted: Wanted,
 }
 
@@ -356,6 +381,12 @@ fn check_wanted(p: &bert_predictions, top_k: usize, problem: ProblemType) -> Res
         }
     }
     Ok(())
+}
+
+fn write_flags(out: &mut [u8], flags: &[bool]) {
+    for (out, &flag) in out.iter_mut().zip(flags) {
+        *out = u8::from(flag);
+    }
 }
 
 impl<'a> Outputs<'a> {
@@ -404,6 +435,7 @@ impl<'a> Outputs<'a> {
                 )?,
                 has_label: output(p.has_label, p.has_label_capacity, all, "has_label")?,
                 values: output(p.values, p.values_capacity, all, "values")?,
+                was_cut: output(p.was_cut, p.was_cut_capacity, count, "was_cut")?,
                 wanted,
             })
         }
@@ -429,6 +461,9 @@ impl<'a> Outputs<'a> {
         }
         if let Some(out) = self.values {
             out.copy_from_slice(&answers.logits);
+        }
+        if let Some(out) = self.was_cut {
+            write_flags(out, &answers.is_cut);
         }
         let top_k = self.wanted.top_k;
         if top_k == 0 {
@@ -510,6 +545,7 @@ pub unsafe extern "C" fn bert_predict(
             label: name.as_ptr().cast(),
             label_length: name.len() - 1,
             value,
+            was_cut: i32::from(answers.is_cut[0]),
             ..bert_prediction::default()
         };
         // SAFETY: by this function's contract.
@@ -657,9 +693,14 @@ pub struct bert_embed_options {
     /// not on others; instead of float16 the CPU uses float32. Int8 models always use int8. Default
     /// BERT_PRECISION_FLOAT32.
     pub precision: bert_precision,
+    /// Array of the caller for one flag for each text, shape [S]; NULL: not filled. bert_embed writes 1 for a text that
+    /// was cut to the maximum length, otherwise 0. Default NULL.
+    pub was_cut: *mut u8,
+    /// Number of elements that the array `was_cut` can hold. Default 0.
+    pub was_cut_capacity: usize,
 }
 
-sized_struct!(bert_embed_options {
+sized_struct!(bert_embed_options, older [24], {
     max_length: count(),
     pooling: constant(
         "BERT_POOLING_",
@@ -674,6 +715,8 @@ sized_struct!(bert_embed_options {
         BERT_PRECISION_FLOAT32,
         BERT_PRECISION_FLOAT16
     ),
+    was_cut: pointer(),
+    was_cut_capacity: any(0usize),
 });
 
 /// Initialises `options` with the defaults. `struct_size` is sizeof(bert_embed_options). Any thread.
@@ -726,11 +769,14 @@ pub unsafe extern "C" fn bert_embed(
         let classifier = &handle.classifier;
         let needed = count.saturating_mul(classifier.model().config.hidden_size);
         // SAFETY: by this function's contract.
-        let (texts, options, out) = unsafe {
+        let (texts, options, out, was_cut) = unsafe {
+            let texts = text_pairs(count, texts, lengths, pairs, pair_lengths)?;
+            let options = sized::read_or_default(options)?;
             (
-                text_pairs(count, texts, lengths, pairs, pair_lengths)?,
-                sized::read_or_default(options)?,
+                texts,
+                options,
                 output(vectors, capacity, needed, "vectors")?,
+                output(options.was_cut, options.was_cut_capacity, count, "was_cut")?,
             )
         };
         let Some(out) = out else {
@@ -746,7 +792,10 @@ pub unsafe extern "C" fn bert_embed(
             precision: choice(options.precision, "precision", &INFERENCE_PRECISIONS)?,
         };
         let found = classifier.embed(&texts, &options)?;
-        out.copy_from_slice(&found);
+        out.copy_from_slice(&found.vectors);
+        if let Some(out) = was_cut {
+            write_flags(out, &found.is_cut);
+        }
         Ok(())
     })
 }

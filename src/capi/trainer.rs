@@ -1,30 +1,38 @@
 //! Training and evaluation.
 
 use std::ffi::c_void;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use super::arguments::{self, array, choice, flag, optional_path, output, result, size, steps};
 use super::boundary::{call, free, outside};
 use super::dataset::copy_of;
 use super::fields::{
-    any, constant, count, long_count, pointer, ranged, reserved, setting, written, zero_or_one,
+    any, automatic, constant, count, long_count, pointer, ranged, reserved, setting, written,
+    zero_or_one,
 };
 use super::handles::{self, Object, TrainerHandle, bert_dataset, bert_model, bert_trainer};
-use super::predict::INFERENCE_PRECISIONS;
+use super::predict::{
+    BERT_COMBINE_MEAN_LOGITS, BERT_COMBINE_MOST_CONFIDENT, BERT_LONG_TEXT_TRUNCATE,
+    BERT_LONG_TEXT_WINDOWS, INFERENCE_PRECISIONS, bert_combine, bert_long_text, long_text,
+};
 use super::sized::{self, Sized_, sized_struct};
 use super::status::bert_status;
+use crate::classifier::Classifier;
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Scores};
 use crate::model::Frozen;
 use crate::ops::Precision;
+use crate::predict::PredictOptions;
 use crate::problem::ProblemType;
 use crate::train::checkpoint_folder::{CHECKPOINT_KEEP, CHECKPOINT_MINUTES};
 use crate::train::loss::CrossEntropy;
 use crate::train::optimizer::AdamWOptions;
 use crate::train::options::*;
+use crate::train::warnings::{of_cut_texts, of_evaluation};
 use crate::train::{
-    CheckpointOptions, EncodedDataset, EpochReport, Event, Metric, Progress, ScheduleKind,
-    StepReport, StopReason, TrainOptions, TrainReport, Trainer, evaluate_in,
+    Asked, CheckpointOptions, EpochReport, Event, Metric, Progress, ScheduleKind, StepReport,
+    StopReason, TrainOptions, TrainReport, Trainer, evaluate_texts,
 };
 
 /// The course of the learning rate after the warm-up.
@@ -70,8 +78,7 @@ pub const BERT_METRIC_LOSS: bert_metric = 0;
 /// Selects the evaluation with the highest accuracy. For multi-label classification the accuracy is the share of
 /// examples for which exactly the right labels are predicted. Not for regression.
 pub const BERT_METRIC_ACCURACY: bert_metric = 1;
-/// Selects the evaluation with the highest macro F1. Macro F1 is the mean of the F1 of all classes or labels. Not for
-/// regression.
+/// Selects the evaluation with the highest macro F1, as f1_macro of bert_evaluation. Not for regression.
 pub const BERT_METRIC_F1_MACRO: bert_metric = 2;
 /// Selects the evaluation with the highest weighted F1. Weighted F1 is the mean of the F1 of all classes or labels,
 /// weighted by their numbers of examples. Not for regression.
@@ -142,8 +149,7 @@ pub struct bert_progress {
     pub eval_loss: f64,
     /// Accuracy on the validation data, as in bert_evaluation. NaN at BERT_EVENT_STEP, and for regression.
     pub eval_accuracy: f64,
-    /// Macro F1 on the validation data: the mean of the F1 of all classes or labels. NaN at BERT_EVENT_STEP, and for
-    /// regression.
+    /// Macro F1 on the validation data, as f1_macro of bert_evaluation. NaN at BERT_EVENT_STEP, and for regression.
     pub eval_f1_macro: f64,
     /// Weighted F1 on the validation data. It is the mean of the F1 of all classes or labels, weighted by their numbers
     /// of examples. NaN at BERT_EVENT_STEP, and for regression.
@@ -202,9 +208,9 @@ sized_struct!(bert_progress {
 pub type bert_progress_callback =
     Option<unsafe extern "C" fn(progress: *const bert_progress, user_data: *mut c_void) -> i32>;
 
-/// The options of a training run. Initialise the struct with bert_train_options_init. The defaults are for training a
-/// small model from random weights. To fine-tune a pretrained model, set learning_rate to a value from 2e-5 to 5e-5,
-/// and epochs to 2, 3 or 4.
+/// The options of a training run. Initialise the struct with bert_train_options_init. It writes -1 to epochs,
+/// batch_size and learning_rate: bert_trainer_create then takes the values that fit the model. The log reports them, at
+/// BERT_LOG_INFO, and so does bert_train_report. Values that you set are not changed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_train_options {
@@ -213,18 +219,23 @@ pub struct bert_train_options {
     /// Seed for the order of the examples and for dropout. Default 42.
     pub seed: u64,
     /// Number of epochs in the plan: how often the run uses each example. The length of the learning rate schedule
-    /// follows from it. Range 1 to 1000000. Default 30.
+    /// follows from it. -1 takes 30 for a model from bert_create. For a model from bert_load it takes 3, or more so that
+    /// the plan has at least 200 steps. -1 (automatic) or 1 to 1000000. Default -1.
     pub epochs: i32,
-    /// Number of examples in a batch. Range 1 to 1000000. Default 16.
+    /// Number of examples in a batch. -1 takes 16 for a model from bert_create, and 32 for a model from bert_load.
+    /// -1 (automatic) or 1 to 1000000. Default -1.
     pub batch_size: i32,
     /// Number of batches whose gradients are combined into one step. The loss of the step is the mean over the examples
     /// of all these batches. Range 1 to 1000000. Default 1.
     pub gradient_accumulation_steps: i32,
     /// Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. Longer texts
-    /// are cut; the log reports how many, at BERT_LOG_INFO. The lengths 1 to 3 are refused, and lengths above the
-    /// model's max_position_embeddings. At least 0. Default 0.
+    /// are cut. The log reports how many, at BERT_LOG_WARNING, with the lengths of the texts. The lengths 1 to 3 are
+    /// refused, and lengths above the model's max_position_embeddings. At least 0. Default 0.
     pub max_length: i32,
-    /// Highest learning rate, which is reached after the warm-up. Range 0 to 10. Default 0.001.
+    /// Highest learning rate, which is reached after the warm-up. -1 takes 0.001 for a model from bert_create. For a model
+    /// from bert_load it takes 3e-5, with LoRA adapters 3e-4, and 0.001 if freeze_layers freezes all layers. A model that
+    /// was loaded from a checkpoint of bert_trainer_save takes the epochs, batch_size and learning_rate of that run.
+    /// -1 (automatic) or 0 to 10. Default -1.
     pub learning_rate: f64,
     /// Weight decay of AdamW. It isn't applied to biases and layer norms. Range 0 to 10. Default 0.01.
     pub weight_decay: f64,
@@ -246,8 +257,8 @@ pub struct bert_train_options {
     /// Number of steps in which the learning rate rises from 0 to its highest value; 0: warmup_ratio is used.
     /// At least 0. Default 0.
     pub warmup_steps: i64,
-    /// Share of all planned steps in which the learning rate rises from 0 to its highest value. It is used if
-    /// warmup_steps is 0. Range 0 to 1. Default 0.1.
+    /// Share of all planned steps in which the learning rate rises from 0 to its highest value, rounded up to whole steps.
+    /// At least one step follows them. It is used if warmup_steps is 0. Range 0 to 1. Default 0.1.
     pub warmup_ratio: f64,
     /// Number of steps between evaluations in bert_train, in addition to the evaluation after each epoch; 0: only after
     /// each epoch. At least 0. Default 0.
@@ -272,10 +283,10 @@ pub struct bert_train_options {
     /// Highest learning rate of the pooler and the classifier; 0: learning_rate is used. It has no effect if
     /// learning_rate is 0. Range 0 to 10. Default 0.
     pub head_learning_rate: f64,
-    /// Layer-wise learning rate decay. The learning rate of the top layer is learning_rate multiplied by this value.
-    /// The learning rate of layer i is that of layer i + 1 multiplied by this value; the embeddings count as the layer
-    /// below the first. The pooler, the classifier and a final layer norm aren't affected. 1 disables the decay.
-    /// Range 0 to 1. Default 1.
+    /// Layer-wise learning rate decay. The top layer, the last one before the classifier, is multiplied once: with the
+    /// value 0.9 and a learning_rate of 1e-4 it has 9e-5, the layer below it 8.1e-5, and so on. The embeddings count as
+    /// the layer below the first. The pooler, the classifier and a final layer norm have learning_rate itself, or
+    /// head_learning_rate. 1 disables the decay. Range 0 to 1. Default 1.
     pub layer_learning_rate_decay: f64,
     /// 1: the weights of the embeddings are not trained; 0: they are trained. 0 or 1. Default 0.
     pub freeze_embeddings: i32,
@@ -333,11 +344,11 @@ pub struct bert_train_options {
 
 sized_struct!(bert_train_options {
     seed: any(42u64),
-    epochs: setting(&EPOCHS),
-    batch_size: setting(&BATCH_SIZE),
+    epochs: automatic(&EPOCHS),
+    batch_size: automatic(&BATCH_SIZE),
     gradient_accumulation_steps: setting(&GRADIENT_ACCUMULATION_STEPS),
     max_length: count(),
-    learning_rate: setting(&LEARNING_RATE),
+    learning_rate: automatic(&LEARNING_RATE),
     weight_decay: setting(&WEIGHT_DECAY),
     adam_beta1: setting(&ADAM_BETA1),
     adam_beta2: setting(&ADAM_BETA2),
@@ -502,9 +513,21 @@ pub struct bert_train_report {
     pub tokens: i64,
     /// Elapsed time of this call in seconds, evaluations included.
     pub seconds: f64,
+    /// Highest learning rate of the plan: the one that you set, or the one that was taken for -1.
+    pub learning_rate: f64,
+    /// Number of epochs in the plan: the one that you set, or the one that was taken for -1.
+    pub planned_epochs: i32,
+    /// Number of examples in a batch: the one that you set, or the one that was taken for -1.
+    pub batch_size: i32,
+    /// Number of steps in the plan.
+    pub planned_steps: i64,
+    /// Number of training texts that were cut to the maximum length.
+    pub train_texts_cut: i64,
+    /// Number of validation texts that were cut to the maximum length.
+    pub validation_texts_cut: i64,
 }
 
-sized_struct!(bert_train_report {
+sized_struct!(bert_train_report, older [88], {
     epochs: written(),
     stop_reason: written(),
     steps: written(),
@@ -517,6 +540,12 @@ sized_struct!(bert_train_report {
     resumed_step: written(),
     tokens: written(),
     seconds: written(),
+    learning_rate: written(),
+    planned_epochs: written(),
+    batch_size: written(),
+    planned_steps: written(),
+    train_texts_cut: written(),
+    validation_texts_cut: written(),
 });
 
 /// A resumed training run, as bert_trainer_resume reports it. Initialise it with bert_resume_report_init or
@@ -563,7 +592,8 @@ pub struct bert_evaluation {
     /// Share of examples that were predicted correctly. For multi-label classification it is the share of examples for
     /// which exactly the right labels were predicted (subset accuracy). NaN for regression.
     pub accuracy: f64,
-    /// Macro F1: the mean of the F1 of all classes or labels. NaN for regression.
+    /// Macro F1: the mean of the F1 of the classes that occur, in the examples or in the predictions. For multi-label
+    /// classification it is the mean of the F1 of all labels. NaN for regression.
     pub f1_macro: f64,
     /// Weighted F1: the mean of the F1 of all classes or labels, weighted by their numbers of examples. NaN for
     /// regression.
@@ -611,9 +641,12 @@ pub struct bert_evaluation {
     pub compute_precision: bert_precision,
     /// Reserved for a later version. It has no effect.
     pub reserved: i32,
+    /// Number of examples whose text was cut to the maximum length. With BERT_LONG_TEXT_WINDOWS only the first text of a
+    /// pair can be cut.
+    pub texts_cut: i64,
 }
 
-sized_struct!(bert_evaluation {
+sized_struct!(bert_evaluation, older [160], {
     examples: written(),
     loss: written(),
     accuracy: written(),
@@ -639,7 +672,63 @@ sized_struct!(bert_evaluation {
         BERT_PRECISION_FLOAT16
     ),
     reserved: written(),
+    texts_cut: written(),
 });
+
+/// The options of an evaluation that reads texts in the way of a prediction. Initialise the struct with
+/// bert_evaluate_options_init. Set its fields to the values that you predict with; threshold and the number format are
+/// fields of bert_evaluation.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct bert_evaluate_options {
+    /// The caller's sizeof(bert_evaluate_options), set by bert_evaluate_options_init.
+    pub struct_size: usize,
+    /// Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. The lengths 1
+    /// to 3 are refused, and lengths above the model's max_position_embeddings. At least 0. Default 0.
+    pub max_length: i32,
+    /// Treatment of texts that are longer than the maximum length: BERT_LONG_TEXT_TRUNCATE or BERT_LONG_TEXT_WINDOWS.
+    /// Default BERT_LONG_TEXT_TRUNCATE.
+    pub long_text: bert_long_text,
+    /// Number of text tokens that neighbouring windows share, as in bert_predict_options. -1: a quarter of the maximum
+    /// length. At least -1. Default -1.
+    pub window_stride: i32,
+    /// Method that makes one answer from the answers of a long text's windows: BERT_COMBINE_MEAN_LOGITS,
+    /// BERT_COMBINE_MEAN_PROBABILITIES or BERT_COMBINE_MOST_CONFIDENT. Default BERT_COMBINE_MEAN_LOGITS.
+    pub combine: bert_combine,
+}
+
+sized_struct!(bert_evaluate_options {
+    max_length: count(),
+    long_text: constant(
+        "BERT_LONG_TEXT_",
+        BERT_LONG_TEXT_TRUNCATE,
+        BERT_LONG_TEXT_TRUNCATE,
+        BERT_LONG_TEXT_WINDOWS
+    ),
+    window_stride: ranged(-1, -1, i32::MAX),
+    combine: constant(
+        "BERT_COMBINE_",
+        BERT_COMBINE_MEAN_LOGITS,
+        BERT_COMBINE_MEAN_LOGITS,
+        BERT_COMBINE_MOST_CONFIDENT
+    ),
+});
+
+/// Initialises `options` with the defaults. `struct_size` is sizeof(bert_evaluate_options). Any thread.
+///
+/// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
+/// is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
+///
+/// # Safety
+/// `options` is NULL or points to `struct_size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_evaluate_options_init(
+    options: *mut bert_evaluate_options,
+    struct_size: usize,
+) -> bert_status {
+    // SAFETY: by this function's contract.
+    call(|| unsafe { sized::initialise(options, struct_size, Sized_::default()) })
+}
 
 /// Initialises `options` with the defaults. `struct_size` is sizeof(bert_train_options). Any thread.
 ///
@@ -815,7 +904,8 @@ fn training_precision(precision: i32) -> Result<Precision> {
 /// `options` is NULL or set by bert_train_options_init; its paths end with a NUL.
 unsafe fn translate(
     options: *const bert_train_options,
-    num_hidden_layers: usize,
+    classifier: &Classifier,
+    examples: usize,
 ) -> Result<(TrainOptions, Callback)> {
     // SAFETY: by this function's contract.
     let (o, best_model_path, history_path, checkpoint_path, class_weights) = unsafe {
@@ -837,16 +927,29 @@ unsafe fn translate(
         keep: size(o.checkpoint_keep, "checkpoint_keep")?,
     };
     checkpoints.validate()?;
+    let frozen = Frozen {
+        embeddings: flag(o.freeze_embeddings, "freeze_embeddings")?,
+        layers: match o.freeze_layers {
+            -1 => classifier.model().config.num_hidden_layers,
+            layers => size(layers, "freeze_layers")?,
+        },
+    };
+    let gradient_accumulation_steps =
+        size(o.gradient_accumulation_steps, "gradient_accumulation_steps")?;
+    // Each is in its range, or -1.
+    let asked = Asked {
+        epochs: u32::try_from(o.epochs).ok(),
+        batch_size: usize::try_from(o.batch_size).ok(),
+        learning_rate: (o.learning_rate >= 0.0).then_some(o.learning_rate),
+    };
+    let numbers = asked.suited_to(classifier, frozen, examples, gradient_accumulation_steps);
     let options = TrainOptions {
         seed: o.seed,
-        epochs: size(o.epochs, "epochs")? as u32,
-        batch_size: size(o.batch_size, "batch_size")?,
-        gradient_accumulation_steps: size(
-            o.gradient_accumulation_steps,
-            "gradient_accumulation_steps",
-        )?,
+        epochs: numbers.epochs,
+        batch_size: numbers.batch_size,
+        gradient_accumulation_steps,
         max_length: size(o.max_length, "max_length")?,
-        learning_rate: o.learning_rate,
+        learning_rate: numbers.learning_rate,
         adamw: AdamWOptions {
             beta1: o.adam_beta1,
             beta2: o.adam_beta2,
@@ -855,13 +958,7 @@ unsafe fn translate(
         weight_decay: o.weight_decay,
         head_learning_rate: o.head_learning_rate,
         layer_learning_rate_decay: o.layer_learning_rate_decay,
-        frozen: Frozen {
-            embeddings: flag(o.freeze_embeddings, "freeze_embeddings")?,
-            layers: match o.freeze_layers {
-                -1 => num_hidden_layers,
-                layers => size(layers, "freeze_layers")?,
-            },
-        },
+        frozen,
         cross_entropy: CrossEntropy {
             class_weights,
             label_smoothing: o.label_smoothing,
@@ -944,11 +1041,11 @@ pub unsafe extern "C" fn bert_trainer_create(
             true => None,
             false => Some(handles::dataset_named(validation, "validation")?),
         };
-        let layers = model.classifier.model().config.num_hidden_layers;
         // SAFETY: by this function's contract.
-        let ((options, callback), out) =
-            unsafe { (translate(options, layers)?, result(trainer, "trainer")?) };
+        let out = unsafe { result(trainer, "trainer") }?;
         let train = copy_of(&train)?;
+        // SAFETY: as above.
+        let (options, callback) = unsafe { translate(options, &model.classifier, train.len()) }?;
         let validation = validation.map(|data| copy_of(&data)).transpose()?;
         let trainer = Trainer::new(
             model.classifier.clone(),
@@ -1150,6 +1247,10 @@ fn train_report(run: &TrainReport) -> bert_train_report {
         resumed_step,
         tokens,
         seconds,
+        plan,
+        planned_steps,
+        train_texts_cut,
+        validation_texts_cut,
     } = run;
     bert_train_report {
         struct_size: 0,
@@ -1171,6 +1272,12 @@ fn train_report(run: &TrainReport) -> bert_train_report {
         resumed_step: resumed_step as i64,
         tokens: tokens as i64,
         seconds,
+        learning_rate: plan.learning_rate,
+        planned_epochs: plan.epochs as i32,
+        batch_size: plan.batch_size as i32,
+        planned_steps: planned_steps as i64,
+        train_texts_cut: train_texts_cut as i64,
+        validation_texts_cut: validation_texts_cut as i64,
     }
 }
 
@@ -1290,9 +1397,10 @@ fn check_wanted(e: &bert_evaluation, problem: ProblemType) -> Result<()> {
 }
 
 /// Evaluates a model on labelled examples. `max_length` is the maximum sequence length in tokens; 0: the maximum length
-/// of the model. Longer texts are cut: BERT_LONG_TEXT_WINDOWS isn't available here. Initialise `evaluation` with
-/// bert_evaluation_init or BERT_EVALUATION_INIT, then set the arrays that you want. Any thread, also while the model is
-/// trained.
+/// of the model. Longer texts are cut; texts_cut says how many, and bert_evaluate_with can read them in windows.
+/// Initialise `evaluation` with bert_evaluation_init or BERT_EVALUATION_INIT, then set the arrays that you want. Any
+/// thread, also while the model is trained. The log reports at BERT_LOG_WARNING if texts were cut, if a class is never
+/// predicted, and if the answers are no better than a constant answer.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE (`model` or `dataset` is invalid), BERT_ERR_INVALID_ARGUMENT (`evaluation` is NULL,
 /// or a value is out of its range), BERT_ERR_STRUCT_SIZE (`evaluation` isn't initialised), BERT_ERR_DATA (no examples,
@@ -1311,80 +1419,131 @@ pub unsafe extern "C" fn bert_evaluate(
     max_length: i32,
     evaluation: *mut bert_evaluation,
 ) -> bert_status {
-    call(|| {
+    // SAFETY: by this function's contract.
+    call(|| unsafe {
         let model = handles::model(model)?;
         let dataset = handles::dataset(dataset)?;
-        let classifier = &model.classifier;
-        let num_labels = classifier.labels().len();
-        let max_length = size(max_length, "max_length")?;
-        classifier.max_length(max_length)?;
-        // SAFETY: by this function's contract. Everything is checked before anything is computed.
-        let (caller, confusion, precisions, recall, f1, support) = unsafe {
-            let e = sized::read(evaluation)?;
-            check_wanted(&e, classifier.model().config.problem_type)?;
-            let cells = num_labels.checked_mul(num_labels).ok_or_else(|| {
-                Error::InvalidArgument(
-                    "This model has too many classes for a confusion matrix.".into(),
-                )
-            })?;
-            (
-                e,
-                output(e.confusion, e.confusion_capacity, cells, "confusion")?,
-                output(e.precision, e.class_capacity, num_labels, "precision")?,
-                output(e.recall, e.class_capacity, num_labels, "recall")?,
-                output(e.f1, e.class_capacity, num_labels, "f1")?,
-                output(e.support, e.class_capacity, num_labels, "support")?,
-            )
+        let options = bert_evaluate_options {
+            max_length,
+            ..Sized_::default()
         };
-        let precision = choice(
-            caller.compute_precision,
-            "compute_precision",
-            &INFERENCE_PRECISIONS,
-        )?;
-        let data = EncodedDataset::new(classifier, &copy_of(&dataset)?, max_length)?;
-        let found = evaluate_in(
-            precision,
-            classifier.model(),
-            &classifier.parameters(),
-            &data,
-            caller.threshold,
-        )?;
-        let scores = found.metrics.scores();
-        let classes = found.metrics.classes();
-        // Whatever can still fail does so before anything is written.
-        let counts = match (&confusion, &found.metrics) {
-            (Some(_), Metrics::SingleLabel(_, matrix)) => matrix.counts()?,
-            _ => Vec::new(),
-        };
-        let value = bert_evaluation {
-            examples: found.examples as i64,
-            loss: found.loss,
-            accuracy: scores.accuracy,
-            f1_macro: scores.f1_macro,
-            f1_weighted: scores.f1_weighted,
-            matthews: scores.matthews,
-            f1_micro: scores.f1_micro,
-            mse: scores.mse,
-            pearson: scores.pearson,
-            spearman: scores.spearman,
-            ..caller
-        };
-        if let Some(out) = confusion {
-            out.copy_from_slice(&counts);
-        }
-        for (out, class) in precisions.into_iter().flatten().zip(classes) {
-            *out = class.precision;
-        }
-        for (out, class) in recall.into_iter().flatten().zip(classes) {
-            *out = class.recall;
-        }
-        for (out, class) in f1.into_iter().flatten().zip(classes) {
-            *out = class.f1;
-        }
-        for (out, class) in support.into_iter().flatten().zip(classes) {
-            *out = class.support;
-        }
-        // SAFETY: by this function's contract.
-        unsafe { sized::write(evaluation, &value) }
+        evaluate(&model.classifier, &dataset, options, evaluation)
     })
+}
+
+/// Evaluates a model on labelled examples, whose texts it reads as bert_predict_batch reads them with the same options:
+/// what is measured is what is used. `options` may be NULL: the defaults are used. Initialise `evaluation` with
+/// bert_evaluation_init or BERT_EVALUATION_INIT, then set threshold, compute_precision and the arrays as needed. Any
+/// thread, also while the model is trained. The log reports what bert_evaluate reports.
+///
+/// Returns BERT_OK, BERT_ERR_HANDLE (`model` or `dataset` is invalid), BERT_ERR_INVALID_ARGUMENT (`evaluation` is NULL,
+/// or a value is out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `evaluation` isn't
+/// initialised), BERT_ERR_DATA (no examples, or labels for another problem type), BERT_ERR_UNKNOWN_LABEL (a label that
+/// the model doesn't have), BERT_ERR_BUFFER_TOO_SMALL (an array; nothing was written), BERT_ERR_UNSUPPORTED (an array
+/// for something that the model's problem type doesn't have), BERT_ERR_NOT_FINITE (the model's scores are NaN or
+/// infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
+///
+/// # Safety
+/// `options` is NULL or was initialised with bert_evaluate_options_init. `evaluation` was initialised with
+/// bert_evaluation_init or BERT_EVALUATION_INIT. Its arrays are NULL or writable for their capacities.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bert_evaluate_with(
+    model: *const bert_model,
+    dataset: *const bert_dataset,
+    options: *const bert_evaluate_options,
+    evaluation: *mut bert_evaluation,
+) -> bert_status {
+    // SAFETY: by this function's contract.
+    call(|| unsafe {
+        let model = handles::model(model)?;
+        let dataset = handles::dataset(dataset)?;
+        let options = sized::read_or_default(options)?;
+        evaluate(&model.classifier, &dataset, options, evaluation)
+    })
+}
+
+/// # Safety
+/// As for [`bert_evaluate_with`].
+unsafe fn evaluate(
+    classifier: &Classifier,
+    dataset: &RwLock<Dataset>,
+    options: bert_evaluate_options,
+    evaluation: *mut bert_evaluation,
+) -> Result<()> {
+    let num_labels = classifier.labels().len();
+    let max_length = size(options.max_length, "max_length")?;
+    classifier.max_length(max_length)?;
+    // SAFETY: by this function's contract. Everything is checked before anything is computed.
+    let (caller, confusion, precisions, recall, f1, support) = unsafe {
+        let e = sized::read(evaluation)?;
+        check_wanted(&e, classifier.model().config.problem_type)?;
+        let cells = num_labels.checked_mul(num_labels).ok_or_else(|| {
+            Error::InvalidArgument("This model has too many classes for a confusion matrix.".into())
+        })?;
+        (
+            e,
+            output(e.confusion, e.confusion_capacity, cells, "confusion")?,
+            output(e.precision, e.class_capacity, num_labels, "precision")?,
+            output(e.recall, e.class_capacity, num_labels, "recall")?,
+            output(e.f1, e.class_capacity, num_labels, "f1")?,
+            output(e.support, e.class_capacity, num_labels, "support")?,
+        )
+    };
+    let precision = choice(
+        caller.compute_precision,
+        "compute_precision",
+        &INFERENCE_PRECISIONS,
+    )?;
+    let options = PredictOptions {
+        max_length,
+        long_text: long_text(
+            (options.long_text, options.window_stride, options.combine),
+            max_length,
+            classifier.max_length(0)?,
+        )?,
+        precision,
+    };
+    let dataset = copy_of(dataset)?;
+    let (found, targets) = evaluate_texts(classifier, &dataset, &options, caller.threshold)?;
+    let scores = found.metrics.scores();
+    let classes = found.metrics.classes();
+    // Whatever can still fail does so before anything is written.
+    let counts = match (&confusion, &found.metrics) {
+        (Some(_), Metrics::SingleLabel(_, matrix)) => matrix.counts()?,
+        _ => Vec::new(),
+    };
+    let value = bert_evaluation {
+        examples: found.examples as i64,
+        loss: found.loss,
+        accuracy: scores.accuracy,
+        f1_macro: scores.f1_macro,
+        f1_weighted: scores.f1_weighted,
+        matthews: scores.matthews,
+        f1_micro: scores.f1_micro,
+        mse: scores.mse,
+        pearson: scores.pearson,
+        spearman: scores.spearman,
+        texts_cut: found.cut as i64,
+        ..caller
+    };
+    if let Some(out) = confusion {
+        out.copy_from_slice(&counts);
+    }
+    for (out, class) in precisions.into_iter().flatten().zip(classes) {
+        *out = class.precision;
+    }
+    for (out, class) in recall.into_iter().flatten().zip(classes) {
+        *out = class.recall;
+    }
+    for (out, class) in f1.into_iter().flatten().zip(classes) {
+        *out = class.f1;
+    }
+    for (out, class) in support.into_iter().flatten().zip(classes) {
+        *out = class.support;
+    }
+    // SAFETY: by this function's contract.
+    unsafe { sized::write(evaluation, &value) }?;
+    of_cut_texts(classifier, &found, max_length)?;
+    of_evaluation(classifier.labels(), &targets, &found);
+    Ok(())
 }

@@ -160,6 +160,15 @@ impl Dataset {
             .flat_map(|e| std::iter::once(e.text.as_str()).chain(e.pair.as_deref()))
     }
 
+    /// Every text, with the second one of a pair.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn pairs(&self) -> Result<Vec<(&str, Option<&str>)>> {
+        let examples = self.examples.iter();
+        memory::collected(examples.map(|e| Ok((e.text.as_str(), e.pair.as_deref()))))
+    }
+
     /// Adds one example at the end.
     ///
     /// # Errors

@@ -281,7 +281,8 @@ fn in_class_order(names: BTreeSet<&str>) -> Vec<&str> {
 
 /// The finite number that `text` is; words that stand for one, such as "nan" and "inf", are none.
 pub(super) fn number(text: &str) -> Option<f64> {
-    let is_digits = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
+    let is_digits =
+        |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
     if !text.bytes().all(is_digits) {
         return None;
     }

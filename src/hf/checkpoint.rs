@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::parameters::initial_values;
 use crate::model::quantized::{QuantizedValues, is_int8};
-use crate::model::{Model, ParameterSpec, Parameters};
+use crate::model::{Model, ParameterSpec, ParameterTable, Parameters};
 
 /// Where a model's parameters came from, by their names in `BertForSequenceClassification`; what the checkpoint had
 /// beyond them by its own.
@@ -31,6 +31,12 @@ impl Origins {
             initialised: model.table.specs.iter().map(|s| s.name.clone()).collect(),
             ..Origins::default()
         }
+    }
+
+    /// Whether the encoder's parameters were read, as those of a model that was loaded are.
+    pub fn has_loaded_encoder(&self, table: &ParameterTable) -> bool {
+        let words = &table.specs[table.embeddings.word].name;
+        self.loaded.iter().any(|name| name == words)
     }
 
     /// Without what `model` doesn't have, as when adapters were merged.

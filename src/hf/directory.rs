@@ -16,9 +16,10 @@ use super::checkpoint::{Checkpoint, TensorFile};
 use super::files::{MAX_JSON_BYTES, read_open_file};
 use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, is_file_name};
 use super::pickle::StateDict;
+use super::save::CHECKPOINT_FILES;
 use super::staging::{MAX_ATTEMPTS, has_saves_beside, recover};
 use super::weights::{Source, Weights};
-use super::{LoadOptions, assemble, config};
+use super::{LoadOptions, PlanNumbers, assemble, config};
 use crate::classifier::Classifier;
 use crate::device;
 use crate::error::{Error, Result};
@@ -356,5 +357,11 @@ fn load_open_directory(
     let (tokenizer, max_length) = directory.tokenizer()?;
     let checkpoint = Checkpoint::new(directory.weights()?)?;
     let classifier = assemble(description, tokenizer, checkpoint, device.clone(), options)?;
-    Ok(classifier.with_max_length(max_length))
+    // A directory of another library's may have a file of this name too.
+    let run = match directory.manifest.is_some() && classifier.origins().initialised.is_empty() {
+        true => directory.read(CHECKPOINT_FILES[0])?,
+        false => None,
+    };
+    let run = run.and_then(|json| PlanNumbers::of_checkpoint(&json));
+    Ok(classifier.with_max_length(max_length).with_run_numbers(run))
 }

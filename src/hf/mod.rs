@@ -16,6 +16,7 @@ mod manifest;
 mod pickle;
 #[cfg(test)]
 mod published_tests;
+mod run;
 mod save;
 mod staging;
 mod tensors;
@@ -32,6 +33,7 @@ pub(crate) use files::names_in;
 pub use files::{MAX_JSON_BYTES, Sink, read_file};
 pub(crate) use json::from_slice as json_from_slice;
 pub(crate) use manifest::Checksum;
+pub use run::PlanNumbers;
 pub(crate) use save::CHECKPOINT_FILES;
 pub use save::{save_directory, save_directory_with};
 pub use staging::{Staging, check_save};

@@ -30,7 +30,7 @@ pub struct Scores {
     pub accuracy: f64,
     /// F1 of all decisions counted together; in single-label classification that is the accuracy.
     pub f1_micro: f64,
-    /// F1, averaged over classes or labels.
+    /// F1, averaged over the classes that occur in the examples or in the predictions, or over all labels.
     pub f1_macro: f64,
     /// F1, averaged over classes or labels by their examples.
     pub f1_weighted: f64,
@@ -107,6 +107,8 @@ pub struct ClassMetrics {
     pub f1: f64,
     /// How many examples of this class there are.
     pub support: u64,
+    /// How many examples are predicted as this class.
+    pub predicted: u64,
 }
 
 /// What is counted of one class or label.
@@ -118,6 +120,11 @@ struct Tally {
 }
 
 impl Tally {
+    /// Whether the class occurs, in the truth or in the predictions.
+    fn occurs(&self) -> bool {
+        self.support > 0 || self.predicted > 0
+    }
+
     fn metrics(&self) -> ClassMetrics {
         let right = self.right as f64;
         ClassMetrics {
@@ -125,6 +132,7 @@ impl Tally {
             recall: ratio(right, self.support as f64),
             f1: ratio(2.0 * right, self.support as f64 + self.predicted as f64),
             support: self.support,
+            predicted: self.predicted,
         }
     }
 }
@@ -134,15 +142,12 @@ fn ratio(a: f64, b: f64) -> f64 {
     if b == 0.0 { 0.0 } else { a / b }
 }
 
-/// F1's mean over the classes, and its mean weighted by their examples.
-fn f1_means(classes: &[ClassMetrics]) -> (f64, f64) {
+/// F1's mean over `count` classes, of which the others have an F1 of 0, and its mean weighted by their examples.
+fn f1_means(classes: &[ClassMetrics], count: usize) -> (f64, f64) {
     let sum: f64 = classes.iter().map(|c| c.f1).sum();
     let weighted: f64 = classes.iter().map(|c| c.f1 * c.support as f64).sum();
     let support: u64 = classes.iter().map(|c| c.support).sum();
-    (
-        ratio(sum, classes.len() as f64),
-        ratio(weighted, support as f64),
-    )
+    (ratio(sum, count as f64), ratio(weighted, support as f64))
 }
 
 /// The cases that scikit-learn and scipy have computed.

@@ -19,7 +19,7 @@ pub struct MultiLabelMetrics {
     pub accuracy: f64,
     /// F1 of all (example, label) pairs counted together.
     pub f1_micro: f64,
-    /// The mean of every label's F1, those without examples included.
+    /// The mean of every label's F1, those without examples included: scikit-learn's of a matrix with a column a label.
     pub f1_macro: f64,
     /// The mean of every label's F1, weighted by its examples.
     pub f1_weighted: f64,
@@ -65,7 +65,7 @@ impl LabelCounts {
     /// Everything that is derived from the counts.
     pub fn metrics(&self) -> MultiLabelMetrics {
         let labels: Vec<ClassMetrics> = self.labels.iter().map(Tally::metrics).collect();
-        let (f1_macro, f1_weighted) = f1_means(&labels);
+        let (f1_macro, f1_weighted) = f1_means(&labels, labels.len());
         let sum = |of: fn(&Tally) -> u64| self.labels.iter().map(of).sum();
         let all = Tally {
             right: sum(|t| t.right),
@@ -140,6 +140,18 @@ mod tests {
         assert_eq!((metrics.f1_macro, metrics.f1_weighted), (0.5, 0.75));
         // Three right of four there and four predicted.
         assert_eq!(metrics.f1_micro, 0.75);
+    }
+
+    /// scikit-learn 1.9's `f1_score(…, average="macro")` of matrices goes by all of their columns.
+    #[test]
+    fn a_label_that_never_occurs_counts_as_zero() {
+        let mut counts = LabelCounts::new(3);
+        for (truth, predicted) in [(&[0][..], &[0][..]), (&[0, 1], &[0]), (&[1], &[1])] {
+            counts.add(truth, predicted).unwrap();
+        }
+        let metrics = counts.metrics();
+        assert!((metrics.f1_macro - 0.555_555_555_555_555_5).abs() < 1e-15);
+        assert!((metrics.f1_weighted - 0.833_333_333_333_333_3).abs() < 1e-15);
     }
 
     #[test]

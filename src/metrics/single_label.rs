@@ -19,7 +19,7 @@ pub struct ConfusionMatrix {
 pub struct ClassificationMetrics {
     /// The share of right predictions.
     pub accuracy: f64,
-    /// The mean of every class's F1, those without examples included.
+    /// The mean of the F1 of the classes that occur, in the truth or in the predictions: scikit-learn's default.
     pub f1_macro: f64,
     /// The mean of every class's F1, weighted by its examples.
     pub f1_weighted: f64,
@@ -109,7 +109,8 @@ impl ConfusionMatrix {
             }
         }
         let classes: Vec<ClassMetrics> = tallies.iter().map(Tally::metrics).collect();
-        let (f1_macro, f1_weighted) = f1_means(&classes);
+        let occurring = tallies.iter().filter(|tally| tally.occurs()).count();
+        let (f1_macro, f1_weighted) = f1_means(&classes, occurring);
         ClassificationMetrics {
             accuracy: ratio(right as f64, total as f64),
             f1_macro,
@@ -253,6 +254,19 @@ mod tests {
         assert_eq!(matrix.add(2, 0).unwrap_err().message(), expected);
         assert_eq!(matrix.add(0, 2).unwrap_err().message(), expected);
         assert_eq!(matrix, before);
+    }
+
+    /// scikit-learn 1.9's `f1_score(…, average="macro")`, which goes by the classes that it is shown.
+    #[test]
+    fn a_class_that_never_occurs_has_no_part_in_the_macro_mean() {
+        let macro_f1 = |n, pairs: &[(u32, u32)]| matrix(n, pairs).metrics().f1_macro;
+        assert_eq!(macro_f1(3, &[(0, 0), (0, 0)]), 1.0);
+        assert_eq!(macro_f1(6, &[(1, 1), (3, 3), (5, 5)]), 1.0);
+        // Of the classes 0, 1, 2 and 4 the last is predicted and never right.
+        assert_eq!(macro_f1(6, &[(0, 0), (0, 0), (1, 1), (2, 4)]), 0.5);
+        let metrics = matrix(6, &[(0, 0), (0, 0), (1, 1), (2, 4)]).metrics();
+        assert_eq!(metrics.f1_weighted, 0.75);
+        assert_eq!((metrics.classes.len(), metrics.classes[5].f1), (6, 0.0));
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Default for BertConfig {
 /// A published size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
-    /// The textbook's model: 2 layers, hidden 128, 4 heads, 32 positions, the bare [CLS] state, a last layer norm.
+    /// The textbook's model: 2 layers, hidden 128, 4 heads, the bare [CLS] state, a last layer norm.
     Compact,
     /// 2 layers, hidden 128.
     Tiny,
@@ -174,7 +174,7 @@ impl Preset {
         match self {
             Preset::Compact => BertConfig {
                 num_attention_heads: 4,
-                max_position_embeddings: 32,
+                max_position_embeddings: 128,
                 pooling: Pooling::Cls,
                 final_layer_norm: true,
                 ..sized(2, 128)

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::metrics::{ConfusionMatrix, LabelCounts, Metrics, RegressionMetrics};
 use crate::model::{InferencePrecision, Model, Parameters};
-use crate::predict::{TEXTS_AT_ONCE, check_finite};
+use crate::predict::{LongText, PredictOptions, TEXTS_AT_ONCE, check_finite};
 use crate::threads;
 
 /// Examples as the model sees them.
@@ -17,8 +17,8 @@ pub struct EncodedDataset {
     pub sequences: Batch,
     /// What each example asks for.
     pub targets: Targets,
-    /// Examples whose text was shortened to the maximum length.
-    pub truncated: usize,
+    /// The numbers of the examples whose text was cut to the maximum length, ascending.
+    pub cut: Vec<usize>,
 }
 
 impl EncodedDataset {
@@ -30,30 +30,32 @@ impl EncodedDataset {
     ) -> Result<EncodedDataset> {
         let max_length = classifier.max_length(max_length)?;
         if dataset.is_empty() {
-            return Err(Error::Data(
-                "The data set is empty; add labelled examples to it first.".into(),
-            ));
+            return Err(no_examples());
         }
         classifier.check_pairs(dataset.examples().iter().any(|e| e.pair.is_some()))?;
         let problem = classifier.model().config.problem_type;
         let targets = classifier.labels().targets_of(dataset, problem)?;
-        let examples = dataset.examples().iter();
-        let texts = memory::collected(
-            examples.map(|example| Ok((example.text.as_str(), example.pair.as_deref()))),
-        )?;
+        let texts = dataset.pairs()?;
         let mut sequences = Batch::pack([]);
-        let mut truncated = 0;
+        let mut cut = Vec::new();
+        let mut number = 0;
         // Some at a time: what the tokenizer gives is larger than what is kept of it.
         for texts in texts.chunks(TEXTS_AT_ONCE) {
             let encodings =
                 threads::run(|| classifier.tokenizer().encode_batch(texts, max_length))??;
             sequences.append(&encodings)?;
-            truncated += encodings.iter().filter(|e| e.truncated).count();
+            for encoding in &encodings {
+                if encoding.truncated {
+                    memory::reserve(&mut cut, 1)?;
+                    cut.push(number);
+                }
+                number += 1;
+            }
         }
         Ok(EncodedDataset {
             sequences,
             targets,
-            truncated,
+            cut,
         })
     }
 
@@ -77,6 +79,8 @@ pub struct Evaluation {
     pub loss: f64,
     /// The problem's metrics.
     pub metrics: Metrics,
+    /// Examples whose text was cut.
+    pub cut: usize,
 }
 
 /// Evaluates one whole set of parameters, without dropout. `threshold` is the probability from which on a label counts as
@@ -107,19 +111,71 @@ pub fn evaluate_in(
     parameters.choose_instructions(precision);
     let logits = threads::run(|| model.logits_in(precision, parameters, &data.sequences))??;
     check_finite(&logits)?;
+    let num_labels = model.config.num_labels;
+    evaluation_of(
+        &data.targets,
+        &logits,
+        num_labels,
+        data.cut.len(),
+        threshold,
+    )
+}
+
+/// Evaluates a classifier on labelled texts as [`Classifier::predict`] reads them with `options`, windows included; also
+/// what the examples ask for.
+pub fn evaluate_texts(
+    classifier: &Classifier,
+    dataset: &Dataset,
+    options: &PredictOptions,
+    threshold: f64,
+) -> Result<(Evaluation, Targets)> {
+    let model = classifier.model();
+    if options.long_text == LongText::Truncate {
+        let data = EncodedDataset::new(classifier, dataset, options.max_length)?;
+        let parameters = classifier.parameters();
+        let found = evaluate_in(options.precision, model, &parameters, &data, threshold)?;
+        return Ok((found, data.targets));
+    }
+    if dataset.is_empty() {
+        return Err(no_examples());
+    }
+    let config = &model.config;
+    let targets = classifier
+        .labels()
+        .targets_of(dataset, config.problem_type)?;
+    let texts = dataset.pairs()?;
+    let answers = classifier.predict(&texts, options)?;
+    let cut = answers.is_cut.iter().filter(|is_cut| **is_cut).count();
+    let found = evaluation_of(&targets, &answers.logits, config.num_labels, cut, threshold)?;
+    Ok((found, targets))
+}
+
+/// The evaluation of logits [examples, num_labels].
+fn evaluation_of(
+    targets: &Targets,
+    logits: &[f32],
+    num_labels: usize,
+    cut: usize,
+    threshold: f64,
+) -> Result<Evaluation> {
     let objective = Objective {
-        targets: &data.targets,
+        targets,
         cross_entropy: &CrossEntropy::default(),
         threshold,
-        num_labels: model.config.num_labels,
+        num_labels,
     };
-    let all: Vec<usize> = (0..data.len()).collect();
-    let loss = objective.of(&all, &logits, 1.0);
+    let all = memory::collected((0..targets.len()).map(Ok))?;
+    let loss = objective.of(&all, logits, 1.0);
     Ok(Evaluation {
-        examples: data.len(),
-        loss: loss.sum / data.len() as f64,
-        metrics: metrics_of(&data.targets, &logits, model.config.num_labels, threshold)?,
+        examples: targets.len(),
+        loss: loss.sum / targets.len() as f64,
+        metrics: metrics_of(targets, logits, num_labels, threshold)?,
+        cut,
     })
+}
+
+fn no_examples() -> Error {
+    Error::Data("The data set is empty; add labelled examples to it first.".into())
 }
 
 /// The metrics of the problem that `targets` are of, for the logits [examples, num_labels].

@@ -201,6 +201,14 @@ pub fn softmax(row: &[f32]) -> Vec<f32> {
         .collect()
 }
 
+/// The logarithms of the probabilities of one row of logits.
+pub fn log_softmax(row: &[f32]) -> Vec<f32> {
+    let log_sum = log_sum_exp(row);
+    row.iter()
+        .map(|&x| (f64::from(x) - log_sum) as f32)
+        .collect()
+}
+
 /// The place of the highest value, the first of equals.
 pub fn argmax(row: &[f32]) -> usize {
     let mut best = 0;

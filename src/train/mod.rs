@@ -1,10 +1,12 @@
 //! Training and evaluation: options, loss, optimizer, schedule, the trainer.
 
+pub mod automatic;
 mod checkpoint;
 pub mod checkpoint_folder;
 mod evaluate;
 mod gpu_step;
 mod history;
+pub(crate) mod lengths;
 pub mod loss;
 pub mod optimizer;
 pub mod options;
@@ -14,9 +16,11 @@ pub mod schedule;
 mod step;
 pub mod touched;
 mod trainer;
+pub(crate) mod warnings;
 
+pub use automatic::Asked;
 pub use checkpoint_folder::CheckpointOptions;
-pub use evaluate::{EncodedDataset, Evaluation, evaluate, evaluate_in};
+pub use evaluate::{EncodedDataset, Evaluation, evaluate, evaluate_in, evaluate_texts};
 pub use options::{Metric, TrainOptions};
 pub use schedule::ScheduleKind;
 pub use step::StepOutcome;

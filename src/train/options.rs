@@ -22,7 +22,7 @@ pub enum Metric {
     Loss,
     /// The share of right answers; of multi-label examples, of those with all labels right and no other.
     Accuracy,
-    /// F1, averaged over the classes or labels.
+    /// F1, averaged over the classes that occur or over the labels.
     F1Macro,
     /// F1, averaged over the classes or labels by their examples.
     F1Weighted,
@@ -91,6 +91,14 @@ impl Metric {
         }
     }
 
+    /// The best that it can be.
+    pub fn perfect(self) -> f64 {
+        match self {
+            Metric::Loss | Metric::Mse => 0.0,
+            _ => 1.0,
+        }
+    }
+
     /// Whether `new` is better than `old`.
     pub fn is_better(self, new: f64, old: f64) -> bool {
         match self {
@@ -131,8 +139,8 @@ pub const WARMUP_RATIO: Setting<f64> = Setting::new("warmup_ratio", 0.1, 0.0, 1.
 /// The probability from which on a label counts as predicted.
 pub const THRESHOLD: Setting<f64> = Setting::new("threshold", 0.5, 0.0, 1.0);
 
-/// The options of a [`Trainer`](super::Trainer). The defaults train a small model from nothing; to fine-tune a
-/// pretrained one take `learning_rate` 2e-5 to 5e-5 and `epochs` 2 to 4.
+/// The options of a [`Trainer`](super::Trainer). The defaults train a small model from nothing; for a pretrained one take
+/// the numbers of [`Asked::suited_to`](super::automatic::Asked::suited_to).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainOptions {
     /// Decides the order of the examples and the dropouts.
@@ -172,7 +180,7 @@ pub struct TrainOptions {
     pub schedule: ScheduleKind,
     /// Steps of warm-up; where 0, `warmup_ratio` decides.
     pub warmup_steps: u64,
-    /// Share of all steps that is warm-up, rounded up.
+    /// Share of all steps that is warm-up, rounded up; at least one step comes after it.
     pub warmup_ratio: f64,
     /// Whether batches hold examples of similar length.
     pub group_by_length: bool,
@@ -447,7 +455,9 @@ impl TrainOptions {
         let warmup_steps = if self.warmup_steps > 0 {
             self.warmup_steps
         } else {
-            (total_steps as f64 * self.warmup_ratio).ceil() as u64
+            let share = (total_steps as f64 * self.warmup_ratio).ceil() as u64;
+            // A plan of one step would have the rate 0 otherwise, and train nothing.
+            share.min(total_steps.saturating_sub(1))
         };
         Schedule {
             kind: self.schedule,
@@ -558,6 +568,11 @@ mod tests {
     fn the_warmup_ratio_rounds_up_and_steps_win() {
         let mut options = TrainOptions::default();
         assert_eq!(options.schedule(41).warmup_steps, 5);
+        // One step is a step with a rate.
+        assert_eq!(options.schedule(1).warmup_steps, 0);
+        assert_eq!(options.schedule(2).warmup_steps, 1);
+        options.warmup_ratio = 1.0;
+        assert_eq!(options.schedule(41).warmup_steps, 40);
         options.warmup_steps = 3;
         assert_eq!(options.schedule(41).warmup_steps, 3);
     }

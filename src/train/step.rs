@@ -10,6 +10,7 @@ use super::loss::Objective;
 use super::optimizer::{clip_factor, global_norm};
 use super::options::TrainOptions;
 use super::trainer::{State, StepReport, Trainer};
+use super::warnings::loss_of_ignorance;
 use crate::cuda::{BegunStep, CudaTraining};
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -368,8 +369,10 @@ impl Trainer {
             tokens,
             started,
             evaluation_is_due,
+            before: (_, ended),
             ..
         } = begun;
+        let ends_epoch = !ended.is_empty();
         let (outcome, values) = match outcome {
             Outcome::Known(outcome) => (outcome, None),
             Outcome::OnGpu(begun, values) => (begun.wait()?, Some(values)),
@@ -413,10 +416,18 @@ impl Trainer {
         totals.seconds += report.seconds;
         position.last_step = Some(report);
         position.evaluation_is_due |= evaluation_is_due;
+        let mean_loss = totals.mean_loss();
         if let Some(history) = &mut state.history {
             history.note_step(&report);
         }
         state.untold.push(state.standing(report));
+        if ends_epoch {
+            let labels = self.classifier.model().config.num_labels;
+            let ignorance = loss_of_ignorance(&self.data, labels);
+            if state.loss_watch.rises(mean_loss, ignorance) {
+                state.risen = Some((epoch, mean_loss, self.options.learning_rate));
+            }
+        }
         Ok(())
     }
 }

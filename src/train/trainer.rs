@@ -8,10 +8,12 @@ use std::time::Instant;
 use once_cell::sync::OnceCell;
 use serde::{Deserialize, Serialize};
 
+use super::automatic::steps_per_epoch;
 use super::checkpoint::{BestScore, Fingerprint, Position, Totals, exact};
 use super::checkpoint_folder::CheckpointFolder;
 use super::evaluate::{EncodedDataset, Evaluation, evaluate};
 use super::history::History;
+use super::lengths::warn_of_cut_texts;
 use super::optimizer::AdamW;
 use super::options::TrainOptions;
 use super::plan::epoch_batches;
@@ -19,17 +21,18 @@ use super::resume::Saver;
 use super::schedule::Schedule;
 use super::step::{Awaited, Begun};
 use super::touched::TouchedRows;
+use super::warnings::{self, LossWatch};
 use crate::classifier::Classifier;
 use crate::cuda::CudaTraining;
 use crate::data::{Dataset, Targets};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::hf::{self, PlanNumbers};
 use crate::memory;
 use crate::model::{Gradients, Parameters, refuse_int8};
 use crate::ops::Buffers;
 use crate::problem::ProblemType;
 use crate::sync::Turns;
-use crate::{hf, log};
 
 /// One optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -158,6 +161,14 @@ pub struct TrainReport {
     pub tokens: usize,
     /// Wall time of this call, evaluations included.
     pub seconds: f64,
+    /// The numbers of the plan, those that the library has taken included.
+    pub plan: PlanNumbers,
+    /// Steps of the plan.
+    pub planned_steps: u64,
+    /// Training texts that were cut to the maximum length.
+    pub train_texts_cut: usize,
+    /// Validation texts that were.
+    pub validation_texts_cut: usize,
 }
 
 /// A run that was taken up again.
@@ -253,6 +264,14 @@ pub(super) struct State {
     pub(super) untold: Vec<Standing>,
     /// Why a step came to nothing that another call than the one that trains has finished.
     pub(super) failure: Option<Error>,
+    /// What the last evaluation found, and what the best one did; nothing after a resumption.
+    pub(super) last_found: Option<Arc<Evaluation>>,
+    pub(super) best_found: Option<Arc<Evaluation>>,
+    /// Evaluations that were made.
+    pub(super) evaluations: u64,
+    pub(super) loss_watch: LossWatch,
+    /// An epoch that ended with a loss to warn of: its number, the loss and the rate.
+    pub(super) risen: Option<(u32, f64, f64)>,
 }
 
 impl State {
@@ -333,18 +352,28 @@ impl Trainer {
                 classifier.labels().name(classes[0]).unwrap_or_default()
             )));
         }
-        if data.truncated > 0 {
-            log::info(|| {
-                format!(
-                    "{} of {} training texts are longer than the maximum length and were shortened.",
-                    data.truncated,
-                    data.len()
-                )
-            });
-        }
-        let validation = validation
-            .map(|dataset| EncodedDataset::new(&classifier, dataset, options.max_length))
-            .transpose()?;
+        let max_length = classifier.max_length(options.max_length)?;
+        warn_of_cut_texts(&classifier, train, &data, max_length, "training")?;
+        let of_train = warnings::Data {
+            dataset: train,
+            encoded: &data,
+        };
+        let validation = match validation {
+            None => {
+                warnings::of_data(&classifier, of_train, None)?;
+                None
+            }
+            Some(dataset) => {
+                let encoded = EncodedDataset::new(&classifier, dataset, options.max_length)?;
+                warn_of_cut_texts(&classifier, dataset, &encoded, max_length, "validation")?;
+                let of_validation = warnings::Data {
+                    dataset,
+                    encoded: &encoded,
+                };
+                warnings::of_data(&classifier, of_train, Some(of_validation))?;
+                Some(encoded)
+            }
+        };
         let model = classifier.model();
         let groups = options.groups(&model.table);
         let trained: usize = (groups.iter().zip(&model.table.specs))
@@ -373,9 +402,13 @@ impl Trainer {
                 Some(CudaTraining::new(gpu, options.adamw, &model.table, all)?)
             }
         };
-        let batches = data.len().div_ceil(options.batch_size) as u64;
-        let steps_per_epoch = batches.div_ceil(options.gradient_accumulation_steps as u64);
+        let steps_per_epoch = steps_per_epoch(
+            data.len(),
+            options.batch_size,
+            options.gradient_accumulation_steps,
+        );
         let schedule = options.schedule(steps_per_epoch * u64::from(options.epochs));
+        warnings::of_plan(&classifier, &options, &schedule);
         if let Some(path) = &options.best_model_path {
             hf::check_save(path)?;
         }
@@ -404,6 +437,11 @@ impl Trainer {
                 last_end: None,
                 untold: Vec::new(),
                 failure: None,
+                last_found: None,
+                best_found: None,
+                evaluations: 0,
+                loss_watch: LossWatch::default(),
+                risen: None,
             }),
             fingerprints: OnceCell::new(),
             checkpoints: options
@@ -450,7 +488,11 @@ impl Trainer {
                 "A step has no report; please report this.".into(),
             ));
         };
+        let risen = state.risen.take();
         drop(state);
+        if let Some((epoch, loss, learning_rate)) = risen {
+            warnings::of_rising_loss(epoch, loss, learning_rate);
+        }
         self.tell(standing, Event::Step, progress)?;
         Ok(standing.step)
     }
@@ -576,6 +618,14 @@ impl Trainer {
             resumed_step: call.resumed_step,
             tokens: call.tokens,
             seconds: call.started.elapsed().as_secs_f64(),
+            plan: PlanNumbers {
+                epochs: self.options.epochs,
+                batch_size: self.options.batch_size,
+                learning_rate: self.options.learning_rate,
+            },
+            planned_steps: self.schedule.total_steps,
+            train_texts_cut: self.data.cut.len(),
+            validation_texts_cut: self.validation.as_ref().map_or(0, |data| data.cut.len()),
         }
     }
 
@@ -606,6 +656,24 @@ impl Trainer {
         if let (true, true, Some(best)) = (has_worked, self.options.restore_best, &state.best) {
             call.restored_best = true;
             self.classifier.publish(best.parameters.clone());
+        }
+        let found = match call.restored_best {
+            true => state.best_found.clone(),
+            false => state.last_found.clone(),
+        };
+        let best = state.best.as_ref().map(|best| best.score);
+        let evaluations = state.evaluations;
+        // What is told to the log may call the library.
+        drop(state);
+        if let (true, Some(found), Some(validation)) = (has_worked, found, &self.validation) {
+            warnings::of_evaluation(self.classifier.labels(), &validation.targets, &found);
+        }
+        if let (true, StopReason::Finished, Some(best)) = (has_worked, stop_reason, best)
+            && best.step == position.step
+        {
+            let problem = self.classifier.model().config.problem_type;
+            let decides = self.options.metric_for(problem);
+            warnings::of_last_best(decides, best.metric, evaluations);
         }
         Ok(stop_reason)
     }
@@ -711,7 +779,11 @@ impl Trainer {
         mut progress: Option<OnProgress<'_>>,
     ) -> Result<Option<StepReport>> {
         let finished = std::mem::take(&mut state.untold);
+        let risen = state.risen.take();
         drop(state);
+        if let Some((epoch, loss, learning_rate)) = risen {
+            warnings::of_rising_loss(epoch, loss, learning_rate);
+        }
         let mut told = Ok(());
         for &standing in &finished {
             told = told.and_then(|()| self.tell(standing, Event::Step, again(&mut progress)));
@@ -804,7 +876,12 @@ impl Trainer {
             history.evaluation(step, last_step.epoch, &evaluation)?;
         }
         state.position.evaluation_is_due = false;
+        let found = Arc::new(evaluation);
+        let evaluation = &*found;
+        state.evaluations += 1;
+        state.last_found = Some(found.clone());
         if is_kept {
+            state.best_found = Some(found.clone());
             let score = BestScore {
                 metric,
                 loss: evaluation.loss,
@@ -823,7 +900,7 @@ impl Trainer {
         state.position.stopped_early = is_enough;
         let standing = state.standing(last_step);
         drop(state);
-        self.tell(standing, Event::Evaluation(&evaluation), progress)?;
+        self.tell(standing, Event::Evaluation(evaluation), progress)?;
         Ok(is_enough)
     }
 }

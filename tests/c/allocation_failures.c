@@ -332,6 +332,16 @@ static bert_status evaluate(void)
     return bert_evaluate(w.model, w.data, 0, &evaluation);
 }
 
+static bert_status evaluate_windows(void)
+{
+    bert_evaluation evaluation;
+    bert_evaluate_options options;
+    CHECK_OK(bert_evaluation_init(&evaluation, sizeof(evaluation)));
+    CHECK_OK(bert_evaluate_options_init(&options, sizeof(options)));
+    options.long_text = BERT_LONG_TEXT_WINDOWS;
+    return bert_evaluate_with(w.model, w.data, &options, &evaluation);
+}
+
 static bert_status predict_many(void)
 {
     bert_predictions out;
@@ -470,6 +480,7 @@ static const call calls[] = {
     {"first_step", first_step},
     {"step", step},
     {"evaluate", evaluate},
+    {"evaluate windows", evaluate_windows},
     {"predict_many", predict_many},
     {"predict_ids", predict_ids},
     {"embed", embed},

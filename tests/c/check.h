@@ -129,6 +129,7 @@ static inline bert_model_options small_options(void)
     options.num_hidden_layers = 1;
     options.num_attention_heads = 2;
     options.intermediate_size = 32;
+    options.max_position_embeddings = 32;
     options.hidden_dropout_prob = 0;
     options.attention_probs_dropout_prob = 0;
     options.classifier_dropout = 0;

@@ -44,13 +44,14 @@ static void metrics_are_those_of_the_predictions(const bert_model *model, const 
         guessed[predicted[i]]++;
         right += labels[i] == predicted[i];
     }
-    double macro = 0, weighted = 0, both = 0, truth2 = 0, guessed2 = 0;
+    double macro = 0, occurring = 0, weighted = 0, both = 0, truth2 = 0, guessed2 = 0;
     double precision[CLASSES], recall[CLASSES], f1[CLASSES];
     for (int c = 0; c < CLASSES; c++) {
         precision[c] = quotient(cells[c][c], guessed[c]);
         recall[c] = quotient(cells[c][c], truth[c]);
         f1[c] = quotient(2 * precision[c] * recall[c], precision[c] + recall[c]);
-        macro += f1[c] / CLASSES;
+        macro += f1[c];
+        occurring += truth[c] + guessed[c] > 0;
         weighted += f1[c] * truth[c] / EXAMPLES;
         both += truth[c] * guessed[c];
         truth2 += truth[c] * truth[c];
@@ -74,7 +75,7 @@ static void metrics_are_those_of_the_predictions(const bert_model *model, const 
     CHECK_EQUAL(e.examples, EXAMPLES);
     CHECK_NEAR(e.loss, loss, 1e-6);
     CHECK_NEAR(e.accuracy, right / n, 1e-9);
-    CHECK_NEAR(e.f1_macro, macro, 1e-9);
+    CHECK_NEAR(e.f1_macro, macro / occurring, 1e-9);
     CHECK_NEAR(e.f1_weighted, weighted, 1e-9);
     CHECK_NEAR(e.matthews, matthews, 1e-9);
     /* One decision an example: of all together, precision and recall are the accuracy. Numbers have no place here. */
@@ -145,6 +146,8 @@ static void buffers_and_arguments_are_checked(const bert_model *model, const ber
     CHECK_OK(bert_evaluate(model, other, 0, &e));
     CHECK_EQUAL(e.examples, 1);
     CHECK(e.matthews == 0);
+    /* scikit-learn's mean is over the classes that it is shown: the right one, or the right one and the wrong one. */
+    CHECK(e.f1_macro == e.accuracy);
     CHECK_OK(bert_dataset_add_class_id(other, "word1", NUL, NULL, 0, 4));
     CHECK_STATUS(bert_evaluate(model, other, 0, &e), BERT_ERR_UNKNOWN_LABEL);
     bert_dataset_free(other);

@@ -115,6 +115,8 @@ STATUS(bert_train_step, trainer, NULL)
 STATUS(bert_train_epoch, trainer, NULL)
 STATUS(bert_train, trainer, NULL)
 STATUS(bert_evaluate, model, train, 0, &evaluation)
+STATUS(bert_evaluate_options_init, (bert_evaluate_options *)(void *)&out, sizeof(bert_evaluate_options))
+STATUS(bert_evaluate_with, model, train, NULL, &evaluation)
 STATUS(bert_predict_options_init, (bert_predict_options *)(void *)&out, sizeof(bert_predict_options))
 STATUS(bert_prediction_init, (bert_prediction *)(void *)&out, sizeof(bert_prediction))
 STATUS(bert_predictions_init, (bert_predictions *)(void *)&out, sizeof(bert_predictions))
@@ -281,6 +283,8 @@ static const function functions[] = {
     FORKED(bert_train_epoch),
     FORKED(bert_train),
     FORKED(bert_evaluate),
+    FORKED(bert_evaluate_options_init),
+    FORKED(bert_evaluate_with),
     FORKED(bert_predict_options_init),
     FORKED(bert_prediction_init),
     FORKED(bert_predictions_init),

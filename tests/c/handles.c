@@ -30,6 +30,7 @@ static void needs_model(bert_model *wrong, const bert_dataset *dataset)
     CHECK_STATUS(bert_tokenize(wrong, text, NUL, NULL, 0, 0, NULL, NULL, 0, &count), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_trainer_create(wrong, dataset, NULL, NULL, &trainer), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_evaluate(wrong, dataset, 0, &evaluation), BERT_ERR_HANDLE);
+    CHECK_STATUS(bert_evaluate_with(wrong, dataset, NULL, &evaluation), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_predict(wrong, text, NUL, NULL, 0, NULL, &prediction), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_predict_batch(wrong, 1, &text, NULL, NULL, NULL, NULL, &predictions), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_predict_ids(wrong, 1, ids, NULL, &two, NULL, &predictions), BERT_ERR_HANDLE);
@@ -64,6 +65,7 @@ static void needs_dataset(const bert_dataset *wrong, bert_model *model, const be
         CHECK_STATUS(bert_trainer_create(model, right, wrong, NULL, &trainer), BERT_ERR_HANDLE);
     }
     CHECK_STATUS(bert_evaluate(model, wrong, 0, &evaluation), BERT_ERR_HANDLE);
+    CHECK_STATUS(bert_evaluate_with(model, wrong, NULL, &evaluation), BERT_ERR_HANDLE);
     CHECK_MESSAGE("dataset");
     CHECK(first == NULL && second == NULL && made == NULL && trainer == NULL && count == 77);
 }
@@ -351,6 +353,14 @@ static bert_status use_predict_options(const bert_predict_options *options, cons
     return bert_predict(model, "text", NUL, NULL, 0, options, &prediction);
 }
 
+static bert_status use_evaluate_options(const bert_evaluate_options *options, const bert_model *model,
+                                        const bert_dataset *data)
+{
+    bert_evaluation evaluation;
+    CHECK_OK(bert_evaluation_init(&evaluation, sizeof(evaluation)));
+    return bert_evaluate_with(model, data, options, &evaluation);
+}
+
 static bert_status use_prediction(bert_prediction *prediction, const bert_model *model)
 {
     return bert_predict(model, "text", NUL, NULL, 0, NULL, prediction);
@@ -380,6 +390,7 @@ static void structs_carry_their_size(void)
     SIZES(bert_prediction, bert_prediction_init, use_prediction(&u.s, model));
     SIZES(bert_predictions, bert_predictions_init, use_predictions(&u.s, model));
     SIZES(bert_evaluation, bert_evaluation_init, bert_evaluate(model, train, 0, &u.s));
+    SIZES(bert_evaluate_options, bert_evaluate_options_init, use_evaluate_options(&u.s, model, train));
     SIZES(bert_step_report, bert_step_report_init, bert_train_step(trainer, &u.s));
     SIZES(bert_epoch_report, bert_epoch_report_init, bert_train_epoch(trainer, &u.s));
     bert_trainer_free(trainer);

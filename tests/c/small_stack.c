@@ -181,6 +181,10 @@ static void trains(void)
     bert_evaluation evaluation;
     CHECK_OK(bert_evaluation_init(&evaluation, sizeof(evaluation)));
     CHECK_OK(bert_evaluate(model, validation, 0, &evaluation));
+    bert_evaluate_options windows;
+    CHECK_OK(bert_evaluate_options_init(&windows, sizeof(windows)));
+    windows.long_text = BERT_LONG_TEXT_WINDOWS;
+    CHECK_OK(bert_evaluate_with(model, validation, &windows, &evaluation));
     bert_trainer_free(trainer);
     bert_free(model);
     bert_dataset_free(train);

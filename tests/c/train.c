@@ -15,8 +15,8 @@ static bert_step_report step(bert_trainer *trainer)
 static void defaults_are_documented(void)
 {
     bert_train_options o = train_options();
-    CHECK(o.seed == 42 && o.epochs == 30 && o.batch_size == 16 && o.gradient_accumulation_steps == 1);
-    CHECK(o.max_length == 0 && o.learning_rate == 0.001 && o.weight_decay == 0.01);
+    CHECK(o.seed == 42 && o.epochs == -1 && o.batch_size == -1 && o.gradient_accumulation_steps == 1);
+    CHECK(o.max_length == 0 && o.learning_rate == -1 && o.weight_decay == 0.01);
     CHECK(o.adam_beta1 == 0.9 && o.adam_beta2 == 0.999 && o.adam_epsilon == 1e-8 && o.max_grad_norm == 1);
     CHECK(o.schedule == BERT_SCHEDULE_LINEAR && o.group_by_length == 1);
     CHECK(o.warmup_steps == 0 && o.warmup_ratio == 0.1 && o.eval_steps == 0);
@@ -407,7 +407,7 @@ static void impossible_options_are_refused(void)
     bert_dataset *train = toy(BERT_TOY_TRAIN);
     bert_model *model = small_model();
     REFUSES(options.epochs = 0, wrong, "epochs is 0");
-    REFUSES(options.epochs = -1, wrong, "epochs is -1");
+    REFUSES(options.epochs = -2, wrong, "epochs is -2; it must be between 1 and 1000000, or -1");
     REFUSES(options.epochs = INT32_MAX, wrong, "epochs is 2147483647");
     REFUSES(options.batch_size = 0, wrong, "batch_size is 0");
     REFUSES(options.batch_size = -8, wrong, "batch_size is -8");

@@ -67,6 +67,7 @@ INIT(bert_load_options)
 INIT(bert_train_options)
 INIT(bert_predict_options)
 INIT(bert_embed_options)
+INIT(bert_evaluate_options)
 INIT(bert_lora_options)
 INIT(bert_resume_report)
 INIT(bert_info)
@@ -85,6 +86,7 @@ static const structure structures[] = {
     STRUCT(bert_train_options, init_bert_train_options, 1),
     STRUCT(bert_predict_options, init_bert_predict_options, 1),
     STRUCT(bert_embed_options, init_bert_embed_options, 1),
+    STRUCT(bert_evaluate_options, init_bert_evaluate_options, 1),
     STRUCT(bert_lora_options, init_bert_lora_options, 1),
     STRUCT(bert_resume_report, init_bert_resume_report, 0),
     STRUCT(bert_predictions, init_bert_predictions, 1),
@@ -166,7 +168,7 @@ static const field fields[] = {
     INT(bert_model_options, num_hidden_layers, 0, 1025),
     INT(bert_model_options, num_attention_heads, 0, 3, 4097),
     INT(bert_model_options, intermediate_size, 0, 1048577),
-    INT(bert_model_options, max_position_embeddings, 0, 3, 1048577),
+    NUMBER(bert_model_options, max_position_embeddings, INT32, INT32_MIN, -2, 0, 3, 1048577, INT32_MAX),
     INT(bert_model_options, type_vocab_size, 0, 65537),
     INT(bert_model_options, hidden_act, 3),
     INT(bert_model_options, pooling, 3),
@@ -193,11 +195,11 @@ static const field fields[] = {
     RESERVED(bert_load_options, reserved),
 
     FREE(bert_train_options, seed),
-    INT(bert_train_options, epochs, 0, 1000001),
-    INT(bert_train_options, batch_size, 0, 1000001),
+    NUMBER(bert_train_options, epochs, INT32, INT32_MIN, -2, 0, 1000001, INT32_MAX),
+    NUMBER(bert_train_options, batch_size, INT32, INT32_MIN, -2, 0, 1000001, INT32_MAX),
     INT(bert_train_options, gradient_accumulation_steps, 0, 1000001),
     INT(bert_train_options, max_length, 1, 3, 33),
-    REALS(bert_train_options, learning_rate, 10.1),
+    NUMBER(bert_train_options, learning_rate, REAL, NAN, INFINITY, -INFINITY, -2, -0.5, 10.1),
     REALS(bert_train_options, weight_decay, 10.1),
     REALS(bert_train_options, adam_beta1, 1),
     REALS(bert_train_options, adam_beta2, 1),
@@ -247,6 +249,13 @@ static const field fields[] = {
     INT(bert_embed_options, pooling, 3),
     FLAG(bert_embed_options, normalise),
     INT(bert_embed_options, precision, 3),
+    OUTPUT(bert_embed_options, was_cut, was_cut_capacity, TEXTS),
+    FREE(bert_embed_options, was_cut_capacity),
+
+    INT(bert_evaluate_options, max_length, 1, 3, 33),
+    INT(bert_evaluate_options, long_text, 2),
+    NUMBER(bert_evaluate_options, window_stride, INT32, INT32_MIN, -2),
+    INT(bert_evaluate_options, combine, 3),
 
     OUTPUT(bert_predictions, label_ids, label_ids_capacity, TEXTS),
     FREE(bert_predictions, label_ids_capacity),
@@ -392,6 +401,7 @@ CALL(bert_predict_options_init, v[0].p, v[1].n)
 CALL(bert_prediction_init, v[0].p, v[1].n)
 CALL(bert_predictions_init, v[0].p, v[1].n)
 CALL(bert_embed_options_init, v[0].p, v[1].n)
+CALL(bert_evaluate_options_init, v[0].p, v[1].n)
 CALL(bert_dataset_create, v[0].p)
 CALL(bert_dataset_add_class, v[0].p, v[1].p, v[2].n, v[3].p, v[4].n, v[5].p, v[6].n)
 CALL(bert_dataset_add_class_id, v[0].p, v[1].p, v[2].n, v[3].p, v[4].n, v[5].i)
@@ -421,6 +431,7 @@ CALL(bert_train_step, v[0].p, v[1].p)
 CALL(bert_train_epoch, v[0].p, v[1].p)
 CALL(bert_train, v[0].p, v[1].p)
 CALL(bert_evaluate, v[0].p, v[1].p, (int32_t)v[2].i, v[3].p)
+CALL(bert_evaluate_with, v[0].p, v[1].p, v[2].p, v[3].p)
 CALL(bert_predict, v[0].p, v[1].p, v[2].n, v[3].p, v[4].n, v[5].p, v[6].p)
 CALL(bert_predict_batch, v[0].p, v[1].n, v[2].p, v[3].p, v[4].p, v[5].p, v[6].p, v[7].p)
 CALL(bert_predict_ids, v[0].p, v[1].n, v[2].p, v[3].p, v[4].p, v[5].p, v[6].p)
@@ -509,6 +520,7 @@ static const function functions[] = {
     ROW_INIT(bert_prediction_init, bert_prediction),
     ROW_INIT(bert_predictions_init, bert_predictions),
     ROW_INIT(bert_embed_options_init, bert_embed_options),
+    ROW_INIT(bert_evaluate_options_init, bert_evaluate_options),
     ROW_INIT(bert_lora_options_init, bert_lora_options),
     ROW_INIT(bert_resume_report_init, bert_resume_report),
 
@@ -571,6 +583,8 @@ static const function functions[] = {
     ROW(bert_save_adapter, NULL, A_HANDLE(MODEL, lora, 0), A_PATH("adapter", BERT_ERR_IO)),
     ROW(bert_load_adapter, free_model_2, A_MODEL, A_PATH("adapter", BERT_ERR_IO), AN_OUT(bert_model *)),
     ROW(bert_evaluate, NULL, A_MODEL, A_DATASET(train), MAX_LENGTH, A_STRUCT(bert_evaluation)),
+    ROW(bert_evaluate_with, NULL, A_MODEL, A_DATASET(train), MAYBE_STRUCT(bert_evaluate_options),
+        A_STRUCT(bert_evaluation)),
 
     ROW(bert_predict, NULL, A_MODEL, A_TEXT("a great film", BERT_OK, BERT_OK), A_PAIR, MAYBE_STRUCT(bert_predict_options),
         A_STRUCT(bert_prediction)),

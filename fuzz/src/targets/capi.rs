@@ -1383,14 +1383,20 @@ impl Machine<'_> {
             self.maybe(&mut e.compute_precision, || self.integer());
         });
         let length = if self.seldom() { self.integer() } else { 0 };
+        let mut options = self.prepared(bert_evaluate_options_init);
+        options.edit(|o| {
+            o.max_length = length;
+            for field in [&mut o.long_text, &mut o.window_stride, &mut o.combine] {
+                self.maybe(field, || self.integer());
+            }
+        });
+        let (model, data) = (self.handle(&self.models), self.handle(&self.datasets));
         // SAFETY: the arrays are writable in their capacities.
         let status = unsafe {
-            bert_evaluate(
-                self.handle(&self.models),
-                self.handle(&self.datasets),
-                length,
-                evaluation.pointer(),
-            )
+            match self.byte() & 1 {
+                0 => bert_evaluate(model, data, length, evaluation.pointer()),
+                _ => bert_evaluate_with(model, data, options.pointer(), evaluation.pointer()),
+            }
         };
         check(status);
         confusion.check(status);
@@ -1540,7 +1546,9 @@ impl Machine<'_> {
 
     fn embed(&self) {
         let mut options = self.prepared(bert_embed_options_init);
+        let mut was_cut = self.output(77u8);
         options.edit(|o| {
+            (o.was_cut, o.was_cut_capacity) = (was_cut.pointer(), was_cut.capacity);
             for field in [
                 &mut o.max_length,
                 &mut o.pooling,
@@ -1569,6 +1577,7 @@ impl Machine<'_> {
         };
         check(status);
         vectors.check(status);
+        was_cut.check(status);
     }
 
     fn global(&self) {
@@ -1612,7 +1621,7 @@ impl Machine<'_> {
             // SAFETY: NULL is allowed.
             assert!(!check(unsafe { init(null_mut(), size_of::<T>()) }));
         }
-        match self.byte() % 10 {
+        match self.byte() % 11 {
             0 => any(self, bert_read_options_init),
             1 => any(self, bert_load_options_init),
             2 => any(self, bert_info_init),
@@ -1622,6 +1631,7 @@ impl Machine<'_> {
             6 => any(self, bert_predictions_init),
             7 => any(self, bert_lora_options_init),
             8 => any(self, bert_resume_report_init),
+            9 => any(self, bert_evaluate_options_init),
             _ => any(self, bert_embed_options_init),
         }
     }

@@ -92,7 +92,9 @@ pub(super) fn is_known(name: &str) -> bool {
     ]
     .iter()
     .any(|names| is_among(names, name))
-        || PAIR_NAMES.iter().any(|(a, b)| same(a, name) || same(b, name))
+        || PAIR_NAMES
+            .iter()
+            .any(|(a, b)| same(a, name) || same(b, name))
 }
 
 /// Names of a label of which one makes a record a header: the first of the usual ones. "labels" may be a word.
@@ -103,13 +105,16 @@ pub(super) fn is_header(record: &[&str]) -> bool {
     let names = || record.iter().map(|field| field.trim());
     names().any(tells_header)
         || (names().any(|name| is_among(&OTHER_TEXT_NAMES, name))
-            && names().any(|name| is_among(&OTHER_LABEL_NAMES, name) || is_among(&LABEL_NAMES, name)))
+            && names()
+                .any(|name| is_among(&OTHER_LABEL_NAMES, name) || is_among(&LABEL_NAMES, name)))
 }
 
 fn tells_header(name: &str) -> bool {
     is_among(&TEXT_NAMES, name)
         || is_among(&LABEL_NAMES[..TELLING], name)
-        || PAIR_NAMES.iter().any(|(a, b)| same(a, name) || same(b, name))
+        || PAIR_NAMES
+            .iter()
+            .any(|(a, b)| same(a, name) || same(b, name))
 }
 
 fn is_among(names: &[&str], name: &str) -> bool {

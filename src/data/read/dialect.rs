@@ -68,9 +68,9 @@ impl Sample {
     /// Whether the first record has a name that tells a header, where `dialect` cuts it.
     fn has_known_header(&self, dialect: Dialect) -> bool {
         let records = self.records(dialect).unwrap_or_default();
-        records
-            .first()
-            .is_some_and(|first| columns::is_header(&first.iter().map(String::as_str).collect::<Vec<_>>()))
+        records.first().is_some_and(|first| {
+            columns::is_header(&first.iter().map(String::as_str).collect::<Vec<_>>())
+        })
     }
 
     /// Whether each field of each record is in quotes.
@@ -82,7 +82,8 @@ impl Sample {
         let between = format!("\"{}\"", char::from(separator));
         let quoted = self.collect(dialect, |fields, raw| {
             let doubled: Vec<String> = fields.iter().map(|f| f.replace('"', "\"\"")).collect();
-            raw.len() >= 2 && raw.get(1..raw.len() - 1) == Some(doubled.join(&between).as_str())
+            raw.len() >= 2
+                && raw.get(1..raw.len() - 1) == Some(doubled.join(&between).as_str())
                 && raw.starts_with('"')
                 && raw.ends_with('"')
         });
@@ -91,7 +92,10 @@ impl Sample {
 
     /// The separator that Excel reads from a first line such as "sep=;".
     pub fn separator_line(&self) -> Option<u8> {
-        let bytes = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
+        let bytes = self
+            .bytes
+            .strip_prefix(b"\xef\xbb\xbf")
+            .unwrap_or(&self.bytes);
         let (line, _) = bytes.split_at_checked(bytes.iter().position(|byte| *byte == b'\n')?)?;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (separator, key) = line.split_last()?;

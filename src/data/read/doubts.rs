@@ -82,7 +82,9 @@ impl<'a> Column<'a> {
     }
 
     fn pairs(examples: &'a [Example]) -> Result<Column<'a>> {
-        let pairs = examples.iter().map(|e| e.pair.as_deref().unwrap_or_default());
+        let pairs = examples
+            .iter()
+            .map(|e| e.pair.as_deref().unwrap_or_default());
         Column::new(pairs.map(Cow::Borrowed))
     }
 
@@ -187,9 +189,15 @@ fn header(examples: &[Example]) -> Result<Option<Doubt>> {
         Some(_) => Some(Column::pairs(examples)?),
         None => None,
     };
-    let columns = || [Some(&texts), pairs.as_ref(), Some(&labels)].into_iter().flatten();
+    let columns = || {
+        [Some(&texts), pairs.as_ref(), Some(&labels)]
+            .into_iter()
+            .flatten()
+    };
     // Numbers below a name.
-    let numbers = columns().filter(|column| column.has_numbers_below()).count();
+    let numbers = columns()
+        .filter(|column| column.has_numbers_below())
+        .count();
     let is_known = columns().any(|column| columns::is_known(column.first().trim()));
     // A word above texts.
     let is_short = |column: &Column| {
@@ -304,7 +312,9 @@ fn pairs(examples: &[Example]) -> Result<Option<Doubt>> {
     if first.all(|text| text.trim_start().starts_with("__label__")) {
         return doubt(
             true,
-            format!("the first of three columns holds labels, as fastText has them ('__label__…'); {meant}"),
+            format!(
+                "the first of three columns holds labels, as fastText has them ('__label__…'); {meant}"
+            ),
         );
     }
     let second = Column::pairs(examples)?;

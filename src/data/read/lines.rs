@@ -120,10 +120,14 @@ impl<'a> Lines<'a> {
         let read = (&mut self.reader)
             .take(room)
             .read_until(b'\n', &mut self.record)
-            .map_err(|e| match e.get_ref().and_then(|e| e.downcast_ref::<Malformed>()) {
-                Some(malformed) => data_error(self.source, self.line + 1, &malformed.to_string()),
-                None => Error::io("read", Path::new(self.source), &e),
-            })?;
+            .map_err(
+                |e| match e.get_ref().and_then(|e| e.downcast_ref::<Malformed>()) {
+                    Some(malformed) => {
+                        data_error(self.source, self.line + 1, &malformed.to_string())
+                    }
+                    None => Error::io("read", Path::new(self.source), &e),
+                },
+            )?;
         if self.record.len() > RECORD_LIMIT {
             let quote = match open_quote {
                 Some(line) => format!(" (the quote opened on line {line} isn't closed)"),

@@ -16,7 +16,10 @@ pub(super) fn from_field(
     }
     if let Some(names) = of_text(field) {
         return match names.iter().any(String::is_empty) {
-            true => Err(format!("in the list of labels {} there is an empty name", quoted(field))),
+            true => Err(format!(
+                "in the list of labels {} there is an empty name",
+                quoted(field)
+            )),
             false => Ok(names),
         };
     }
@@ -54,10 +57,7 @@ pub(super) fn of_text(field: &str) -> Option<Vec<String>> {
             return (field == "set()").then(Vec::new);
         }
     };
-    let mut rest = field
-        .strip_prefix(open)?
-        .strip_suffix(close)?
-        .trim();
+    let mut rest = field.strip_prefix(open)?.strip_suffix(close)?.trim();
     let mut names = Vec::new();
     let mut has_quotes = rest.is_empty();
     let mut has_commas = false;
@@ -117,10 +117,13 @@ fn item(text: &str) -> Option<(String, bool, &str)> {
 /// [`Error::Data`] for those.
 pub(super) fn check(dataset: &Dataset, source: &str) -> Result<()> {
     let lists = || {
-        dataset.examples().iter().map(|example| match &example.label {
-            Label::Names(names) => names.as_slice(),
-            _ => &[],
-        })
+        dataset
+            .examples()
+            .iter()
+            .map(|example| match &example.label {
+                Label::Names(names) => names.as_slice(),
+                _ => &[],
+            })
     };
     let width = lists().next().map_or(0, <[String]>::len);
     let is_bit = |name: &String| matches!(name.as_str(), "0" | "1" | "0.0" | "1.0");

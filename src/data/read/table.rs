@@ -11,9 +11,7 @@ use super::dialect::{self, Sample};
 use super::doubts::{self, Guess};
 use super::lines::Lines;
 use super::records::{Dialect, Records, shown};
-use super::{
-    FileFormat, Header, Quoting, ReadOptions, add, beginning, data_error, label_from,
-};
+use super::{FileFormat, Header, Quoting, ReadOptions, add, beginning, data_error, label_from};
 
 /// Reads a table from a stream in UTF-8.
 pub(super) fn read(
@@ -229,7 +227,6 @@ fn is_closed(field: &str) -> bool {
 /// Whether a field is in quotes and holds doubled ones and no others.
 fn is_quoted(field: &str) -> bool {
     let inside = field.strip_prefix('"').and_then(|f| f.strip_suffix('"'));
-    inside.is_some_and(|inside| {
-        inside.contains("\"\"") && !inside.replace("\"\"", "").contains('"')
-    })
+    inside
+        .is_some_and(|inside| inside.contains("\"\"") && !inside.replace("\"\"", "").contains('"'))
 }

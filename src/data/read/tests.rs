@@ -225,12 +225,7 @@ fn a_header_half_understood_is_an_error_and_not_an_example() {
         "{m}"
     );
     // Told so, the same line is an example.
-    let data = read_with(
-        Csv,
-        "review,mood\nx,pos\n",
-        &with_header(Header::Absent),
-    )
-    .unwrap();
+    let data = read_with(Csv, "review,mood\nx,pos\n", &with_header(Header::Absent)).unwrap();
     assert_eq!(rows(&data), ["review|mood", "x|pos"]);
 }
 
