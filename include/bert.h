@@ -223,12 +223,13 @@ enum bert_file_format_values {
    */
   BERT_FORMAT_AUTO = 0,
   /**
-   * TSV: one record per line, fields separated by tabs. Quotes have no special meaning.
+   * TSV: one record per line, fields separated by tabs. Quotes have no special meaning unless the option quoting gives
+   * them one.
    */
   BERT_FORMAT_TSV = 1,
   /**
-   * CSV as in RFC 4180: fields are separated by commas. Fields that contain a comma, a quote or a line break are
-   * quoted.
+   * CSV as in RFC 4180: fields are separated by commas, or by what the option separator says. Fields that contain the
+   * separator, a quote or a line break are quoted.
    */
   BERT_FORMAT_CSV = 2,
   /**
@@ -243,8 +244,10 @@ enum bert_file_format_values {
 typedef int32_t bert_header_mode;
 enum bert_header_mode_values {
   /**
-   * The library decides. The first record is a header if a column option is a name, or if the record contains a usual
-   * column name, such as "text" or "label".
+   * The library decides. The first record is a header if a column option is a name, if the record contains a usual
+   * column name, such as "text" or "label", or if it contains both a less usual name of a text column and one of a label
+   * column, such as "tweet" and "sentiment". A first record that looks like a header of other names is BERT_ERR_DATA, or
+   * a warning in the log if it may be an example.
    */
   BERT_HEADER_AUTO = 0,
   /**
@@ -283,6 +286,25 @@ enum bert_problem_type_values {
 };
 
 /**
+ * Whether fields of a TSV or CSV file may be in double quotes.
+ */
+typedef int32_t bert_quoting;
+enum bert_quoting_values {
+  /**
+   * In CSV fields may be in quotes. In TSV they may be if every field of the first records is in quotes.
+   */
+  BERT_QUOTING_AUTO = 0,
+  /**
+   * Quotes have no special meaning.
+   */
+  BERT_QUOTING_NONE = 1,
+  /**
+   * Fields may be in double quotes. A quote inside such a field is written twice.
+   */
+  BERT_QUOTING_DOUBLE = 2
+};
+
+/**
  * Options for reading a data file with bert_dataset_read. Call bert_read_options_init first.
  */
 typedef struct bert_read_options {
@@ -303,8 +325,9 @@ typedef struct bert_read_options {
   /**
    * The column of the text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
    * Lines. NULL: the library looks for a column named text, sentence, sentence1, review or content. If there is none,
-   * it looks for text_a, premise or question1, each with its partner (see pair_column). In a file without a header
-   * NULL means the first column that no other option names. Default NULL.
+   * it looks for text_a, premise or question1, each with its partner (see pair_column), and then for other names of a
+   * text, such as tweet, comment or message, of which one must be there and no second. Upper and lower case are the
+   * same. In a file without a header NULL means the first column that no other option names. Default NULL.
    */
   const char *text_column;
   /**
@@ -317,8 +340,10 @@ typedef struct bert_read_options {
   const char *pair_column;
   /**
    * The column of the label. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
-   * Lines. NULL: the library looks for a column named label, class, category or target. In a file without a header
-   * NULL means the last column that no other option names. Default NULL.
+   * Lines. NULL: the library looks for a column named label, class, category, target or labels, and then for other
+   * names of a label, such as sentiment, score, stars, rating or Kategorie, of which one must be there and no second.
+   * Upper and lower case are the same. In a file without a header NULL means the last column that no other option
+   * names. Default NULL.
    */
   const char *label_column;
   /**
@@ -331,7 +356,8 @@ typedef struct bert_read_options {
    *
    * - BERT_PROBLEM_SINGLE_LABEL: each record has one class.
    * - BERT_PROBLEM_MULTI_LABEL: each record has a list of label names, which may be empty. In JSON Lines it is an
-   *   array of strings. In TSV and CSV the names are separated by label_separator.
+   *   array of strings. In TSV and CSV the names are separated by label_separator, or the field is a list as Python
+   *   or JSON write it, such as ['a', 'b'].
    * - BERT_PROBLEM_REGRESSION: each record has one finite number, or several; all records have the same count. In
    *   JSON Lines it is a number or an array of numbers. In TSV and CSV the numbers are separated by label_separator.
    *
@@ -344,6 +370,25 @@ typedef struct bert_read_options {
    * Default NULL.
    */
   const char *label_separator;
+  /**
+   * The character between two fields of a TSV or CSV file, such as ';'. It is an ASCII character, and neither a quote
+   * nor a line break. 0: a tab in TSV. In CSV 0 means a comma; if commas don't cut the first records into the same
+   * number of fields, but semicolons, tabs or vertical bars do, those separate. Not used for JSON Lines. Range 0 to
+   * 127. Default 0.
+   */
+  int32_t separator;
+  /**
+   * Whether fields of a TSV or CSV file may be in double quotes: BERT_QUOTING_AUTO, BERT_QUOTING_NONE or
+   * BERT_QUOTING_DOUBLE. Not used for JSON Lines. Default BERT_QUOTING_AUTO.
+   */
+  bert_quoting quoting;
+  /**
+   * The encoding of the file: a name of the WHATWG Encoding Standard, such as "UTF-8", "UTF-16LE", "UTF-16BE",
+   * "windows-1252", "ISO-8859-1" (read as windows-1252, which contains it), "windows-1251", "Shift_JIS" or "GBK".
+   * Upper and lower case are the same. A byte-order mark at the beginning of the file counts more than this option.
+   * NULL: UTF-8, or UTF-16 if the file begins with its byte-order mark. Default NULL.
+   */
+  const char *encoding;
 } bert_read_options;
 
 /**
@@ -2346,6 +2391,10 @@ BERT_API BERT_MUST_USE bert_status bert_dataset_add_targets(struct bert_dataset 
  * data set with bert_dataset_free. Any thread.
  *
  * Lines may end with LF or CRLF. The file may begin with a byte-order mark. Blank lines are ignored.
+ *
+ * A table that can't be meant as it would be read is BERT_ERR_DATA, and the message names the option to set: the first
+ * line looks like a header of unknown names, the first of three columns is an index or a class and not a text, the label
+ * comes before the text. If the table may be meant so, it is read, and the log has a warning.
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (a required pointer is NULL, an option is out of range, two options
  * contradict each other, the file name's ending is not a known format), BERT_ERR_STRUCT_SIZE (the `struct_size` of
