@@ -6,13 +6,14 @@ use std::fs;
 use std::path::Path;
 
 /// The C ABI's files, in the order in which the header has them.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "status",
     "global",
     "handles",
     "error_object",
     "problem",
     "dataset",
+    "description",
     "model",
     "adapter",
     "trainer",
@@ -20,13 +21,14 @@ const FILES: [&str; 10] = [
 ];
 
 /// Structs that the library fills: they can be initialised without a call.
-const RESULTS: [&str; 8] = [
+const RESULTS: [&str; 9] = [
     "bert_info",
     "bert_step_report",
     "bert_epoch_report",
     "bert_train_report",
     "bert_resume_report",
     "bert_evaluation",
+    "bert_dataset_description",
     "bert_prediction",
     "bert_predictions",
 ];
@@ -181,9 +183,17 @@ fn with_initialisers(header: &str, source: &str) -> String {
         let values = values.join(", ");
         let end = format!("}} {name};\n");
         let macro_name = format!("{}_INIT", name.to_uppercase());
+        // A line has 120 columns at most.
+        let value = format!("`{name} value = {macro_name};`");
+        let is_long = name.len() > 20;
+        let (gap, fold) = if is_long {
+            ("\n * ", " \\\n    ")
+        } else {
+            (" ", " ")
+        };
         let defined = format!(
-            "{end}\n/**\n * Initialises a {name} without a call: `{name} value = {macro_name};`.\n */\n#define \
-             {macro_name} {{sizeof({name}), {values}}}\n"
+            "{end}\n/**\n * Initialises a {name} without a call:{gap}{value}.\n */\n#define {macro_name} \
+             {{sizeof({name}),{fold}{values}}}\n"
         );
         assert!(text.contains(&end), "the header has no struct {name}");
         text = text.replacen(&end, &defined, 1);

@@ -245,9 +245,9 @@ typedef int32_t bert_header_mode;
 enum bert_header_mode_values {
   /**
    * The library decides. The first record is a header if a column option is a name, if the record contains a usual
-   * column name, such as "text" or "label", or if it contains both a less usual name of a text column and one of a label
-   * column, such as "tweet" and "sentiment". A first record that looks like a header of other names is BERT_ERR_DATA, or
-   * a warning in the log if it may be an example.
+   * column name, such as "text" or "label", or if it contains both a less usual name of a text column and one of a
+   * label column, such as "tweet" and "sentiment". A first record that looks like a header of other names is
+   * BERT_ERR_DATA, or a warning in the log if it may be an example.
    */
   BERT_HEADER_AUTO = 0,
   /**
@@ -405,6 +405,109 @@ enum bert_toy_part_values {
    */
   BERT_TOY_VALIDATION = 1
 };
+
+/**
+ * What is in a data set, as bert_dataset_describe writes it. Initialise the struct with bert_dataset_description_init
+ * or BERT_DATASET_DESCRIPTION_INIT, then set label_counts and label_capacity if you want the counts.
+ */
+typedef struct bert_dataset_description {
+  /**
+   * The caller's sizeof(bert_dataset_description), set by bert_dataset_description_init or
+   * BERT_DATASET_DESCRIPTION_INIT.
+   */
+  size_t struct_size;
+  /**
+   * Number of examples.
+   */
+  int64_t examples;
+  /**
+   * The problem type that the labels are for: BERT_PROBLEM_SINGLE_LABEL, BERT_PROBLEM_MULTI_LABEL or
+   * BERT_PROBLEM_REGRESSION. BERT_PROBLEM_SINGLE_LABEL for an empty data set.
+   */
+  bert_problem_type problem_type;
+  /**
+   * 1 if the examples are pairs of texts, 0 if they are single texts.
+   */
+  int32_t has_pairs;
+  /**
+   * Number of labels L of a model that is made for the data set: classes, labels or regression targets. Class ids
+   * that no example has count too.
+   */
+  int32_t num_labels;
+  /**
+   * 1 if lengths are in tokens (a model was given), 0 if they are in characters.
+   */
+  int32_t lengths_in_tokens;
+  /**
+   * Array of the caller for the number of examples of each label, shape [L]; NULL: not filled. The order is that of
+   * the label ids in a model made for the data set; bert_dataset_label_name gives the names.
+   */
+  uint64_t *label_counts;
+  /**
+   * Number of elements that the array `label_counts` can hold.
+   */
+  size_t label_capacity;
+  /**
+   * Number of examples without a label (multi-label classification).
+   */
+  int64_t without_label;
+  /**
+   * Number of examples whose text is empty or white space; of a pair, both texts.
+   */
+  int64_t empty_texts;
+  /**
+   * Number of examples that are equal to an earlier example, with the same label.
+   */
+  int64_t duplicates;
+  /**
+   * Number of examples whose text also occurs with another label.
+   */
+  int64_t contradictions;
+  /**
+   * Length that half of the examples don't exceed. The length of a pair is that of both texts together. With a model
+   * it counts all tokens, with special tokens and without shortening.
+   */
+  int64_t length_median;
+  /**
+   * Length that 95 of 100 examples don't exceed.
+   */
+  int64_t length_p95;
+  /**
+   * Length that 99 of 100 examples don't exceed.
+   */
+  int64_t length_p99;
+  /**
+   * Length of the longest example.
+   */
+  int64_t length_longest;
+  /**
+   * Maximum sequence length of the model in tokens; 0 without a model.
+   */
+  int64_t max_length;
+  /**
+   * Number of examples longer than max_length, which are shortened; 0 without a model.
+   */
+  int64_t over_max_length;
+  /**
+   * The smallest regression target; NaN for classification.
+   */
+  double target_min;
+  /**
+   * The largest regression target; NaN for classification.
+   */
+  double target_max;
+  /**
+   * The mean of all regression targets; NaN for classification.
+   */
+  double target_mean;
+} bert_dataset_description;
+
+/**
+ * Initialises a bert_dataset_description without a call:
+ * `bert_dataset_description value = BERT_DATASET_DESCRIPTION_INIT;`.
+ */
+#define BERT_DATASET_DESCRIPTION_INIT {sizeof(bert_dataset_description), \
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * The kind of a tokenizer: how it splits texts into tokens.
@@ -2393,8 +2496,8 @@ BERT_API BERT_MUST_USE bert_status bert_dataset_add_targets(struct bert_dataset 
  * Lines may end with LF or CRLF. The file may begin with a byte-order mark. Blank lines are ignored.
  *
  * A table that can't be meant as it would be read is BERT_ERR_DATA, and the message names the option to set: the first
- * line looks like a header of unknown names, the first of three columns is an index or a class and not a text, the label
- * comes before the text. If the table may be meant so, it is read, and the log has a warning.
+ * line looks like a header of unknown names, the first of three columns is an index or a class and not a text, the
+ * label comes before the text. If the table may be meant so, it is read, and the log has a warning.
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (a required pointer is NULL, an option is out of range, two options
  * contradict each other, the file name's ending is not a known format), BERT_ERR_STRUCT_SIZE (the `struct_size` of
@@ -2454,6 +2557,57 @@ BERT_API BERT_MUST_USE bert_status bert_dataset_split(const struct bert_dataset 
  * `count` is writable.
  */
 BERT_API BERT_MUST_USE bert_status bert_dataset_count(const struct bert_dataset *dataset, size_t *count);
+
+/**
+ * Initialises `description` for bert_dataset_describe. `struct_size` is sizeof(bert_dataset_description). Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`description` is NULL or not aligned), BERT_ERR_STRUCT_SIZE
+ * (`struct_size` is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
+ *
+ * Pointers:
+ * `description` is NULL or points to `struct_size` writable bytes.
+ */
+BERT_API BERT_MUST_USE bert_status bert_dataset_description_init(struct bert_dataset_description *description,
+                                                                 size_t struct_size);
+
+/**
+ * Describes a data set: how many examples and labels it has, how long the texts are, and what may be wrong with it.
+ * `model` may be NULL; then lengths are in characters, else in the model's tokens. Initialise `description` with
+ * bert_dataset_description_init or BERT_DATASET_DESCRIPTION_INIT. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` or `model` is invalid), BERT_ERR_INVALID_ARGUMENT (`description` is
+ * NULL), BERT_ERR_STRUCT_SIZE (`description` isn't initialised), BERT_ERR_BUFFER_TOO_SMALL (`label_counts`;
+ * nothing was written), BERT_ERR_DATA (more than 100000 labels), BERT_ERR_OUT_OF_MEMORY (the system
+ * has not enough memory), BERT_ERR_FORKED (in a forked child process).
+ *
+ * Pointers:
+ * `description` was initialised with bert_dataset_description_init or BERT_DATASET_DESCRIPTION_INIT. Its array is
+ * NULL or writable for its capacity.
+ */
+BERT_API BERT_MUST_USE bert_status bert_dataset_describe(const struct bert_dataset *dataset,
+                                                         const struct bert_model *model,
+                                                         struct bert_dataset_description *description);
+
+/**
+ * Writes the name of a label of a data set to `name`, NUL-terminated. Any thread.
+ *
+ * `label_id` is the id that the label has in a model made for the data set; ids count from 0, and
+ * bert_dataset_describe gives their number. The labels are counted anew in each call. `capacity` is the number of
+ * bytes that `name` can hold. `size` receives the number of bytes that the name needs with its NUL, also if `name` is
+ * NULL or too small; `size` may be NULL.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_UNKNOWN_LABEL (there is no such id),
+ * BERT_ERR_BUFFER_TOO_SMALL (`name`; only `size` is written), BERT_ERR_DATA (more than 100000 labels),
+ * BERT_ERR_FORKED (this process is a forked child).
+ *
+ * Pointers:
+ * `name` is NULL or writable for `capacity` bytes. `size` is NULL or writable.
+ */
+BERT_API BERT_MUST_USE bert_status bert_dataset_label_name(const struct bert_dataset *dataset,
+                                                           int32_t label_id,
+                                                           char *name,
+                                                           size_t capacity,
+                                                           size_t *size);
 
 /**
  * Sets all fields of a bert_model_options from a preset. `struct_size` is sizeof(bert_model_options). `preset` is a

@@ -852,6 +852,7 @@ fn initialised(described: &Struct) -> Bytes {
             "bert_info" => bert_info_init(bytes.pointer(), size),
             "bert_lora_options" => bert_lora_options_init(bytes.pointer(), size),
             "bert_read_options" => bert_read_options_init(bytes.pointer(), size),
+            "bert_dataset_description" => bert_dataset_description_init(bytes.pointer(), size),
             "bert_train_options" => bert_train_options_init(bytes.pointer(), size),
             "bert_step_report" => bert_step_report_init(bytes.pointer(), size),
             "bert_epoch_report" => bert_epoch_report_init(bytes.pointer(), size),

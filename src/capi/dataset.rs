@@ -36,9 +36,9 @@ pub const BERT_FORMAT_JSONL: bert_file_format = 3;
 pub type bert_header_mode = i32;
 
 /// The library decides. The first record is a header if a column option is a name, if the record contains a usual
-/// column name, such as "text" or "label", or if it contains both a less usual name of a text column and one of a label
-/// column, such as "tweet" and "sentiment". A first record that looks like a header of other names is BERT_ERR_DATA, or
-/// a warning in the log if it may be an example.
+/// column name, such as "text" or "label", or if it contains both a less usual name of a text column and one of a
+/// label column, such as "tweet" and "sentiment". A first record that looks like a header of other names is
+/// BERT_ERR_DATA, or a warning in the log if it may be an example.
 pub const BERT_HEADER_AUTO: bert_header_mode = 0;
 /// The first record is a header.
 pub const BERT_HEADER_PRESENT: bert_header_mode = 1;
@@ -605,8 +605,8 @@ pub unsafe extern "C" fn bert_dataset_add_targets(
 /// Lines may end with LF or CRLF. The file may begin with a byte-order mark. Blank lines are ignored.
 ///
 /// A table that can't be meant as it would be read is BERT_ERR_DATA, and the message names the option to set: the first
-/// line looks like a header of unknown names, the first of three columns is an index or a class and not a text, the label
-/// comes before the text. If the table may be meant so, it is read, and the log has a warning.
+/// line looks like a header of unknown names, the first of three columns is an index or a class and not a text, the
+/// label comes before the text. If the table may be meant so, it is read, and the log has a warning.
 ///
 /// Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (a required pointer is NULL, an option is out of range, two options
 /// contradict each other, the file name's ending is not a known format), BERT_ERR_STRUCT_SIZE (the `struct_size` of

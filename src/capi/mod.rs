@@ -11,6 +11,7 @@ mod adapter;
 mod arguments;
 mod boundary;
 mod dataset;
+mod description;
 mod error_object;
 pub mod fields;
 mod global;
@@ -28,6 +29,7 @@ mod trainer;
 
 pub use adapter::*;
 pub use dataset::*;
+pub use description::*;
 pub use error_object::*;
 pub use global::*;
 pub use handles::{bert_dataset, bert_error, bert_model, bert_trainer};
@@ -46,6 +48,7 @@ pub fn structs() -> Vec<fields::Struct> {
         bert_info::describe(),
         bert_lora_options::describe(),
         bert_read_options::describe(),
+        bert_dataset_description::describe(),
         bert_progress::describe(),
         bert_train_options::describe(),
         bert_step_report::describe(),

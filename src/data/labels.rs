@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::problem::ProblemType;
 
-use super::{Dataset, Label, Targets, listed, quoted};
+use super::{Dataset, Label, Targets, label_doubts, listed, quoted};
 
 /// The most classes a data set may ask for. A larger number is a text or a row number read as a label, and would size
 /// the classifier's weights.
@@ -94,6 +94,7 @@ impl Labels {
             }
             _ => {}
         }
+        label_doubts::warn(dataset)?;
         if let Some(largest) = ids.last() {
             return Labels::numbered(*largest as usize + 1);
         }
@@ -256,7 +257,7 @@ fn too_many(count: usize) -> Error {
 }
 
 /// Names by value where all are numbers ("2" before "10", "0.5" before "2"), else as they come, sorted by their bytes.
-fn in_class_order(names: BTreeSet<&str>) -> Vec<&str> {
+pub(super) fn in_class_order(names: BTreeSet<&str>) -> Vec<&str> {
     // Whole numbers are told apart beyond what a float64 can. Of equal values ("1" and "01") the bytes decide.
     let whole: Option<Vec<(i128, &str)>> = names
         .iter()
@@ -321,10 +322,17 @@ mod tests {
     }
 
     #[test]
-    fn integer_names_are_sorted_by_value() {
+    fn names_that_are_numbers_are_sorted_by_value() {
         let labels = Labels::from_dataset(&names(&["10", "9", "-1", "2"])).unwrap();
         assert_eq!(labels.names(), ["-1", "2", "9", "10"]);
-        // One that isn't an integer makes all of them words.
+        // The decimals of some make numbers of all, and words that stand for numbers none.
+        let labels = Labels::from_dataset(&names(&["100.0", "20.0", "-0.5", "3", "1e1"])).unwrap();
+        assert_eq!(labels.names(), ["-0.5", "3", "1e1", "20.0", "100.0"]);
+        let labels = Labels::from_dataset(&names(&["10", "9", "nan", "inf"])).unwrap();
+        assert_eq!(labels.names(), ["10", "9", "inf", "nan"]);
+        let labels = Labels::from_dataset(&names(&["1", "1.0", "0.5"])).unwrap();
+        assert_eq!(labels.names(), ["0.5", "1", "1.0"]);
+        // One that isn't a number makes all of them words.
         let labels = Labels::from_dataset(&names(&["10", "9", "x"])).unwrap();
         assert_eq!(labels.names(), ["10", "9", "x"]);
         let labels = Labels::from_dataset(&names(&["1", "01"])).unwrap();

@@ -1,8 +1,10 @@
 //! Labelled texts on their way to the model.
 //!
 //! - `batch`: token sequences packed for the model
+//! - `describe`: what is in a data set, in numbers
 //! - `dataset`: one example, a data set, and the rule that a data set is of one kind throughout
 //! - `labels`: the classes of a model, id to name and back
+//! - `label_doubts`: labels that may not be what was meant
 //! - `targets`: what a model is asked for, by its own ids
 //! - `read`: TSV, CSV and JSON Lines
 //! - `split`: a seeded, stratified split into two parts
@@ -11,6 +13,8 @@
 
 mod batch;
 mod dataset;
+mod describe;
+mod label_doubts;
 mod labels;
 mod read;
 mod split;
@@ -20,6 +24,7 @@ mod toy;
 
 pub use batch::{Batch, cut_into_batches};
 pub use dataset::{Dataset, Example, Label};
+pub use describe::{DatasetDescription, LabelCount, Lengths};
 pub use labels::{Labels, MAX_CLASSES};
 pub use read::{DEFAULT_SEPARATOR, FileFormat, Header, Quoting, ReadOptions};
 pub(crate) use split::check_fraction;

@@ -342,6 +342,19 @@ static bert_status evaluate_windows(void)
     return bert_evaluate_with(w.model, w.data, &options, &evaluation);
 }
 
+static bert_status describe(void)
+{
+    bert_dataset_description description;
+    CHECK_OK(bert_dataset_description_init(&description, sizeof(description)));
+    return bert_dataset_describe(w.data, w.model, &description);
+}
+
+static bert_status label_name(void)
+{
+    char name[64];
+    return bert_dataset_label_name(w.data, 0, name, sizeof(name), NULL);
+}
+
 static bert_status predict_many(void)
 {
     bert_predictions out;
@@ -481,6 +494,8 @@ static const call calls[] = {
     {"step", step},
     {"evaluate", evaluate},
     {"evaluate windows", evaluate_windows},
+    {"describe", describe},
+    {"label_name", label_name},
     {"predict_many", predict_many},
     {"predict_ids", predict_ids},
     {"embed", embed},

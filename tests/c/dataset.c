@@ -323,8 +323,138 @@ static void a_split_is_stratified_and_seeded(void)
     bert_free(model);
 }
 
+static void a_data_set_is_described(void)
+{
+    static const char *const texts[] = {"a film", "a film", "a film", " ", "one two three four five six seven eight nine"};
+    static const char *const names[] = {"10", "10", "2", "9", "2"};
+    bert_dataset *dataset = named(COUNT_OF(texts), texts, names);
+    bert_dataset_description found = BERT_DATASET_DESCRIPTION_INIT, prepared;
+    CHECK_OK(bert_dataset_description_init(&prepared, sizeof(prepared)));
+    CHECK(memcmp(&found, &prepared, sizeof(found)) == 0);
+    uint64_t counts[3] = {77, 77, 77};
+    found.label_counts = counts;
+    found.label_capacity = 2;
+    CHECK_STATUS(bert_dataset_describe(dataset, NULL, &found), BERT_ERR_BUFFER_TOO_SMALL);
+    CHECK_EQUAL(counts[0], 77);
+    CHECK_EQUAL(found.examples, 0);
+    found.label_capacity = 3;
+    CHECK_OK(bert_dataset_describe(dataset, NULL, &found));
+    CHECK_EQUAL(found.examples, 5);
+    CHECK_EQUAL(found.problem_type, BERT_PROBLEM_SINGLE_LABEL);
+    CHECK_EQUAL(found.has_pairs, 0);
+    CHECK_EQUAL(found.num_labels, 3);
+    CHECK_EQUAL(found.lengths_in_tokens, 0);
+    /* By number: 2, 9, 10. */
+    CHECK(counts[0] == 2 && counts[1] == 1 && counts[2] == 2);
+    CHECK_EQUAL(found.without_label, 0);
+    CHECK_EQUAL(found.empty_texts, 1);
+    CHECK_EQUAL(found.duplicates, 1);
+    CHECK_EQUAL(found.contradictions, 3);
+    CHECK_EQUAL(found.length_median, 6);
+    CHECK_EQUAL(found.length_longest, 44);
+    CHECK_EQUAL(found.max_length, 0);
+    CHECK_EQUAL(found.over_max_length, 0);
+    CHECK(isnan(found.target_min) && isnan(found.target_max) && isnan(found.target_mean));
+
+    bert_model_options options = small_options();
+    options.max_position_embeddings = 8;
+    bert_model *model = create(&options, dataset);
+    CHECK_OK(bert_dataset_describe(dataset, model, &found));
+    CHECK_EQUAL(found.lengths_in_tokens, 1);
+    /* With [CLS] and [SEP]. */
+    CHECK_EQUAL(found.length_median, 4);
+    CHECK_EQUAL(found.length_p95, 11);
+    CHECK_EQUAL(found.length_p99, 11);
+    CHECK_EQUAL(found.length_longest, 11);
+    CHECK_EQUAL(found.max_length, 8);
+    CHECK_EQUAL(found.over_max_length, 1);
+
+    char name[4] = "xyz";
+    size_t size = 0;
+    CHECK_STATUS(bert_dataset_label_name(dataset, 2, name, 2, &size), BERT_ERR_BUFFER_TOO_SMALL);
+    CHECK_EQUAL(size, 3);
+    CHECK_TEXT(name, "xyz");
+    CHECK_OK(bert_dataset_label_name(dataset, 2, NULL, 0, &size));
+    CHECK_OK(bert_dataset_label_name(dataset, 2, name, 3, NULL));
+    CHECK_TEXT(name, "10");
+    CHECK_STATUS(bert_dataset_label_name(dataset, 3, name, 4, NULL), BERT_ERR_UNKNOWN_LABEL);
+    CHECK_MESSAGE("ids are 0 to 2");
+    bert_free(model);
+    bert_dataset_free(dataset);
+
+    /* One without examples, and of the other kinds of labels. */
+    dataset = empty();
+    found = prepared;
+    CHECK_OK(bert_dataset_describe(dataset, NULL, &found));
+    CHECK(found.examples == 0 && found.num_labels == 0 && found.length_longest == 0);
+    CHECK_STATUS(bert_dataset_label_name(dataset, 0, name, 4, NULL), BERT_ERR_UNKNOWN_LABEL);
+    const float targets[] = {1.5f, -2.5f};
+    CHECK_OK(bert_dataset_add_target(dataset, "a", NUL, "b", NUL, targets, 2));
+    CHECK_OK(bert_dataset_describe(dataset, NULL, &found));
+    CHECK(found.problem_type == BERT_PROBLEM_REGRESSION && found.has_pairs == 1 && found.num_labels == 2);
+    CHECK(found.target_min == -2.5 && found.target_max == 1.5 && found.target_mean == -0.5);
+    bert_dataset_free(dataset);
+    dataset = empty();
+    static const char *const both[] = {"x", "y", "x"};
+    CHECK_OK(bert_dataset_add_labels(dataset, "a", NUL, NULL, 0, both, NULL, 3));
+    CHECK_OK(bert_dataset_add_labels(dataset, "a", NUL, NULL, 0, NULL, NULL, 0));
+    found = prepared;
+    found.label_counts = counts;
+    found.label_capacity = 3;
+    CHECK_OK(bert_dataset_describe(dataset, NULL, &found));
+    CHECK(found.problem_type == BERT_PROBLEM_MULTI_LABEL && found.num_labels == 2 && found.without_label == 1);
+    CHECK(counts[0] == 1 && counts[1] == 1 && found.contradictions == 2);
+    bert_dataset_free(dataset);
+}
+
+static char warnings[4096];
+
+static void keep_warnings(int32_t level, const char *message, void *user_data)
+{
+    (void)user_data;
+    if (level == BERT_LOG_WARNING) {
+        size_t used = strlen(warnings);
+        snprintf(warnings + used, sizeof(warnings) - used, "%s\n", message);
+    }
+}
+
+/* Makes a model for the data and frees both; the warnings of it stay. */
+static void warn_of(bert_dataset *dataset)
+{
+    warnings[0] = 0;
+    CHECK_OK(bert_set_log_callback(keep_warnings, NULL));
+    bert_model_options options = small_options();
+    bert_free(create(&options, dataset));
+    CHECK_OK(bert_set_log_callback(NULL, NULL));
+    bert_dataset_free(dataset);
+}
+
+static void labels_that_may_not_be_meant_are_a_warning(void)
+{
+    static const char *const texts[] = {"a", "b", "c", "d", "e", "f"};
+    static const char *const classes[] = {"neg", "pos", "neg", "pos", "neg", "pos"};
+    warn_of(named(6, texts, classes));
+    CHECK_TEXT(warnings, "");
+    static const char *const one[] = {"neg", "pos", "neg", "pos", "neg", "so"};
+    warn_of(named(6, texts, one));
+    CHECK_TEXT(warnings, "The label 'so' has one example.\n");
+    static const char *const own[] = {"g", "h", "i", "j", "k", "l"};
+    warn_of(named(6, texts, own));
+    CHECK(strstr(warnings, "Each of the 6 examples has a label of its own") != NULL);
+    static const char *const amounts[] = {"0.5", "1.0", "0.5", "1.0", "10.0", "10.0"};
+    warn_of(named(6, texts, amounts));
+    CHECK(strstr(warnings, "BERT_PROBLEM_REGRESSION") != NULL);
+    static const int64_t stars[] = {5, 1, 3, 5, 1, 3};
+    bert_dataset *ids = empty();
+    CHECK_OK(bert_dataset_add_class_ids(ids, 6, texts, NULL, NULL, NULL, stars));
+    warn_of(ids);
+    CHECK(strstr(warnings, "The class ids '0', '2', '4' of 0 to 5 have no example") != NULL);
+}
+
 int main(void)
 {
+    a_data_set_is_described();
+    labels_that_may_not_be_meant_are_a_warning();
     examples_come_one_by_one();
     a_counted_text_may_hold_u0000();
     arrays_are_added_whole();

@@ -48,6 +48,7 @@ static const bert_model_options *model_options(void)
 static bert_predictions predictions;
 static bert_prediction prediction;
 static bert_evaluation evaluation;
+static bert_dataset_description description;
 static bert_info info;
 
 #define STATUS(name, ...)                      \
@@ -90,6 +91,9 @@ STATUS(bert_dataset_read, "forks.tsv", NULL, (bert_dataset **)&out.pointer)
 STATUS(bert_dataset_toy, BERT_TOY_TRAIN, (bert_dataset **)&out.pointer)
 STATUS(bert_dataset_split, train, 0.5, 1, (bert_dataset **)(void *)&out.bytes[0], (bert_dataset **)(void *)&out.bytes[8])
 STATUS(bert_dataset_count, train, &out.size)
+STATUS(bert_dataset_description_init, (bert_dataset_description *)(void *)&out, sizeof(bert_dataset_description))
+STATUS(bert_dataset_describe, train, model, &description)
+STATUS(bert_dataset_label_name, train, 0, (char *)out.bytes, 64, NULL)
 STATUS(bert_model_options_init, (bert_model_options *)(void *)&out, sizeof(bert_model_options), BERT_PRESET_COMPACT)
 STATUS(bert_load_options_init, (bert_load_options *)(void *)&out, sizeof(bert_load_options))
 STATUS(bert_info_init, (bert_info *)(void *)&out, sizeof(bert_info))
@@ -259,6 +263,9 @@ static const function functions[] = {
     FORKED(bert_dataset_toy),
     FORKED(bert_dataset_split),
     FORKED(bert_dataset_count),
+    FORKED(bert_dataset_description_init),
+    FORKED(bert_dataset_describe),
+    FORKED(bert_dataset_label_name),
     FORKED(bert_model_options_init),
     FORKED(bert_load_options_init),
     FORKED(bert_info_init),
@@ -407,6 +414,7 @@ static void every_function_is_refused_in_a_child(void)
     CHECK_OK(bert_predictions_init(&predictions, sizeof(predictions)));
     CHECK_OK(bert_prediction_init(&prediction, sizeof(prediction)));
     CHECK_OK(bert_evaluation_init(&evaluation, sizeof(evaluation)));
+    CHECK_OK(bert_dataset_description_init(&description, sizeof(description)));
     CHECK_OK(bert_info_init(&info, sizeof(info)));
     bytes = save(model);
     /* An error of before the fork. */

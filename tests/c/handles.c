@@ -58,6 +58,9 @@ static void needs_dataset(const bert_dataset *wrong, bert_model *model, const be
     CHECK_STATUS(bert_dataset_add_classes(writable, 0, NULL, NULL, NULL, NULL, NULL, NULL), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_dataset_split(wrong, 0.5, 0, &first, &second), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_dataset_count(wrong, &count), BERT_ERR_HANDLE);
+    bert_dataset_description description = BERT_DATASET_DESCRIPTION_INIT;
+    CHECK_STATUS(bert_dataset_describe(wrong, NULL, &description), BERT_ERR_HANDLE);
+    CHECK_STATUS(bert_dataset_label_name(wrong, 0, NULL, 0, &count), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_create(NULL, wrong, &made), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_trainer_create(model, wrong, NULL, NULL, &trainer), BERT_ERR_HANDLE);
     /* No validation data is NULL; another wrong handle is a slip. */
@@ -391,6 +394,7 @@ static void structs_carry_their_size(void)
     SIZES(bert_predictions, bert_predictions_init, use_predictions(&u.s, model));
     SIZES(bert_evaluation, bert_evaluation_init, bert_evaluate(model, train, 0, &u.s));
     SIZES(bert_evaluate_options, bert_evaluate_options_init, use_evaluate_options(&u.s, model, train));
+    SIZES(bert_dataset_description, bert_dataset_description_init, bert_dataset_describe(train, model, &u.s));
     SIZES(bert_step_report, bert_step_report_init, bert_train_step(trainer, &u.s));
     SIZES(bert_epoch_report, bert_epoch_report_init, bert_train_epoch(trainer, &u.s));
     bert_trainer_free(trainer);

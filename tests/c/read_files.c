@@ -156,7 +156,9 @@ static void wrong_files_are_refused_with_their_line(void)
     REFUSES("b.tsv", "just a text\n", NULL, BERT_ERR_DATA, "line 1", "1 column");
     REFUSES("b.tsv", "good\tpos\nbad\t \n", NULL, BERT_ERR_DATA, "line 2", "label is empty");
     REFUSES("b.tsv", "good\tpos\nb\xff" "d\tneg\n", NULL, BERT_ERR_DATA, "line 2", "byte 2");
-    REFUSES("b.tsv", "\xff\xfeg\0o\0", NULL, BERT_ERR_DATA, "line 1", "UTF-16");
+    REFUSES("b.tsv", "g\0o\0\t\0p\0\n\0", NULL, BERT_ERR_DATA, "line 1", "encoding to \"UTF-16LE\"");
+    REFUSES("b.tsv", "\0g\0o\0\t\0p\0\n", NULL, BERT_ERR_DATA, "line 1", "encoding to \"UTF-16BE\"");
+    REFUSES("b.tsv", "\xff\xfe\0\0g\0\0\0", NULL, BERT_ERR_DATA, "line 1", "UTF-32");
     REFUSES("b.tsv", "a\tb\tc\td\n", NULL, BERT_ERR_DATA, "line 1", "4 columns");
     REFUSES("b.csv", "text,label\ngood,pos\n\"never closed,neg\nmore,pos\n", NULL, BERT_ERR_DATA, "line 3",
             "never closed");
@@ -233,8 +235,243 @@ static void paths_are_checked(void)
     bert_dataset_free(dataset);
 }
 
+/* ---- Tables as people write them ---------------------------------------------------------------------------------- */
+
+static char warned[1024];
+
+static void keep_warning(int32_t level, const char *message, void *user_data)
+{
+    (void)user_data;
+    if (level == BERT_LOG_WARNING) {
+        snprintf(warned, sizeof(warned), "%s", message);
+    }
+}
+
+/* Reads the content as a file of this name: so many examples, with these labels and counts, and this in a warning; NULL:
+ * without one. */
+static void finds(const char *name, const char *content, const bert_read_options *options, int64_t examples,
+                  const char *labels, const char *warning)
+{
+    write_text(name, content);
+    warned[0] = 0;
+    CHECK_OK(bert_set_log_callback(keep_warning, NULL));
+    bert_dataset *dataset = NULL;
+    CHECK_OK(bert_dataset_read(name, options, &dataset));
+    CHECK_OK(bert_set_log_callback(NULL, NULL));
+    uint64_t counts[8];
+    bert_dataset_description description = BERT_DATASET_DESCRIPTION_INIT;
+    description.label_counts = counts;
+    description.label_capacity = COUNT_OF(counts);
+    CHECK_OK(bert_dataset_describe(dataset, NULL, &description));
+    CHECK_EQUAL(description.examples, examples);
+    char joined[256] = "";
+    for (int32_t id = 0; id < description.num_labels; id++) {
+        char label[64];
+        CHECK_OK(bert_dataset_label_name(dataset, id, label, sizeof(label), NULL));
+        size_t used = strlen(joined);
+        snprintf(joined + used, sizeof(joined) - used, "%s%s %d", id == 0 ? "" : ", ", label, (int)counts[id]);
+    }
+    CHECK_TEXT(joined, labels);
+    if (warning == NULL) {
+        CHECK_TEXT(warned, "");
+    } else if (strstr(warned, warning) == NULL) {
+        CHECK_TEXT(warned, warning);
+    }
+    bert_dataset_free(dataset);
+}
+
+static void headers_of_less_usual_names(void)
+{
+    const char *two = "neg 1, pos 1";
+    finds("h.csv", "tweet,sentiment\nlove it,pos\nhate it,neg\n", NULL, 2, two, NULL);
+    finds("h.csv", "Kategorie,Text\npos,gut\nneg,schlecht\n", NULL, 2, two, NULL);
+    finds("h.csv", "text,stars\ngood,5\nbad,1\n", NULL, 2, "1 1, 5 1", NULL);
+    finds("h.csv", ",tweet,sentiment\n0,love it,pos\n1,hate it,neg\n", NULL, 2, two, NULL);
+    finds("h.csv", "Unnamed: 0,Comment,Rating\n0,love it,pos\n1,hate it,neg\n", NULL, 2, two, NULL);
+    finds("h.jsonl", "{\"text\":\"a\",\"labels\":\"pos\"}\n{\"text\":\"b\",\"labels\":\"neg\"}\n", NULL, 2, two, NULL);
+    /* A usual name counts more; of two others, neither. */
+    finds("h.csv", "text,label,score\nlove it,pos,0.9\nhate it,neg,0.8\n", NULL, 2, two, NULL);
+    REFUSES("h.csv", "text,score,stars\nlove it,1,5\n", NULL, BERT_ERR_DATA, "'score', 'stars'", "set label_column");
+    REFUSES("h.csv", "title,body,tweet,class\na,b,c,d\n", NULL, BERT_ERR_DATA, "'body', 'tweet'", "set text_column");
+    /* One such word alone is an example's. */
+    finds("h.tsv", "what a day\tsentiment\nwhere\tquestion\n", NULL, 2, "question 1, sentiment 1", NULL);
+}
+
+static void headers_of_unknown_names(void)
+{
+    const char *header = "BERT_HEADER_PRESENT";
+    REFUSES("h.csv", "what,how\nI love it,pos\nI hate it,neg\nso good,pos\nno way,neg\n", NULL, BERT_ERR_DATA, "h.csv, line 1",
+            header);
+    CHECK_MESSAGE("'how'");
+    REFUSES("h.csv", "what,how\ngood,5\nbad,1\n", NULL, BERT_ERR_DATA, "line 1", header);
+    REFUSES("h.csv", ",what,how\n0,I love it,pos\n1,I hate it,neg\n", NULL, BERT_ERR_DATA, "line 1", header);
+    REFUSES("h.csv", "comment_text,toxic,severe\nyou fool,1,0\nnice day,0,0\n", NULL, BERT_ERR_DATA, "line 1", header);
+    REFUSES("h.csv", "id,what,how,when\n7,I love it,pos,now\n", NULL, BERT_ERR_DATA, "4 columns", header);
+    bert_read_options options = defaults();
+    options.header = BERT_HEADER_PRESENT;
+    REFUSES("h.csv", "comment_text,toxic,severe\nyou fool,1,0\nnice day,0,0\n", &options, BERT_ERR_DATA,
+            "'toxic', 'severe' hold only 0 and 1", "set label_column");
+    /* Who says it is right. */
+    options.text_column = "1";
+    options.label_column = "2";
+    finds("h.csv", "what,how\nI love it,pos\nI hate it,neg\nso good,pos\nno way,neg\n", &options, 4, "neg 2, pos 2", NULL);
+    options = defaults();
+    options.header = BERT_HEADER_ABSENT;
+    finds("h.csv", "what,how\nI love it,pos\nI hate it,neg\nso good,pos\nno way,neg\n", &options, 5, "how 1, neg 2, pos 2",
+          NULL);
+    /* It may be an example: nothing but the label tells. */
+    finds("h.csv", "what,how\ngood,pos\nbad,neg\nfine,pos\nso,neg\n", NULL, 5, "how 1, neg 2, pos 2", header);
+    finds("h.csv", "what,how\nI love it,pos\nI hate it,neg\n", NULL, 3, "how 1, neg 1, pos 1", header);
+    /* Where labels are numbers, the first line's can't be one. */
+    options = defaults();
+    options.labels_are_ids = 1;
+    REFUSES("h.csv", "what,how\ngood,1\nbad,0\n", &options, BERT_ERR_DATA, "line 1: the label is 'how'", header);
+    options = defaults();
+    options.problem_type = BERT_PROBLEM_REGRESSION;
+    REFUSES("h.csv", "what,how\ngood,1.5\nbad,0\n", &options, BERT_ERR_DATA, "line 1", header);
+    /* Ordinary data without a header, few and many. */
+    finds("h.tsv", "good\tpos\nbad\tneg\n", NULL, 2, "neg 1, pos 1", NULL);
+    finds("h.tsv", "a fine film\tpos\n", NULL, 1, "pos 1", NULL);
+    finds("h.tsv", "Great!\tpos\nI hate it\tneg\nIt is bad\tneg\nHow boring\tneg\n", NULL, 4, "neg 3, pos 1", NULL);
+    finds("h.tsv", "the first of all\tnone\nI hate it\t1\nIt is bad\t2\n", NULL, 3, "1 1, 2 1, none 1", NULL);
+}
+
+static void three_columns_that_are_no_pair(void)
+{
+    REFUSES("p.csv", "0,I love it,pos\n1,I hate it,neg\n2,so good,pos\n", NULL, BERT_ERR_DATA, "p.csv, line 1",
+            "set text_column and label_column");
+    CHECK_MESSAGE("pair_column");
+    REFUSES("p.csv", "\"3\",\"Fears for pension\",\"Unions say\"\n\"4\",\"The race is on\",\"SPACE\"\n", NULL, BERT_ERR_DATA,
+            "'3'", "set text_column and label_column");
+    REFUSES("p.tsv", "sport\tThe cup\tWho wins it now\nworld\tThe vote\tWho wins that one\nsport\tThe race\tAnother story\n"
+            "world\tPeace\tIt may come soon\n", NULL, BERT_ERR_DATA, "the first, read as a text of a pair",
+            "set text_column and label_column");
+    finds("p.tsv", "id_7\tI love it\tpos\nid_8\tI hate it\tneg\n", NULL, 2, "neg 1, pos 1", "an id or a date");
+    finds("p.tsv", "I love it\tpos\tann\nI hate it\tneg\tbob\nSo good\tpos\tcem\nNo way\tneg\tdon\n", NULL, 4,
+          "ann 1, bob 1, cem 1, don 1", "the second, read as a text of a pair");
+    /* Pairs, also few of them, and of one premise. */
+    finds("p.tsv", "a man eats\ta man sleeps\tno\na man eats\the has food\tyes\na man eats\the likes it\tmaybe\n", NULL, 3,
+          "maybe 1, no 1, yes 1", NULL);
+    finds("p.tsv", "1984\ta book by Orwell\tyes\n", NULL, 1, "yes 1", "whole numbers");
+    bert_read_options options = defaults();
+    options.text_column = "1";
+    options.pair_column = "2";
+    options.label_column = "3";
+    finds("p.csv", "1,2,less\n2,1,more\n", &options, 2, "less 1, more 1", NULL);
+}
+
+static void labels_before_texts(void)
+{
+    const char *what = "set label_column to \"1\" and text_column to \"2\"";
+    REFUSES("l.tsv", "pos\tlove it\nneg\thate it\npos\tgood\nneg\tbad\npos\tfine\n", NULL, BERT_ERR_DATA, "l.tsv, line 1", what);
+    REFUSES("l.csv", "__label__pos , love it\n__label__neg , hate it\n", NULL, BERT_ERR_DATA, "fastText", what);
+    REFUSES("l.txt", "__label__pos love it\n__label__neg hate it\n", NULL, BERT_ERR_DATA, "fastText", "label_column");
+    finds("l.csv", "1,love it\n0,hate it\n", NULL, 2, "hate it 1, love it 1", what);
+    finds("l.tsv", "ham\tsee you later\nspam\twin a prize\n", NULL, 2, "see you later 1, win a prize 1", what);
+    bert_read_options options = defaults();
+    options.text_column = "2";
+    options.label_column = "1";
+    finds("l.tsv", "pos\tlove it\nneg\thate it\npos\tgood\nneg\tbad\npos\tfine\n", &options, 5, "neg 2, pos 3", NULL);
+    /* The same text again and again, with few labels. */
+    finds("l.tsv", "same\tpos\nsame\tneg\nsame\tpos\nsame\tneg\n", NULL, 4, "neg 2, pos 2", NULL);
+}
+
+static void separators_are_seen_or_named(void)
+{
+    const char *two = "neg 2, pos 1";
+    finds("s.csv", "Text;Kategorie\ngut, sehr gut;pos\nschlecht;neg\n\"so; \"\"so\"\"\";neg\n", NULL, 3, two, NULL);
+    finds("s.csv", "text\tlabel\ngut, ja\tpos\nschlecht\tneg\nso\tneg\n", NULL, 3, two, NULL);
+    finds("s.csv", "text|label\ngut, ja|pos\nschlecht|neg\nso|neg\n", NULL, 3, two, NULL);
+    finds("s.csv", "sep=;\r\ntext;label\r\na, b;pos\r\nc, d;neg\r\ne, f;neg\r\n", NULL, 3, two, NULL);
+    REFUSES("s.csv", "gut;1,5\nweg;2,0\nso;2,0\n", NULL, BERT_ERR_DATA, "a comma and a semicolon", "separator");
+    REFUSES("s.tsv", "text;label\ngut;pos\n", NULL, BERT_ERR_DATA, "1 column", "set separator to ';'");
+    REFUSES("s.txt", "text,label\ngut,pos\n", NULL, BERT_ERR_DATA, "1 column", "set separator to ','");
+    bert_read_options options = defaults();
+    options.separator = ';';
+    finds("s.tsv", "text;label\ngut,\t;pos\nso;neg\nweg;neg\n", &options, 3, two, NULL);
+    finds("s.csv", "gut;1,5\nweg;2,0\nso;2,0\n", &options, 3, "1,5 1, 2,0 2", NULL);
+    /* A bar is the labels' own here. */
+    options = defaults();
+    options.problem_type = BERT_PROBLEM_MULTI_LABEL;
+    finds("s.csv", "a,x|y\nb,x|y\nc,y|x\n", &options, 3, "x 3, y 3", NULL);
+    /* Semicolons in texts. */
+    finds("s.csv", "a; b,pos\nc,neg\nd,neg\n", NULL, 3, two, NULL);
+}
+
+static void quotes_are_seen_or_named(void)
+{
+    finds("q.tsv", "\"text\"\t\"label\"\n\"love\n\"\"it\"\"\"\t\"pos\"\n\"hate it\"\t\"neg\"\n", NULL, 2, "neg 1, pos 1", NULL);
+    finds("q.tsv", "\"he said \"\"no\"\" twice\"\tneg\nfine\tpos\n", NULL, 2, "neg 1, pos 1", "BERT_QUOTING_DOUBLE");
+    finds("q.tsv", "\"fine\"\tpos\nso \"bad\"\tneg\n", NULL, 2, "neg 1, pos 1", NULL);
+    REFUSES("q.tsv", "a\tpos\n\"b\nc\"\tneg\n", NULL, BERT_ERR_DATA, "line 2", "BERT_QUOTING_DOUBLE");
+    bert_read_options options = defaults();
+    options.quoting = BERT_QUOTING_DOUBLE;
+    READS("q.tsv", "a\tpos\n\"b\nc \"\"d\"\"\"\tneg\n", &options, 2, "neg|pos", 4, "a b c \"d\"");
+    options.quoting = BERT_QUOTING_NONE;
+    finds("q.tsv", "\"he said \"\"no\"\" twice\"\tneg\nfine\tpos\n", &options, 2, "neg 1, pos 1", NULL);
+    READS("q.csv", "\"good,pos\nbad\",neg\n", &options, 2, "neg|pos", 2, "\"good bad\"");
+}
+
+static void encodings_are_seen_or_named(void)
+{
+    bert_read_options options = defaults();
+    READS("e.tsv", "\xff\xfeg\0r\0\xfc\0n\0\t\0" "1\0\r\0\n\0a\0\t\0" "0\0\n\0", NULL, 2, "0|1", 2, "gr\xc3\xbcn a");
+    READS("e.tsv", "\xfe\xff\0g\0r\0\xfc\0n\0\t\0" "1\0\n\0a\0\t\0" "0", NULL, 2, "0|1", 2, "gr\xc3\xbcn a");
+    READS("e.jsonl", "\xff\xfe{\0\"\0t\0e\0x\0t\0\"\0:\0\"\0\xfc\0\"\0,\0\"\0l\0a\0b\0e\0l\0\"\0:\0" "1\0}\0\n\0"
+          "{\0\"\0t\0e\0x\0t\0\"\0:\0\"\0z\0\"\0,\0\"\0l\0a\0b\0e\0l\0\"\0:\0" "2\0}\0", NULL, 2, "1|2", 2, "\xc3\xbc z");
+    options.encoding = "UTF-16LE";
+    READS("e.tsv", "g\0r\0\xfc\0n\0\t\0" "1\0\n\0a\0\t\0" "0\0", &options, 2, "0|1", 2, "gr\xc3\xbcn a");
+    REFUSES("e.tsv", "g\0\t\0" "1\0\n\0\0\xd8\t\0" "0\0", &options, BERT_ERR_DATA, "line 2: byte 9", "UTF-16LE");
+    REFUSES("e.csv", "text,label\ngr\xfcn,pos\n", NULL, BERT_ERR_DATA, "e.csv, line 2: byte 3", "encoding");
+    CHECK_MESSAGE("windows-1252");
+    static const char *const western[] = {"windows-1252", "latin-1", "ISO-8859-1", "cp1252", "Latin1"};
+    for (size_t i = 0; i < COUNT_OF(western); i++) {
+        options.encoding = western[i];
+        READS("e.csv", "text,label\ngr\xfcn \x80,1\nrot,0\n", &options, 2, "0|1", 3, "gr\xc3\xbcn \xe2\x82\xac rot");
+    }
+    options.encoding = "cp1251";
+    READS("e.csv", "text,label\n\xe4\xe0,1\nrot,0\n", &options, 2, "0|1", 2, "\xd0\xb4\xd0\xb0 rot");
+    options.encoding = "shift_jis";
+    READS("e.csv", "text,label\n\x83\x65 x,1\nrot,0\n", &options, 2, "0|1", 3, "\xe3\x83\x86 x rot");
+    options.encoding = "utf-8";
+    READS("e.csv", "\xef\xbb\xbftext,label\ngr\xc3\xbcn,1\nrot,0\n", &options, 2, "0|1", 2, "gr\xc3\xbcn rot");
+    /* The mark counts more than the option. */
+    options.encoding = "windows-1252";
+    finds("e.csv", "\xef\xbb\xbftext,label\na,gr\xc3\xbcn\nb,rot\n", &options, 2, "gr\xc3\xbcn 1, rot 1", "byte-order mark of UTF-8");
+    options.encoding = "latin-99";
+    REFUSES("e.csv", "a,b\n", &options, BERT_ERR_INVALID_ARGUMENT, "'latin-99'", "windows-1252");
+}
+
+static void lists_as_programs_write_them(void)
+{
+    bert_read_options options = defaults();
+    REFUSES("w.csv", "text,label\nyou fool,\"['toxic', 'insult']\"\nnice day,[]\n", NULL, BERT_ERR_DATA, "line 2",
+            "BERT_PROBLEM_MULTI_LABEL");
+    REFUSES("w.jsonl", "{\"text\":\"a\",\"label\":[\"x\"]}\n", NULL, BERT_ERR_DATA, "is a list", "BERT_PROBLEM_MULTI_LABEL");
+    REFUSES("w.jsonl", "{\"text\":\"a\",\"label\":0.5}\n", NULL, BERT_ERR_DATA, "line 1", "BERT_PROBLEM_REGRESSION");
+    options.problem_type = BERT_PROBLEM_MULTI_LABEL;
+    finds("w.csv", "text,label\nyou fool,\"['toxic', 'insult']\"\nnice day,[]\nbad,\"[\"\"toxic\"\"]\"\n", &options, 3, "insult 1, toxic 2",
+          NULL);
+    finds("w.csv", "text,label\na,\"('x', 'it\\'s')\"\nb,\"{\"\"x\"\"}\"\nc,['x' 'y']\nd,set()\n", &options, 4, "it's 1, x 3, y 1", NULL);
+    finds("w.csv", "text,label\na,\"[1, 2]\"\nb,[2]\n", &options, 2, "1 1, 2 2", NULL);
+    REFUSES("w.csv", "text,label\na,\"[toxic, insult]\"\n", &options, BERT_ERR_DATA, "line 2", "label_separator");
+    REFUSES("w.csv", "text,label\na,\"{'x': 1}\"\n", &options, BERT_ERR_DATA, "line 2", "label_separator");
+    /* A number 0 or 1 for each label is no list of names. */
+    REFUSES("w.jsonl", "{\"text\":\"a\",\"labels\":[0,1,1]}\n{\"text\":\"b\",\"labels\":[1,0,0]}\n", &options, BERT_ERR_DATA,
+            "3 numbers 0 and 1", "names");
+    REFUSES("w.csv", "text,label\na,\"[0, 1, 1]\"\nb,\"[0, 0, 0]\"\n", &options, BERT_ERR_DATA, "3 numbers 0 and 1", "names");
+}
+
 int main(void)
 {
+    headers_of_less_usual_names();
+    headers_of_unknown_names();
+    three_columns_that_are_no_pair();
+    labels_before_texts();
+    separators_are_seen_or_named();
+    quotes_are_seen_or_named();
+    encodings_are_seen_or_named();
+    lists_as_programs_write_them();
     tsv();
     csv();
     json_lines();

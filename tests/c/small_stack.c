@@ -48,6 +48,13 @@ static void makes_datasets(void)
     CHECK_OK(bert_dataset_add_class(by_name, "text", NUL, NULL, 0, "a", NUL));
     CHECK_OK(bert_dataset_split(by_name, 0.5, 1, &train, &validation));
     CHECK_EQUAL(count_of(train) + count_of(validation), TEXTS + 1);
+    bert_dataset_description description;
+    CHECK_OK(bert_dataset_description_init(&description, sizeof(description)));
+    CHECK_OK(bert_dataset_describe(by_name, NULL, &description));
+    CHECK_EQUAL(description.examples, TEXTS + 1);
+    char name[8];
+    CHECK_OK(bert_dataset_label_name(by_name, 0, name, sizeof(name), NULL));
+    CHECK_TEXT(name, "a");
     write_text("data.tsv", "text\tlabel\ngood\tx\nbad\ty\n");
     write_text("data.csv", "text,label\n\"go\"\"od\",x\n\"b\nad\",y\n");
     write_text("data.jsonl", "{\"text\": \"good\", \"label\": \"x\"}\n{\"text\": \"bad\", \"label\": \"y\"}\n");

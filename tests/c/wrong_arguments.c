@@ -75,6 +75,7 @@ INIT(bert_step_report)
 INIT(bert_epoch_report)
 INIT(bert_train_report)
 INIT(bert_evaluation)
+INIT(bert_dataset_description)
 INIT(bert_prediction)
 INIT(bert_predictions)
 
@@ -91,6 +92,7 @@ static const structure structures[] = {
     STRUCT(bert_resume_report, init_bert_resume_report, 0),
     STRUCT(bert_predictions, init_bert_predictions, 1),
     STRUCT(bert_evaluation, init_bert_evaluation, 0),
+    STRUCT(bert_dataset_description, init_bert_dataset_description, 0),
     STRUCT(bert_info, init_bert_info, 0),
     STRUCT(bert_step_report, init_bert_step_report, 0),
     STRUCT(bert_epoch_report, init_bert_epoch_report, 0),
@@ -156,6 +158,9 @@ static const field fields[] = {
     TEXT_OPTION(bert_read_options, label_column, "absent", BERT_ERR_DATA),
     FLAG(bert_read_options, labels_are_ids),
     INT(bert_read_options, problem_type, 4),
+    INT(bert_read_options, separator, 128, 34, 10),
+    INT(bert_read_options, quoting, 3),
+    TEXT_OPTION(bert_read_options, encoding, "absent", BERT_ERR_INVALID_ARGUMENT),
     /* Of data with a class in each record there is nothing to separate. */
     TEXT_OPTION(bert_read_options, label_separator, "|", BERT_ERR_INVALID_ARGUMENT),
 
@@ -281,6 +286,8 @@ static const field fields[] = {
     FLAG(bert_lora_options, use_rslora),
     FLAG(bert_lora_options, train_pooler),
     FREE(bert_lora_options, seed),
+
+    OUTPUT(bert_dataset_description, label_counts, label_capacity, CLASSES),
 
     OUTPUT(bert_evaluation, confusion, confusion_capacity, CLASSES *CLASSES),
     OUTPUT(bert_evaluation, precision, class_capacity, CLASSES),
@@ -415,6 +422,9 @@ CALL(bert_dataset_read, v[0].p, v[1].p, v[2].p)
 CALL(bert_dataset_toy, (int32_t)v[0].i, v[1].p)
 CALL(bert_dataset_split, v[0].p, v[1].d, v[2].n, v[3].p, v[4].p)
 CALL(bert_dataset_count, v[0].p, v[1].p)
+CALL(bert_dataset_description_init, v[0].p, v[1].n)
+CALL(bert_dataset_describe, v[0].p, v[1].p, v[2].p)
+CALL(bert_dataset_label_name, v[0].p, (int32_t)v[1].i, v[2].p, v[3].n, v[4].p)
 CALL(bert_create, v[0].p, v[1].p, v[2].p)
 CALL(bert_load, v[0].p, v[1].p, v[2].p)
 CALL(bert_load_from_buffer, v[0].p, v[1].n, v[2].p, v[3].p)
@@ -548,6 +558,10 @@ static const function functions[] = {
     ROW(bert_dataset_split, free_parts, A_DATASET(train), PLAIN(FRACTION), PLAIN(SEED), AN_OUT(bert_dataset *),
         AN_OUT(bert_dataset *)),
     ROW(bert_dataset_count, NULL, A_DATASET(train), AN_OUT(size_t)),
+    ROW_INIT(bert_dataset_description_init, bert_dataset_description),
+    ROW(bert_dataset_describe, NULL, A_DATASET(train), A_HANDLE(MODEL, model, 1), A_STRUCT(bert_dataset_description)),
+    ROW_TELLING(bert_dataset_label_name, 4, A_DATASET(train), AN_INT(1, BERT_ERR_UNKNOWN_LABEL, INT32_MIN, -1, 2, INT32_MAX),
+                MAYBE_BUFFER(char, 9), PLAIN(CAPACITY), MAYBE_OUT(size_t)),
 
     ROW(bert_create, free_model_2, MAYBE_STRUCT(bert_model_options), A_DATASET(train), AN_OUT(bert_model *)),
     ROW(bert_load, free_model_2, A_PATH("model", BERT_ERR_IO), MAYBE_STRUCT(bert_load_options), AN_OUT(bert_model *)),

@@ -733,6 +733,26 @@ impl Machine<'_> {
         let place = self.place(UNTOUCHED);
         // SAFETY: the place is writable or NULL.
         place.result(unsafe { bert_dataset_count(dataset, place.pointer()) });
+        self.describe(dataset);
+    }
+
+    fn describe(&self, dataset: *const bert_dataset) {
+        let mut counts = self.output(77u64 << 32);
+        let mut description = self.prepared(bert_dataset_description_init);
+        description.edit(|d| (d.label_counts, d.label_capacity) = (counts.pointer(), counts.capacity));
+        let model = if self.seldom() {
+            self.handle(&self.models)
+        } else {
+            null_mut()
+        };
+        // SAFETY: the array is writable in its capacity.
+        let status = unsafe { bert_dataset_describe(dataset, model, description.pointer()) };
+        check(status);
+        counts.check(status);
+        let size = self.place(UNTOUCHED);
+        let id = self.integer();
+        // SAFETY: the place is writable or NULL; no name is written.
+        check(unsafe { bert_dataset_label_name(dataset, id, null_mut(), 0, size.pointer()) });
     }
 
     fn add_examples(&self) {
@@ -979,6 +999,9 @@ impl Machine<'_> {
             self.maybe(&mut o.text_column, || columns[0].pointer());
             self.maybe(&mut o.pair_column, || columns[1].pointer());
             self.maybe(&mut o.label_column, || columns[2].pointer());
+            self.maybe(&mut o.separator, || self.integer());
+            self.maybe(&mut o.quoting, || self.integer());
+            self.maybe(&mut o.encoding, || columns[1].pointer());
         });
         let place = self.handle_place();
         // SAFETY: path and columns end with a NUL, the place is writable or NULL.
@@ -1621,7 +1644,7 @@ impl Machine<'_> {
             // SAFETY: NULL is allowed.
             assert!(!check(unsafe { init(null_mut(), size_of::<T>()) }));
         }
-        match self.byte() % 11 {
+        match self.byte() % 12 {
             0 => any(self, bert_read_options_init),
             1 => any(self, bert_load_options_init),
             2 => any(self, bert_info_init),
@@ -1632,6 +1655,7 @@ impl Machine<'_> {
             7 => any(self, bert_lora_options_init),
             8 => any(self, bert_resume_report_init),
             9 => any(self, bert_evaluate_options_init),
+            10 => any(self, bert_dataset_description_init),
             _ => any(self, bert_embed_options_init),
         }
     }

@@ -1,9 +1,9 @@
-//! TSV, CSV and JSON Lines: `[options] [columns MARK 0] content`. Columns, where asked for, stand in the parts 1 to 3, the separator of
-//! several labels in part 4.
+//! TSV, CSV and JSON Lines: `[options] [columns MARK 0] content`. Columns, where asked for, stand in the parts 1 to 3, the
+//! separator of several labels in part 4, that of fields in part 5, the encoding in part 6.
 
 use std::io::Read;
 
-use bert::data::{Dataset, FileFormat, Header, Labels, ReadOptions};
+use bert::data::{Dataset, FileFormat, Header, Labels, Quoting, ReadOptions};
 use bert::problem::ProblemType;
 
 use super::Target;
@@ -49,6 +49,16 @@ pub const TARGET: Target = Target {
         b"\":",
         b"}\n",
         b"[1,2]",
+        b"['a', \"b\"]",
+        b";",
+        b"|",
+        b"sep=;\n",
+        b"\xff\xfe",
+        b"UTF-16LE",
+        b"windows-1252",
+        b"tweet",
+        b"sentiment",
+        b"__label__",
     ],
 };
 
@@ -71,6 +81,7 @@ fn run(bytes: &[u8]) {
     let problem_type = bytes.one_of(&ProblemType::ALL);
     let header = bytes.one_of(&[Header::Auto, Header::Present, Header::Absent]);
     let labels_are_ids = bytes.bit();
+    let quoting = bytes.one_of(&[Quoting::Auto, Quoting::None, Quoting::Double]);
     let at_a_time = 1 + bytes.below(64);
     let (content, parts) = input::parts(bytes.rest());
     let part = |name: u8| input::part(&parts, name).map(input::text);
@@ -83,6 +94,9 @@ fn run(bytes: &[u8]) {
         labels_are_ids,
         problem_type,
         label_separator: part(b'4'),
+        separator: part(b'5').and_then(|text| text.bytes().next()),
+        quoting,
+        encoding: part(b'6'),
     };
     let whole = Dataset::read(content, format, "the file", &options);
     let slowly = Dataset::read(Slowly(content, at_a_time), format, "the file", &options);
@@ -94,6 +108,8 @@ fn run(bytes: &[u8]) {
         return;
     };
     assert!(!dataset.is_empty());
+    let description = answer(dataset.describe());
+    assert!(description.is_none_or(|d| d.examples == dataset.len()));
     if let Some(labels) = answer(Labels::from_dataset(&dataset)) {
         let targets = labels
             .targets_of(&dataset, problem_type)
@@ -119,23 +135,38 @@ fn seeds() -> Vec<Vec<u8>> {
         b"{\"text\": \"a\", \"label\": [\"x\", \"y\"]}\n{\"text\": \"b\", \"label\": []}\n";
     let vectors =
         b"{\"text\": \"a\", \"label\": [0.5, -1]}\n{\"text\": \"b\", \"label\": [1, 2e0]}\n";
+    let semicolons = b"Text;Kategorie\ngut, sehr gut;pos\nschlecht;neg\nweg;neg\n";
+    let quoted = b"\"text\"\t\"label\"\n\"a \"\"b\"\"\"\t\"yes\"\n\"c\nd\"\t\"no\"\n";
+    let written_lists = b"text,label\na,\"['x', 'y']\"\nb,[]\n";
+    let utf16: Vec<u8> = "\u{feff}gr\u{fc}n\tx\nrot\ty\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
     vec![
-        [&[0, 0, 0, 0, 1], tsv.as_slice()].concat(),
-        [&[0, 0, 2, 0, 5], plain.as_slice()].concat(),
-        input::join(&[&[1, 0, 0, 0, 3], csv.as_slice()].concat(), columns),
-        [&[1, 0, 1, 1, 3], ids.as_slice()].concat(),
-        [&[2, 0, 0, 0, 2], json.as_slice()].concat(),
+        [&[0, 0, 0, 0, 0, 1], tsv.as_slice()].concat(),
+        [&[0, 0, 2, 0, 0, 5], plain.as_slice()].concat(),
+        input::join(&[&[1, 0, 0, 0, 0, 3], csv.as_slice()].concat(), columns),
+        [&[1, 0, 1, 1, 0, 3], ids.as_slice()].concat(),
+        [&[2, 0, 0, 0, 0, 2], json.as_slice()].concat(),
         input::join(
-            &[&[2, 0, 0, 1, 40], pairs.as_slice()].concat(),
+            &[&[2, 0, 0, 1, 0, 40], pairs.as_slice()].concat(),
             &[(b'1', b"premise"), (b'2', b"hypothesis"), (b'3', b"label")],
         ),
-        [&[0, 1, 0, 0, 9], lists.as_slice()].concat(),
+        [&[0, 1, 0, 0, 0, 9], lists.as_slice()].concat(),
         input::join(
-            &[&[0, 1, 0, 0, 9], lists.as_slice()].concat(),
+            &[&[0, 1, 0, 0, 0, 9], lists.as_slice()].concat(),
             &[(b'4', b", ")],
         ),
-        [&[1, 2, 0, 0, 9], numbers.as_slice()].concat(),
-        [&[2, 1, 0, 0, 9], arrays.as_slice()].concat(),
-        [&[2, 2, 0, 0, 9], vectors.as_slice()].concat(),
+        [&[1, 2, 0, 0, 0, 9], numbers.as_slice()].concat(),
+        [&[2, 1, 0, 0, 0, 9], arrays.as_slice()].concat(),
+        [&[2, 2, 0, 0, 0, 9], vectors.as_slice()].concat(),
+        [&[1, 0, 0, 0, 0, 9], semicolons.as_slice()].concat(),
+        [&[0, 0, 0, 0, 0, 7], quoted.as_slice()].concat(),
+        [&[1, 1, 0, 0, 0, 9], written_lists.as_slice()].concat(),
+        [&[0, 0, 0, 0, 0, 3], utf16.as_slice()].concat(),
+        input::join(
+            &[&[0, 0, 0, 0, 2, 3], utf16.as_slice()].concat(),
+            &[(b'5', b"\t"), (b'6', b"utf-16")],
+        ),
     ]
 }

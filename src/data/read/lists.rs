@@ -60,24 +60,20 @@ pub(super) fn of_text(field: &str) -> Option<Vec<String>> {
     let mut rest = field.strip_prefix(open)?.strip_suffix(close)?.trim();
     let mut names = Vec::new();
     let mut has_quotes = rest.is_empty();
-    let mut has_commas = false;
     while !rest.is_empty() {
         let (name, was_quoted, after) = item(rest)?;
         names.push(name.trim().to_string());
         has_quotes |= was_quoted;
         let trimmed = after.trim_start();
         rest = match trimmed.strip_prefix(',') {
-            Some(next) => {
-                has_commas = true;
-                next.trim_start()
-            }
+            Some(next) => next.trim_start(),
             // Numpy has white space alone between two.
             None if trimmed.is_empty() || (was_quoted && trimmed.len() < after.len()) => trimmed,
             None => return None,
         };
     }
-    // "(1)" and "[x]" may be names; what has several numbers is a list.
-    (has_quotes || (has_commas && open == '[')).then_some(names)
+    // "(1)" may be a name; numbers in brackets are a list.
+    (has_quotes || open == '[').then_some(names)
 }
 
 /// The first item of a list's text, whether it is in quotes, and what follows it.
