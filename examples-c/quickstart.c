@@ -82,6 +82,7 @@ int main(int argc, char **argv) {
     bert_train_options train_options;
     check(bert_train_options_init(&train_options, sizeof train_options), "bert_train_options_init");
     train_options.seed = model_options.seed;
+    train_options.epochs = 30;
     bert_trainer *trainer;
     check(bert_trainer_create(model, train, validation, &train_options, &trainer), "bert_trainer_create");
     for (int epoch = 1; epoch <= train_options.epochs; epoch++) {

@@ -363,6 +363,9 @@ static void set_warmup(size_t examples) {
     if (settings.warmup_ratio >= 0) {
         train_options.warmup_ratio = settings.warmup_ratio;
     }
+    if (settings.warmup_epochs >= 0 && train_options.batch_size == -1) {
+        wrong_usage("--warmup-epochs goes by the steps of an epoch: give --batch too");
+    }
     if (settings.warmup_epochs >= 0 && train_options.batch_size > 0 && train_options.gradient_accumulation_steps > 0) {
         /* Last, incomplete batches and steps count: the library leaves no example out. */
         size_t batch = (size_t)train_options.batch_size, accumulate = (size_t)train_options.gradient_accumulation_steps;
@@ -627,6 +630,11 @@ static int train(bert_model *model, const bert_dataset *data, const bert_dataset
     if (status == BERT_ERR_CANCELLED) {
         printf("cancelled: the model has the last step's weights\n");
         return 1;
+    }
+    printf("plan: %d epochs, batches of %d, highest learning rate %g, %lld steps\n", report.planned_epochs,
+           report.batch_size, report.learning_rate, (long long)report.planned_steps);
+    if (report.train_texts_cut > 0) {
+        printf("cut to the maximum length: %lld training texts\n", (long long)report.train_texts_cut);
     }
     printf("trained: %d epochs, %lld steps, last epoch's loss %.4f", report.epochs, (long long)report.steps, report.loss);
     if (!isnan(report.accuracy)) { /* regression has none */

@@ -1484,6 +1484,17 @@ typedef struct bert_train_options {
    * bit. 0 or 1. Default 0.
    */
   int32_t gradient_checkpointing;
+  /**
+   * Whether regression targets are scaled during training. 1: each target is measured by its mean and its standard
+   * deviation in the training data, so that the learning rate fits targets of any size; 0: it isn't, as in
+   * transformers. Values, losses and saved weights are in the units of the targets in both cases. It has no effect on
+   * classification. 0 or 1. Default 1.
+   */
+  int32_t scale_targets;
+  /**
+   * Reserved for a later version. Must be 0.
+   */
+  int32_t reserved3;
 } bert_train_options;
 
 /**

@@ -389,6 +389,7 @@ fn every_parameter_gets_its_gradient_of_every_loss() {
             cross_entropy: &CrossEntropy::default(),
             threshold: 0.5,
             num_labels: 3,
+            deviations: None,
         };
         let mut gradients = model.zero_gradients(Frozen::default()).unwrap();
         let mut loss = 0.0;

@@ -340,9 +340,16 @@ pub struct bert_train_options {
     /// which takes less memory and about a third more time; 0: it doesn't. The trained weights are the same, bit for
     /// bit. 0 or 1. Default 0.
     pub gradient_checkpointing: i32,
+    /// Whether regression targets are scaled during training. 1: each target is measured by its mean and its standard
+    /// deviation in the training data, so that the learning rate fits targets of any size; 0: it isn't, as in
+    /// transformers. Values, losses and saved weights are in the units of the targets in both cases. It has no effect on
+    /// classification. 0 or 1. Default 1.
+    pub scale_targets: i32,
+    /// Reserved for a later version. Must be 0.
+    pub reserved3: i32,
 }
 
-sized_struct!(bert_train_options {
+sized_struct!(bert_train_options, older [256], {
     seed: any(42u64),
     epochs: automatic(&EPOCHS),
     batch_size: automatic(&BATCH_SIZE),
@@ -397,6 +404,8 @@ sized_struct!(bert_train_options {
         BERT_PRECISION_FLOAT16
     ),
     gradient_checkpointing: zero_or_one(false),
+    scale_targets: zero_or_one(true),
+    reserved3: reserved(),
 });
 
 /// One optimizer step, as bert_train_step reports it. Initialise it with bert_step_report_init or
@@ -966,6 +975,7 @@ unsafe fn translate(
         max_grad_norm: o.max_grad_norm,
         precision: training_precision(o.precision)?,
         gradient_checkpointing: flag(o.gradient_checkpointing, "gradient_checkpointing")?,
+        scale_targets: flag(o.scale_targets, "scale_targets")?,
         schedule: choice(
             o.schedule,
             "schedule",
@@ -1041,11 +1051,14 @@ pub unsafe extern "C" fn bert_trainer_create(
             true => None,
             false => Some(handles::dataset_named(validation, "validation")?),
         };
-        // SAFETY: by this function's contract.
-        let out = unsafe { result(trainer, "trainer") }?;
         let train = copy_of(&train)?;
-        // SAFETY: as above.
-        let (options, callback) = unsafe { translate(options, &model.classifier, train.len()) }?;
+        // SAFETY: by this function's contract.
+        let ((options, callback), out) = unsafe {
+            (
+                translate(options, &model.classifier, train.len())?,
+                result(trainer, "trainer")?,
+            )
+        };
         let validation = validation.map(|data| copy_of(&data)).transpose()?;
         let trainer = Trainer::new(
             model.classifier.clone(),

@@ -82,6 +82,13 @@ pub(super) fn derivative(
         Targets::Values { values, .. } => {
             assert_eq!(values.len(), count * num_labels);
             let targets = gpu.upload(&values)?;
+            let deviations = match objective.deviations {
+                Some(deviations) => {
+                    assert_eq!(deviations.len(), num_labels);
+                    Some(gpu.upload(deviations)?)
+                }
+                None => None,
+            };
             gpu.launch(
                 ("squared_error", ""),
                 grid,
@@ -90,6 +97,7 @@ pub(super) fn derivative(
                 &mut [
                     logits.into(),
                     (&targets).into(),
+                    deviations.as_ref().into(),
                     factor.into(),
                     (&derivative).into(),
                     (&losses).into(),

@@ -13,6 +13,7 @@ use crate::model::{Model, ParameterTable, TrainingPass};
 use crate::train::StepOutcome;
 use crate::train::loss::Objective;
 use crate::train::optimizer::{AdamWOptions, Group};
+use crate::train::target_scale::Units;
 
 /// `Slice` in `kernels/kernels.cu`.
 #[derive(Clone, Copy)]
@@ -26,6 +27,7 @@ struct Slice {
     count: i64,
     rate_factor: f64,
     weight_decay: f64,
+    unit: f64,
 }
 
 // SAFETY: numbers without room between them.
@@ -76,17 +78,24 @@ impl BegunStep {
     }
 }
 
+/// The units of the rows of a parameter, where they have units.
+fn rows_of(units: Option<&Units>, index: usize) -> Option<&[f64]> {
+    units.and_then(|units| units.of(index))
+}
+
 /// One trainer's gradients and moments.
 pub struct CudaTraining {
     gpu: &'static Gpu,
     options: AdamWOptions,
     groups: Vec<Group>,
+    /// In what the rows of some parameters are measured.
+    units: Option<Units>,
     /// Numbers of each parameter; 0 where it is frozen.
     lengths: Vec<usize>,
     gradients: Arena,
     first: Arena,
     second: Arena,
-    /// The number of each trained parameter's first piece.
+    /// The number of the first piece of each trained parameter, or of each of its rows where they have units.
     pieces: Memory,
     piece_count: usize,
     outcome: CudaOutcome,
@@ -100,7 +109,7 @@ impl CudaTraining {
         gpu: &'static Gpu,
         options: AdamWOptions,
         table: &ParameterTable,
-        groups: Vec<Group>,
+        (groups, units): (Vec<Group>, Option<Units>),
     ) -> Result<CudaTraining> {
         let pairs = table.specs.iter().zip(&groups);
         let lengths = memory::collected(pairs.map(|(spec, group)| {
@@ -109,7 +118,11 @@ impl CudaTraining {
                 false => spec.len(),
             })
         }))?;
-        let (pieces, piece_count) = pieces(lengths.iter().copied().filter(|&length| length > 0))?;
+        let rows = (0..lengths.len()).flat_map(|index| {
+            let rows = rows_of(units.as_ref(), index).map_or(1, <[f64]>::len);
+            std::iter::repeat_n(lengths[index] / rows, rows)
+        });
+        let (pieces, piece_count) = pieces(rows.filter(|&length| length > 0))?;
         Ok(CudaTraining {
             gradients: Arena::new(gpu, memory::copied(&lengths)?)?,
             first: Arena::new(gpu, memory::copied(&lengths)?)?,
@@ -118,6 +131,7 @@ impl CudaTraining {
             gpu,
             options,
             groups,
+            units,
             lengths,
             piece_count,
             outcome: CudaOutcome(gpu.zeros(8 * CudaOutcome::NUMBERS)?),
@@ -179,16 +193,23 @@ impl CudaTraining {
             else {
                 continue;
             };
-            slices.push(Slice {
-                value: values.value(index).at(),
-                updated: next.value(index).at(),
-                gradient,
-                first,
-                second,
-                count: length as i64,
-                rate_factor: self.groups[index].rate_factor,
-                weight_decay: self.groups[index].weight_decay,
-            });
+            let units = rows_of(self.units.as_ref(), index).unwrap_or(&[1.0]);
+            let count = length / units.len();
+            memory::reserve(&mut slices, units.len())?;
+            for (row, &unit) in units.iter().enumerate() {
+                let at = 4 * (row * count) as Address;
+                slices.push(Slice {
+                    value: values.value(index).at() + at,
+                    updated: next.value(index).at() + at,
+                    gradient: gradient + at,
+                    first: first + at,
+                    second: second + at,
+                    count: count as i64,
+                    rate_factor: self.groups[index].rate_factor,
+                    weight_decay: self.groups[index].weight_decay,
+                    unit,
+                });
+            }
         }
         let count = slices.len();
         let slices = self.gpu.upload(&slices)?;

@@ -163,6 +163,7 @@ fn evaluation_of(
         cross_entropy: &CrossEntropy::default(),
         threshold,
         num_labels,
+        deviations: None,
     };
     let all = memory::collected((0..targets.len()).map(Ok))?;
     let loss = objective.of(&all, logits, 1.0);

@@ -85,6 +85,9 @@ pub struct Objective<'a> {
     pub threshold: f64,
     /// Logits an example.
     pub num_labels: usize,
+    /// What the derivative of each target's squared error is measured in (regression); 1 of all where it is `None`. The
+    /// loss itself is in the targets' own units.
+    pub deviations: Option<&'a [f64]>,
 }
 
 impl Objective<'_> {
@@ -108,7 +111,7 @@ impl Objective<'_> {
                 binary_cross_entropy(logits, &lists, self.num_labels, self.threshold, factor)
             }
             Targets::Values { values, .. } => {
-                squared_error(logits, &values, self.num_labels, factor)
+                squared_error(logits, &values, self.num_labels, factor, self.deviations)
             }
         }
     }
@@ -149,17 +152,32 @@ pub fn binary_cross_entropy(
     loss
 }
 
-/// Squared error (`torch.nn.functional.mse_loss`): summed over the examples, the mean over each one's `width` numbers.
-pub fn squared_error(outputs: &[f32], targets: &[f32], width: usize, factor: f64) -> BatchLoss {
+/// Squared error (`torch.nn.functional.mse_loss`): summed over the examples, the mean over each one's `width` numbers. Its
+/// derivative is that of the error in `deviations`, where there are any: of ((output - target) / deviation)².
+pub fn squared_error(
+    outputs: &[f32],
+    targets: &[f32],
+    width: usize,
+    factor: f64,
+    deviations: Option<&[f64]>,
+) -> BatchLoss {
     let share = 1.0 / width as f64;
     let mut sum = 0.0;
     let derivative = outputs
         .iter()
         .zip(targets)
-        .map(|(&output, &target)| {
+        .enumerate()
+        .map(|(place, (&output, &target))| {
             let difference = f64::from(output) - f64::from(target);
             sum += share * difference * difference;
-            (2.0 * difference * share * factor) as f32
+            let derivative = 2.0 * difference * share * factor;
+            match deviations {
+                Some(deviations) => {
+                    let deviation = deviations[place % width];
+                    (derivative / (deviation * deviation)) as f32
+                }
+                None => derivative as f32,
+            }
         })
         .collect();
     BatchLoss {
@@ -280,6 +298,7 @@ mod tests {
                 cross_entropy: &cross_entropy,
                 threshold: 0.5,
                 num_labels,
+                deviations: None,
             };
             // In two parts, as gradient accumulation has it: each example weighs the same.
             let examples: f64 = (0..6).map(|example| objective.weight(example)).sum();

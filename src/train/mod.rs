@@ -14,6 +14,7 @@ mod plan;
 mod resume;
 pub mod schedule;
 mod step;
+pub mod target_scale;
 pub mod touched;
 mod trainer;
 pub(crate) mod warnings;

@@ -1,6 +1,7 @@
 //! AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), as `torch.optim.AdamW` computes it,
 //! with clipping by the global norm (`torch.nn.utils.clip_grad_norm_`).
 
+use super::target_scale::Units;
 use super::touched::TouchedRows;
 use crate::error::Result;
 use crate::memory;
@@ -61,6 +62,8 @@ pub struct AdamW {
     options: AdamWOptions,
     /// One for each parameter.
     groups: Vec<Group>,
+    /// In what the rows of some are measured.
+    units: Option<Units>,
     /// Steps taken.
     step: u64,
     first_moments: Vec<Vec<f32>>,
@@ -92,8 +95,21 @@ impl AdamW {
             second_moments: zeros()?,
             options,
             groups,
+            units: None,
             step: 0,
         })
+    }
+
+    /// Some parameters have rows in units of their own, as [`target_scale`](super::target_scale) has it; the gradients that
+    /// updates get are normalised.
+    pub fn with_units(mut self, units: Option<Units>) -> AdamW {
+        self.units = units;
+        self
+    }
+
+    /// In what the rows of some parameters are measured.
+    pub fn units(&self) -> Option<&Units> {
+        self.units.as_ref()
     }
 
     /// The first and the second moments, in the table's order; empty where a parameter is frozen.
@@ -162,6 +178,25 @@ impl AdamW {
                 step_size: (learning_rate / first_correction) as f32,
                 shrink: (1.0 - learning_rate * group.weight_decay) as f32,
             };
+            if let Some(units) = self.units.as_ref().and_then(|units| units.of(index)) {
+                // Row by row; the decay is a share of the row whatever its unit is.
+                let width = (updated.len() / units.len()).max(1);
+                let rows = values
+                    .chunks(width)
+                    .zip(updated.chunks_mut(width))
+                    .zip(gradient.chunks(width))
+                    .zip(first.chunks_mut(width))
+                    .zip(second.chunks_mut(width))
+                    .zip(units);
+                for (((((values, updated), gradient), first), second), unit) in rows {
+                    let rule = Rule {
+                        step_size: (learning_rate * unit / first_correction) as f32,
+                        ..rule
+                    };
+                    rule.update((values, updated, gradient, first, second));
+                }
+                continue;
+            }
             let touched = touched.filter(|touched| touched.index == index);
             // Whole rows, where rows matter.
             let rows = touched.map_or(1, |touched| (BLOCK / touched.width).max(1));

@@ -170,6 +170,9 @@ pub struct TrainOptions {
     pub cross_entropy: CrossEntropy,
     /// Gradients are scaled down to this global norm; 0 turns that off.
     pub max_grad_norm: f64,
+    /// Whether regression targets are measured by the training data's mean and deviation while the run computes, as
+    /// [`target_scale`](super::target_scale) has it.
+    pub scale_targets: bool,
     /// What the blocks' products are computed in on the CPU. Weights, gradients, moments, norms, softmax, loss and all that
     /// is added up stay float32, and so do evaluations.
     pub precision: Precision,
@@ -223,6 +226,7 @@ impl Default for TrainOptions {
             frozen: Frozen::default(),
             cross_entropy: CrossEntropy::default(),
             max_grad_norm: MAX_GRAD_NORM.default,
+            scale_targets: true,
             precision: Precision::Float32,
             gradient_checkpointing: false,
             schedule: ScheduleKind::Linear,
@@ -373,6 +377,7 @@ impl TrainOptions {
                     label_smoothing,
                 },
             max_grad_norm,
+            scale_targets,
             precision,
             // It changes no number.
             gradient_checkpointing: _,
@@ -445,7 +450,11 @@ impl TrainOptions {
             ("pooling", pooling),
             ("problem_type", problem_type),
         ];
+        // Of classes and labels there is nothing to scale.
+        let scale = ("scale_targets", scale_targets as &dyn std::fmt::Debug);
+        let scale = (*problem_type == ProblemType::Regression).then_some(scale);
         plan.into_iter()
+            .chain(scale)
             .map(|(name, value)| (name.to_owned(), format!("{value:?}")))
             .collect()
     }

@@ -271,6 +271,7 @@ impl Trainer {
         state.position = position;
         state.resume_moments(position.step, loaded.first_moments, loaded.second_moments)?;
         state.best = loaded.best;
+        state.is_head_ready = true;
         self.classifier.publish(loaded.parameters);
         // What is told to the log may call the library.
         drop(state);

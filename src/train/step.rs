@@ -9,6 +9,7 @@ use super::gpu_step::GpuStep;
 use super::loss::Objective;
 use super::optimizer::{clip_factor, global_norm};
 use super::options::TrainOptions;
+use super::target_scale::TargetScale;
 use super::trainer::{State, StepReport, Trainer};
 use super::warnings::loss_of_ignorance;
 use crate::cuda::{BegunStep, CudaTraining};
@@ -192,6 +193,7 @@ impl Trainer {
             )));
         }
         let started = Instant::now();
+        self.prepare_head(state)?;
         if state.batches.is_empty() {
             state.batches = self.epoch_batches(state.position.epochs_done)?;
             state.position.next_batch = 0;
@@ -221,6 +223,7 @@ impl Trainer {
             cross_entropy: &options.cross_entropy,
             threshold: options.threshold,
             num_labels: self.classifier.model().config.num_labels,
+            deviations: self.scale.as_ref().map(TargetScale::deviations),
         };
         let all = || window.iter().flatten();
         let weight: f64 = all().map(|&example| objective.weight(example)).sum();
@@ -255,6 +258,25 @@ impl Trainer {
             is_awaited: false,
             evaluation_is_due: false,
         })
+    }
+
+    /// Before a run's first step: a new head for regression begins in the targets' units.
+    fn prepare_head(&self, state: &mut State) -> Result<()> {
+        if std::mem::replace(&mut state.is_head_ready, true) || state.position.step > 0 {
+            return Ok(());
+        }
+        let Some(scale) = &self.scale else {
+            return Ok(());
+        };
+        let table = &self.classifier.model().table;
+        let bias = &table.specs[table.classifier.bias].name;
+        if !self.classifier.origins().initialised.contains(bias) {
+            return Ok(());
+        }
+        if let Some(prepared) = scale.new_head(&self.classifier.parameters(), table)? {
+            self.classifier.publish(Arc::new(prepared));
+        }
+        Ok(())
     }
 
     fn begin_on_gpu(
@@ -319,6 +341,9 @@ impl Trainer {
                     gradients,
                     buffers,
                 )?;
+            }
+            if let Some(units) = optimizer.units() {
+                units.normalise(gradients);
             }
             let values = parameters.host()?;
             let (norm, is_updated) = together(|| {

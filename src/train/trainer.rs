@@ -20,6 +20,7 @@ use super::plan::epoch_batches;
 use super::resume::Saver;
 use super::schedule::Schedule;
 use super::step::{Awaited, Begun};
+use super::target_scale::TargetScale;
 use super::touched::TouchedRows;
 use super::warnings::{self, LossWatch};
 use crate::classifier::Classifier;
@@ -219,6 +220,8 @@ pub struct Trainer {
     pub(super) data: EncodedDataset,
     pub(super) lengths: Vec<usize>,
     pub(super) validation: Option<EncodedDataset>,
+    /// The units of regression targets; `None` of others, and where they are taken as they are.
+    pub(super) scale: Option<TargetScale>,
     pub(super) schedule: Schedule,
     pub(super) cancelled: Arc<AtomicBool>,
     /// Held for one step at a time, never during a callback: whoever wants to save the run waits for a step at most.
@@ -270,6 +273,8 @@ pub(super) struct State {
     /// Evaluations that were made.
     pub(super) evaluations: u64,
     pub(super) loss_watch: LossWatch,
+    /// Whether a new head was brought into the targets' units.
+    pub(super) is_head_ready: bool,
     /// An epoch that ended with a loss to warn of: its number, the loss and the rate.
     pub(super) risen: Option<(u32, f64, f64)>,
 }
@@ -389,6 +394,11 @@ impl Trainer {
             )
         })?;
         let mut groups = groups;
+        let scale = match options.scale_targets {
+            true => TargetScale::of(&data.targets),
+            false => None,
+        };
+        let units = scale.as_ref().map(|scale| scale.units(&model.table));
         let on_gpu = match &model.device {
             Device::Cpu => {
                 // What that may tell the log it tells here, on the caller's thread and with no lock held.
@@ -399,7 +409,9 @@ impl Trainer {
                 let all = groups.clone();
                 // The host keeps no moments beside the GPU's.
                 groups.iter_mut().for_each(|group| group.is_frozen = true);
-                Some(CudaTraining::new(gpu, options.adamw, &model.table, all)?)
+                let training =
+                    CudaTraining::new(gpu, options.adamw, &model.table, (all, units.clone()));
+                Some(training?)
             }
         };
         let steps_per_epoch = steps_per_epoch(
@@ -424,7 +436,7 @@ impl Trainer {
                     Some(_) => Vec::new(),
                     None => model.zero_gradients(options.frozen)?,
                 },
-                optimizer: AdamW::new(options.adamw, &model.table, groups)?,
+                optimizer: AdamW::new(options.adamw, &model.table, groups)?.with_units(units),
                 on_gpu,
                 touched: TouchedRows::new(&model.table)?,
                 buffers: Buffers::default(),
@@ -441,6 +453,7 @@ impl Trainer {
                 best_found: None,
                 evaluations: 0,
                 loss_watch: LossWatch::default(),
+                is_head_ready: false,
                 risen: None,
             }),
             fingerprints: OnceCell::new(),
@@ -451,6 +464,7 @@ impl Trainer {
                 .transpose()?,
             data,
             validation,
+            scale,
             schedule,
             cancelled: Arc::new(AtomicBool::new(false)),
             options,

@@ -172,6 +172,121 @@ static void texts_are_cut(const bert_model *model)
     bert_dataset_free(cut);
 }
 
+static bert_predictions predicted_logits(float *logits, uint8_t *was_cut, size_t count)
+{
+    bert_predictions out;
+    CHECK_OK(bert_predictions_init(&out, sizeof(out)));
+    out.logits = logits;
+    out.logits_capacity = count * CLASSES;
+    out.was_cut = was_cut;
+    out.was_cut_capacity = count;
+    return out;
+}
+
+/* What is measured is what is used: with the options of a prediction an evaluation has the loss of that prediction. */
+static void windows_are_evaluated(const bert_model *model)
+{
+    enum { COUNT = 3 };
+    static const char *const texts[COUNT] = {"word1 word2 word3 word4 word5 word6 word7 thing1 thing2", "word5 word6",
+                                             "thing3 word1 thing4 word2 thing5 word9"};
+    static const char *const names[COUNT] = {"c0", "c1", "c2"};
+    bert_dataset *data = named(COUNT, texts, names);
+    for (int32_t long_text = 0; long_text < 2; long_text++) {
+        for (int32_t combine = 0; combine < 3; combine++) {
+            bert_predict_options predict;
+            bert_evaluate_options options;
+            bert_evaluation e;
+            CHECK_OK(bert_predict_options_init(&predict, sizeof(predict)));
+            CHECK_OK(bert_evaluate_options_init(&options, sizeof(options)));
+            CHECK_OK(bert_evaluation_init(&e, sizeof(e)));
+            CHECK(options.max_length == 0 && options.long_text == 0 && options.window_stride == -1 && options.combine == 0);
+            predict.max_length = options.max_length = 6;
+            predict.long_text = options.long_text = long_text;
+            predict.window_stride = options.window_stride = 1;
+            predict.combine = options.combine = combine;
+            float logits[COUNT * CLASSES];
+            uint8_t was_cut[COUNT];
+            bert_predictions out = predicted_logits(logits, was_cut, COUNT);
+            CHECK_OK(bert_predict_batch(model, COUNT, texts, NULL, NULL, NULL, &predict, &out));
+            double loss = 0, right = 0;
+            for (int i = 0; i < COUNT; i++) {
+                double sum = 0;
+                int best = 0;
+                for (int c = 0; c < CLASSES; c++) {
+                    sum += exp((double)logits[i * CLASSES + c] - logits[i * CLASSES + i]);
+                    best = logits[i * CLASSES + c] > logits[i * CLASSES + best] ? c : best;
+                }
+                loss += log(sum) / COUNT;
+                right += best == i;
+                CHECK_EQUAL(was_cut[i], long_text == BERT_LONG_TEXT_TRUNCATE && i != 1);
+            }
+            CHECK_OK(bert_evaluate_with(model, data, &options, &e));
+            CHECK_EQUAL(e.examples, COUNT);
+            CHECK_NEAR(e.loss, loss, 1e-5);
+            CHECK_NEAR(e.accuracy, right / COUNT, 1e-9);
+            CHECK_EQUAL(e.texts_cut, long_text == BERT_LONG_TEXT_TRUNCATE ? 2 : 0);
+        }
+    }
+    /* The defaults are those of bert_evaluate. */
+    bert_evaluation a, b;
+    CHECK_OK(bert_evaluation_init(&a, sizeof(a)));
+    CHECK_OK(bert_evaluation_init(&b, sizeof(b)));
+    CHECK_OK(bert_evaluate(model, data, 0, &a));
+    CHECK_OK(bert_evaluate_with(model, data, NULL, &b));
+    CHECK(a.loss == b.loss && a.texts_cut == 0 && b.texts_cut == 0);
+    CHECK_OK(bert_evaluate(model, data, 6, &a));
+    CHECK_EQUAL(a.texts_cut, 2);
+    bert_evaluate_options options;
+    CHECK_OK(bert_evaluate_options_init(&options, sizeof(options)));
+    options.long_text = BERT_LONG_TEXT_WINDOWS;
+    options.window_stride = 1000;
+    CHECK_STATUS(bert_evaluate_with(model, data, &options, &b), BERT_ERR_INVALID_ARGUMENT);
+    CHECK_MESSAGE("stride");
+    bert_dataset_free(data);
+}
+
+/* Which texts of a call weren't read whole, for answers and for vectors; of a pair in windows only the first can be cut. */
+static void cut_texts_are_told(const bert_model *model)
+{
+    static const char *const texts[] = {"word1 word2 word3 word4 word5", "word1 word2", ""};
+    static const char *const pairs[] = {"word1", "word2 word3 word4 word5", "word1"};
+    float logits[3 * CLASSES], vectors[3 * 16];
+    uint8_t was_cut[3] = {7, 7, 7};
+    bert_predict_options options;
+    CHECK_OK(bert_predict_options_init(&options, sizeof(options)));
+    bert_predictions out = predicted_logits(logits, was_cut, 3);
+    CHECK_OK(bert_predict_batch(model, 3, texts, NULL, NULL, NULL, &options, &out));
+    CHECK(was_cut[0] == 0 && was_cut[1] == 0 && was_cut[2] == 0);
+    options.max_length = 6;
+    CHECK_OK(bert_predict_batch(model, 3, texts, NULL, NULL, NULL, &options, &out));
+    CHECK(was_cut[0] == 1 && was_cut[1] == 0 && was_cut[2] == 0);
+    CHECK_OK(bert_predict_batch(model, 3, texts, NULL, pairs, NULL, &options, &out));
+    CHECK(was_cut[0] == 1 && was_cut[1] == 1 && was_cut[2] == 0);
+    options.long_text = BERT_LONG_TEXT_WINDOWS;
+    options.window_stride = 0;
+    CHECK_OK(bert_predict_batch(model, 3, texts, NULL, pairs, NULL, &options, &out));
+    CHECK(was_cut[0] == 1 && was_cut[1] == 0 && was_cut[2] == 0);
+    bert_prediction one;
+    CHECK_OK(bert_prediction_init(&one, sizeof(one)));
+    options.long_text = BERT_LONG_TEXT_TRUNCATE;
+    CHECK_OK(bert_predict(model, texts[0], NUL, NULL, 0, &options, &one));
+    CHECK_EQUAL(one.was_cut, 1);
+    CHECK_OK(bert_predict(model, texts[1], NUL, NULL, 0, &options, &one));
+    CHECK_EQUAL(one.was_cut, 0);
+    bert_embed_options embed;
+    CHECK_OK(bert_embed_options_init(&embed, sizeof(embed)));
+    embed.max_length = 6;
+    embed.was_cut = was_cut;
+    embed.was_cut_capacity = 3;
+    was_cut[0] = 7;
+    CHECK_OK(bert_embed(model, 3, texts, NULL, NULL, NULL, &embed, vectors, COUNT_OF(vectors)));
+    CHECK(was_cut[0] == 1 && was_cut[1] == 0 && was_cut[2] == 0);
+    embed.was_cut_capacity = 2;
+    CHECK_STATUS(bert_embed(model, 3, texts, NULL, NULL, NULL, &embed, vectors, COUNT_OF(vectors)),
+                 BERT_ERR_BUFFER_TOO_SMALL);
+    CHECK_MESSAGE("was_cut");
+}
+
 int main(void)
 {
     static const char *const names[CLASSES] = {"c0", "c1", "c2", "c3"};
@@ -198,6 +313,8 @@ int main(void)
     CHECK_OK(bert_train(trainer, NULL));
     metrics_are_those_of_the_predictions(model, dataset);
     buffers_and_arguments_are_checked(model, dataset);
+    windows_are_evaluated(model);
+    cut_texts_are_told(model);
     texts_are_cut(model);
     bert_trainer_free(trainer);
     bert_free(model);

@@ -289,7 +289,7 @@ enum { TAIL = 48 };
         u.s.struct_size = 0;                                                                       \
         CHECK_STATUS(use, BERT_ERR_STRUCT_SIZE);                                                   \
         CHECK_MESSAGE(#type "_init");                                                              \
-        u.s.struct_size = sizeof(type) - 8;                                                        \
+        u.s.struct_size = sizeof(type) - 4;                                                        \
         CHECK_STATUS(use, BERT_ERR_STRUCT_SIZE);                                                   \
         u.s.struct_size = (size_t)1 << 40;                                                         \
         CHECK_STATUS(use, BERT_ERR_STRUCT_SIZE);                                                   \

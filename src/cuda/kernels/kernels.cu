@@ -191,12 +191,13 @@ KERNEL(embedding_gradients)(float *gradient, const int *rows, const int *starts,
 }
 DECLARED(embedding_gradients)
 
-// One parameter's place among all that are trained. A block of threads has a piece of PIECE numbers of one.
+// One parameter's place among all that are trained, or that of a row that is measured in a unit of its own. A block of
+// threads has a piece of PIECE numbers of one.
 struct Slice {
     const float *value;
     float *updated, *gradient, *first, *second;
     long long count;
-    double rate_factor, weight_decay;
+    double rate_factor, weight_decay, unit;
 };
 
 // As in src/cuda/values.rs.
@@ -233,7 +234,7 @@ KERNEL(square_sums)(const Slice *slices, const int *pieces, int slice_count, dou
     double sum = 0.0;
     for (long long place = start + threadIdx.x; place < last; place += blockDim.x)
         sum += (double)slice.gradient[place] * slice.gradient[place];
-    sum = block_sum(sum);
+    sum = block_sum(sum) * slice.unit * slice.unit;
     if (threadIdx.x == 0)
         sums[blockIdx.x] = sum;
 }
@@ -272,12 +273,13 @@ KERNEL(adamw)(const Slice *slices, const int *pieces, int slice_count, Rule rule
     double clip = rule.max_norm == 0.0 ? 1.0 : rule.max_norm / (outcome->norm + 1e-6);
     float scale = (float)(clip < 1.0 ? clip : 1.0);
     double learning_rate = rule.learning_rate * slice.rate_factor;
-    float step_size = (float)(learning_rate / rule.first_correction);
+    float step_size = (float)(learning_rate * slice.unit / rule.first_correction);
+    float unit = (float)slice.unit;
     float shrink = (float)(1.0 - learning_rate * slice.weight_decay);
     for (long long place = start + threadIdx.x; place < last; place += blockDim.x) {
         float value = slice.value[place];
         if (goes_on) {
-            float gradient = slice.gradient[place] * scale;
+            float gradient = slice.gradient[place] * unit * scale;
             float first = rule.beta1 * slice.first[place] + rule.rest1 * gradient;
             float second = rule.beta2 * slice.second[place] + rule.rest2 * gradient * gradient;
             slice.first[place] = first;

@@ -88,9 +88,9 @@ KERNEL(binary_cross_entropy)(const float *logits, const float *targets, double t
 }
 DECLARED(binary_cross_entropy)
 
-// Squared error, the mean over a row.
-KERNEL(squared_error)(const float *outputs, const float *targets, double factor, float *derivative, ExampleLoss *losses,
-                      int width)
+// Squared error, the mean over a row; its derivative is that of the error in `deviations`, one a place, where there are any.
+KERNEL(squared_error)(const float *outputs, const float *targets, const double *deviations, double factor,
+                      float *derivative, ExampleLoss *losses, int width)
 {
     const long long row = (long long)blockIdx.x * width;
     const double share = 1.0 / width;
@@ -98,7 +98,8 @@ KERNEL(squared_error)(const float *outputs, const float *targets, double factor,
     for (int place = threadIdx.x; place < width; place += blockDim.x) {
         const double difference = (double)outputs[row + place] - targets[row + place];
         loss += share * difference * difference;
-        derivative[row + place] = (float)(2.0 * difference * share * factor);
+        const double unit = deviations ? deviations[place] * deviations[place] : 1.0;
+        derivative[row + place] = (float)(2.0 * difference * share * factor / unit);
     }
     loss = block_sum(loss);
     if (threadIdx.x == 0)
