@@ -750,8 +750,9 @@ typedef struct bert_load_options {
   const char *device;
   /**
    * The names of the classes, labels or regression targets of the loaded model, in the order of their ids. It is an
-   * array of num_label_names NUL-terminated texts. NULL: the saved model's names. If the names or their order differ
-   * from the saved model's, the classifier gets initial values and must be trained. Default NULL.
+   * array of num_label_names NUL-terminated texts. NULL: the saved model's names. If they are the saved names in
+   * another order, the classifier is kept and gets this order. If they are other names, the classifier gets initial
+   * values and must be trained, with a warning in the log, unless rename_labels is 1. Default NULL.
    */
   const char *const *label_names;
   /**
@@ -760,9 +761,10 @@ typedef struct bert_load_options {
   size_t num_label_names;
   /**
    * A data set on which you will train the model. If the saved model has all labels of the data set (or the same
-   * number of regression targets), it keeps its own labels. Otherwise the model gets the data set's labels, in the
-   * order that bert_create gives them, and the classifier gets initial values. Not used if label_names is set. NULL:
-   * no data set. Default NULL.
+   * number of regression targets), it keeps its own labels. Labels such as 0 and 1 are then the saved model's LABEL_0
+   * and LABEL_1. Otherwise the model gets the data set's labels, in the order that bert_create gives them, and the
+   * classifier gets initial values; if a trained classifier is lost, the log has a warning. Not used if label_names is
+   * set. NULL: no data set. Default NULL.
    */
   const struct bert_dataset *labels_from;
   /**
@@ -780,6 +782,18 @@ typedef struct bert_load_options {
    * Reserved for a later version. Must be 0.
    */
   int32_t reserved;
+  /**
+   * Whether the saved classifier is kept under other names. 1: label_names are new names of the saved model's labels,
+   * by their ids; there must be as many. Without label_names the names are those of labels_from. 0: the classifier is
+   * kept only if the names are the same. 0 or 1. Default 0.
+   */
+  int32_t rename_labels;
+  /**
+   * Whether the model gets a new classifier. 1: the classifier gets initial values and must be trained, whatever the
+   * checkpoint has; this also allows checkpoints of other tasks. 0: the classifier is kept if it fits. 0 or 1.
+   * Default 0.
+   */
+  int32_t new_classifier;
 } bert_load_options;
 
 /**

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::data::{Dataset, Labels};
 use crate::error::{Error, Result};
-use crate::hf::{LoadOptions, Origins, PlanNumbers};
+use crate::hf::{LoadOptions, Origins, PlanNumbers, Untrained};
 use crate::model::quantized::quantized;
 use crate::model::{
     BertConfig, InferencePrecision, LoraConfig, Model, Parameters, Preset, refuse_int8,
@@ -68,6 +68,10 @@ pub struct Classifier {
     origins: Origins,
     /// Of the run whose checkpoint it was loaded from.
     run: Option<PlanNumbers>,
+    /// Whether the pooler has initial values still.
+    has_new_pooler: AtomicBool,
+    /// Whether the classifier has.
+    has_new_classifier: AtomicBool,
     parameters: Published<Parameters>,
     training: Exclusive,
     /// Whether it was told that predictions cut texts.
@@ -141,8 +145,11 @@ impl Classifier {
                 model.config.num_labels
             )));
         }
+        let untrained = Untrained::of(&origins);
         Ok(Classifier {
             max_length: model.config.max_position_embeddings,
+            has_new_pooler: AtomicBool::new(untrained.pooler),
+            has_new_classifier: AtomicBool::new(untrained.classifier),
             model,
             tokenizer,
             labels,
@@ -172,6 +179,28 @@ impl Classifier {
     /// The numbers of the training run whose checkpoint it was loaded from.
     pub fn run_numbers(&self) -> Option<PlanNumbers> {
         self.run
+    }
+
+    /// Says what of the head was never trained.
+    pub(crate) fn with_untrained(self, untrained: Untrained) -> Classifier {
+        self.set_untrained(untrained);
+        self
+    }
+
+    /// What of the head has initial values still.
+    pub fn untrained(&self) -> Untrained {
+        Untrained {
+            pooler: self.has_new_pooler.load(Ordering::Acquire),
+            classifier: self.has_new_classifier.load(Ordering::Acquire),
+        }
+    }
+
+    /// As [`with_untrained`](Classifier::with_untrained), once the parameters are there.
+    pub(crate) fn set_untrained(&self, untrained: Untrained) {
+        self.has_new_pooler
+            .store(untrained.pooler, Ordering::Release);
+        self.has_new_classifier
+            .store(untrained.classifier, Ordering::Release);
     }
 
     /// Reads a directory that [`save`](Classifier::save) wrote, or a published BERT's.
@@ -216,6 +245,13 @@ impl Classifier {
         drop(values);
         let precision = InferencePrecision::default();
         parameters.choose_instructions(precision);
+        if self.untrained() != Untrained::default() {
+            log::warning(|| {
+                "The model that is quantized has parts with initial values, and an int8 model can't be trained: train the \
+                 model first."
+                    .into()
+            });
+        }
         // Now, so that a model that int8 can't be computed of is refused here.
         threads::run_here(|| model.prepare(&parameters, precision))??;
         let origins = self.origins.only_of(&model);
@@ -302,7 +338,7 @@ impl Classifier {
         hf::load_adapter(self, path)
     }
 
-    /// Another model with this one's tokenizer.
+    /// Another model with this one's tokenizer, as trained as this one.
     pub(crate) fn with_model(
         &self,
         model: Model,
@@ -310,6 +346,7 @@ impl Classifier {
         parameters: Parameters,
         origins: Origins,
     ) -> Classifier {
+        let untrained = self.untrained();
         Classifier {
             model,
             tokenizer: self.tokenizer.clone(),
@@ -317,6 +354,8 @@ impl Classifier {
             max_length: self.max_length,
             origins,
             run: self.run,
+            has_new_pooler: AtomicBool::new(untrained.pooler),
+            has_new_classifier: AtomicBool::new(untrained.classifier),
             parameters: Published::new(Arc::new(parameters)),
             training: Exclusive::new(),
             has_told_of_cut: AtomicBool::new(false),
@@ -348,9 +387,18 @@ impl Classifier {
         self.parameters.get()
     }
 
-    /// Puts a new set of values in place of the present one, and gives that back.
+    /// Puts a new set of values, whose classifier is trained, in place of the present one, and gives that back.
     pub fn publish(&self, parameters: Arc<Parameters>) -> Arc<Parameters> {
-        self.parameters.replace(parameters)
+        let before = self.parameters.replace(parameters);
+        self.has_new_classifier.store(false, Ordering::Release);
+        before
+    }
+
+    /// As [`publish`](Classifier::publish), where the pooler is trained too.
+    pub fn publish_step(&self, parameters: Arc<Parameters>) -> Arc<Parameters> {
+        let before = self.publish(parameters);
+        self.has_new_pooler.store(false, Ordering::Release);
+        before
     }
 
     /// Whether this is the first time that predictions cut a text.

@@ -340,6 +340,13 @@ impl Classifier {
                 "This model has no pooler; take the [CLS] or the mean vector.".into(),
             ));
         }
+        if pooling == Pooling::Pooler && self.untrained().pooler {
+            return Err(Error::Unsupported(
+                "This model's pooler has initial values: it was in no checkpoint and was never trained, so that its \
+                 vectors mean nothing. Take the [CLS] or the mean vector, or train the model first."
+                    .into(),
+            ));
+        }
         let max_length = self.max_length(max_length)?;
         self.check_pairs(texts.iter().any(|text| text.1.is_some()))?;
         let parameters = self.parameters();

@@ -269,15 +269,17 @@ pub struct bert_load_options {
     /// GPU if it works, otherwise the CPU). NULL: the CPU. Default NULL.
     pub device: *const c_char,
     /// The names of the classes, labels or regression targets of the loaded model, in the order of their ids. It is an
-    /// array of num_label_names NUL-terminated texts. NULL: the saved model's names. If the names or their order differ
-    /// from the saved model's, the classifier gets initial values and must be trained. Default NULL.
+    /// array of num_label_names NUL-terminated texts. NULL: the saved model's names. If they are the saved names in
+    /// another order, the classifier is kept and gets this order. If they are other names, the classifier gets initial
+    /// values and must be trained, with a warning in the log, unless rename_labels is 1. Default NULL.
     pub label_names: *const *const c_char,
     /// The number of elements of label_names. Must be 0 if label_names is NULL. Default 0.
     pub num_label_names: usize,
     /// A data set on which you will train the model. If the saved model has all labels of the data set (or the same
-    /// number of regression targets), it keeps its own labels. Otherwise the model gets the data set's labels, in the
-    /// order that bert_create gives them, and the classifier gets initial values. Not used if label_names is set. NULL:
-    /// no data set. Default NULL.
+    /// number of regression targets), it keeps its own labels. Labels such as 0 and 1 are then the saved model's LABEL_0
+    /// and LABEL_1. Otherwise the model gets the data set's labels, in the order that bert_create gives them, and the
+    /// classifier gets initial values; if a trained classifier is lost, the log has a warning. Not used if label_names is
+    /// set. NULL: no data set. Default NULL.
     pub labels_from: *const bert_dataset,
     /// The seed for the initial values of parameters that the saved model doesn't have. Default 42.
     pub seed: u64,
@@ -288,9 +290,17 @@ pub struct bert_load_options {
     pub problem_type: bert_problem_type,
     /// Reserved for a later version. Must be 0.
     pub reserved: i32,
+    /// Whether the saved classifier is kept under other names. 1: label_names are new names of the saved model's labels,
+    /// by their ids; there must be as many. Without label_names the names are those of labels_from. 0: the classifier is
+    /// kept only if the names are the same. 0 or 1. Default 0.
+    pub rename_labels: i32,
+    /// Whether the model gets a new classifier. 1: the classifier gets initial values and must be trained, whatever the
+    /// checkpoint has; this also allows checkpoints of other tasks. 0: the classifier is kept if it fits. 0 or 1.
+    /// Default 0.
+    pub new_classifier: i32,
 }
 
-sized_struct!(bert_load_options {
+sized_struct!(bert_load_options, older [56], {
     device: pointer(),
     label_names: pointer(),
     num_label_names: any(0usize),
@@ -303,6 +313,8 @@ sized_struct!(bert_load_options {
         BERT_PROBLEM_REGRESSION
     ),
     reserved: reserved(),
+    rename_labels: zero_or_one(false),
+    new_classifier: zero_or_one(false),
 });
 
 /// The number type of a model's weights.
@@ -543,6 +555,8 @@ unsafe fn load_options(options: *const bert_load_options) -> Result<LoadOptions>
     Ok(LoadOptions {
         device,
         labels,
+        rename_labels: flag(options.rename_labels, "rename_labels")?,
+        new_classifier: flag(options.new_classifier, "new_classifier")?,
         problem_type: problem::problem_type_or_auto(options.problem_type)?,
         seed: options.seed,
     })

@@ -12,11 +12,16 @@ use super::{Dataset, Label, Targets, label_doubts, listed, quoted};
 /// the classifier's weights.
 pub const MAX_CLASSES: usize = 100_000;
 
-/// The classes of a model, or its labels, or its regression targets; ids run from 0 without a gap and every id has a name of its own.
+/// The classes of a model, or its labels, or its regression targets; ids run from 0 without a gap. Every id has a name of
+/// its own, except where a published model's config.json gives one name to several.
 #[derive(Clone, Debug)]
 pub struct Labels {
     names: Vec<String>,
     ids: HashMap<String, u32>,
+    /// The second id of each name that stands for more than one.
+    repeated: HashMap<String, u32>,
+    /// Whether each name is `LABEL_` and a number.
+    is_numbered: bool,
 }
 
 impl PartialEq for Labels {
@@ -126,17 +131,49 @@ impl Labels {
         if names.len() > MAX_CLASSES {
             return Err(too_many(names.len()));
         }
+        let labels = Labels::from_saved(names);
+        if let Some((name, earlier, id)) = labels.first_repeated() {
+            return Err(Error::InvalidArgument(format!(
+                "The label name {} stands for both class {earlier} and class {id}; every class needs a name of its own.",
+                quoted(name)
+            )));
+        }
+        Ok(labels)
+    }
+
+    /// The classes of a saved model, at least one and at most [`MAX_CLASSES`], where a name may stand for more than one
+    /// class: ids go by their place, and a name that isn't one class's alone names none.
+    pub fn from_saved(names: Vec<String>) -> Labels {
         let mut ids = HashMap::with_capacity(names.len());
+        let mut repeated = HashMap::new();
         for (id, name) in (0u32..).zip(&names) {
-            if let Some(earlier) = ids.insert(name.clone(), id) {
-                return Err(Error::InvalidArgument(format!(
-                    "The label name {} stands for both class {earlier} and class {id}; every class needs a name of \
-                     its own.",
-                    quoted(name)
-                )));
+            match ids.get(name) {
+                None => drop(ids.insert(name.clone(), id)),
+                Some(_) => drop(repeated.entry(name.clone()).or_insert(id)),
             }
         }
-        Ok(Labels { names, ids })
+        let is_numbered = names.iter().all(|name| {
+            name.strip_prefix("LABEL_")
+                .is_some_and(|number| plain_number(number).is_some())
+        });
+        Labels {
+            names,
+            ids,
+            repeated,
+            is_numbered,
+        }
+    }
+
+    /// The first name that stands for more than one class, with two of them.
+    pub fn first_repeated(&self) -> Option<(&str, u32, u32)> {
+        let of = |(name, &id): (&'_ String, &u32)| (self.ids.get(name).copied().unwrap_or(id), id);
+        let (earlier, id) = self.repeated.iter().map(of).min_by_key(|ids| ids.1)?;
+        Some((self.name(id)?, earlier, id))
+    }
+
+    /// Whether each name is `LABEL_` and a number, as Hugging Face names what has no name.
+    pub fn is_numbered(&self) -> bool {
+        self.is_numbered
     }
 
     /// How many classes there are; never 0.
@@ -155,9 +192,26 @@ impl Labels {
         self.names.get(id as usize).map(String::as_str)
     }
 
-    /// The id of the class named `name`.
+    /// The id of the class named `name`, where that is one.
     pub fn id(&self, name: &str) -> Option<u32> {
+        if self.repeated.contains_key(name) {
+            return None;
+        }
         self.ids.get(name).copied()
+    }
+
+    /// The id of the class that data names so: by its name, or as `1` where all names are like `LABEL_1`.
+    ///
+    /// # Errors
+    /// As [`known_id`](Labels::known_id).
+    fn id_in_data(&self, name: &str) -> Result<u32> {
+        if self.is_numbered
+            && let Some(number) = plain_number(name)
+            && let Some(id) = self.id(&format!("LABEL_{number}"))
+        {
+            return Ok(id);
+        }
+        self.known_id(name)
     }
 
     /// The id of the class named `name`.
@@ -166,6 +220,13 @@ impl Labels {
     /// [`Error::UnknownLabel`] with the name and the known ones.
     pub fn known_id(&self, name: &str) -> Result<u32> {
         self.id(name).ok_or_else(|| {
+            if let (Some(first), Some(second)) = (self.ids.get(name), self.repeated.get(name)) {
+                return Error::UnknownLabel(format!(
+                    "The label name {} stands for both class {first} and class {second} of this model; load it with \
+                     label_names that differ and rename_labels = 1.",
+                    quoted(name)
+                ));
+            }
             Error::UnknownLabel(format!(
                 "The model has no label {}; its labels are {}.",
                 quoted(name),
@@ -221,10 +282,10 @@ impl Labels {
 
     fn add_target(&self, label: &Label, targets: &mut Targets) -> Result<()> {
         match (label, targets) {
-            (Label::Name(name), Targets::Classes(classes)) => classes.push(self.known_id(name)?),
+            (Label::Name(name), Targets::Classes(classes)) => classes.push(self.id_in_data(name)?),
             (Label::Id(id), Targets::Classes(classes)) => classes.push(self.checked(*id)?),
             (Label::Names(names), Targets::Labels(lists)) => {
-                let ids = names.iter().map(|name| self.known_id(name));
+                let ids = names.iter().map(|name| self.id_in_data(name));
                 let mut ids = ids.collect::<Result<Vec<u32>>>()?;
                 ids.sort_unstable();
                 ids.dedup();
@@ -248,6 +309,14 @@ impl Labels {
         }
         Ok(())
     }
+}
+
+/// The text where it is a whole number as one writes it: digits without a zero before them.
+fn plain_number(text: &str) -> Option<&str> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit())
+        && !text.is_empty()
+        && (text == "0" || !text.starts_with('0'));
+    is_plain.then_some(text)
 }
 
 fn too_many(count: usize) -> Error {
@@ -490,6 +559,68 @@ mod tests {
         );
         let empty = labels.targets_of(&Dataset::new(), ProblemType::Regression);
         assert!(empty.unwrap().is_empty());
+    }
+
+    /// transformers' names for classes without names, and data that has their numbers.
+    #[test]
+    fn plain_numbers_in_data_mean_numbered_labels() {
+        let targets = |model: &[&str], labels: &[&str]| {
+            let model = Labels::from_saved(model.iter().map(|n| n.to_string()).collect());
+            model.targets_of(&names(labels), ProblemType::SingleLabel)
+        };
+        let numbered = ["LABEL_0", "LABEL_1", "LABEL_2"];
+        assert_eq!(
+            targets(&numbered, &["2", "0", "LABEL_1"]),
+            Ok(Targets::Classes(vec![2, 0, 1]))
+        );
+        // In another order the names count.
+        assert_eq!(
+            targets(&["LABEL_1", "LABEL_0"], &["0", "1"]),
+            Ok(Targets::Classes(vec![1, 0]))
+        );
+        let lists = lists(&[&["1", "0"], &[]]);
+        assert_eq!(
+            Labels::numbered(2)
+                .unwrap()
+                .targets_of(&lists, ProblemType::MultiLabel),
+            Ok(Targets::Labels(vec![vec![0, 1], vec![]]))
+        );
+        for (model, label) in [
+            (&numbered[..], "3"),
+            (&numbered, "01"),
+            (&numbered, "+1"),
+            (&numbered, "1.0"),
+            (&numbered, " 1"),
+            (&["LABEL_0", "one"], "0"),
+            (&["LABEL_00", "LABEL_1"], "0"),
+        ] {
+            let error = targets(model, &[label]).unwrap_err();
+            assert!(
+                matches!(error.category(), Error::UnknownLabel(_)),
+                "{label}"
+            );
+        }
+        // As a name, not as data.
+        assert!(Labels::numbered(2).unwrap().known_id("0").is_err());
+    }
+
+    #[test]
+    fn a_saved_name_may_stand_for_two_classes() {
+        let names_of = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+        let labels = Labels::from_saved(names_of(&["other", "spam", "other", "spam"]));
+        assert_eq!(labels.names(), ["other", "spam", "other", "spam"]);
+        assert_eq!(labels.first_repeated(), Some(("other", 0, 2)));
+        assert_eq!(labels.id("spam"), None);
+        let error = labels.known_id("spam").unwrap_err();
+        assert!(
+            error.message().contains("both class 1 and class 3"),
+            "{error}"
+        );
+        assert!(error.message().contains("rename_labels"), "{error}");
+        assert_eq!(
+            Labels::from_saved(names_of(&["a", "b"])).first_repeated(),
+            None
+        );
     }
 
     #[test]

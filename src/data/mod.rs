@@ -50,7 +50,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// At most ten of `items`, quoted, and how many there are beyond.
-fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
+pub(crate) fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
     const MOST: usize = 10;
     let more = items.len().saturating_sub(MOST);
     let shown: Vec<String> = items.take(MOST).map(quoted).collect();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::head::Head;
 use super::pickle::StateDict;
 use super::tensors::SCALE_SUFFIX;
 use super::weights::{Weights, check_finite};
@@ -49,12 +50,32 @@ impl Origins {
     }
 }
 
+/// What of a model's head has initial values and was never trained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Untrained {
+    /// The pooler.
+    pub pooler: bool,
+    /// The classifier.
+    pub classifier: bool,
+}
+
+impl Untrained {
+    /// What of the head the checkpoint lacks.
+    pub fn of(origins: &Origins) -> Untrained {
+        let has = |name: &str| origins.initialised.iter().any(|other| other == name);
+        Untrained {
+            pooler: has("bert.pooler.dense.weight"),
+            classifier: has("classifier.weight"),
+        }
+    }
+}
+
 /// One file of a checkpoint.
 pub enum TensorFile<'a> {
     /// safetensors.
     Safetensors(Weights<'a>),
     /// PyTorch's `pytorch_model.bin`, and its name for messages.
-    StateDict(StateDict<'a>, String),
+    StateDict(StateDict, String),
 }
 
 impl TensorFile<'_> {
@@ -108,8 +129,7 @@ fn canonical(name: &str) -> Option<String> {
     let name = name
         .replace("LayerNorm.gamma", "LayerNorm.weight")
         .replace("LayerNorm.beta", "LayerNorm.bias");
-    // An int64 buffer of old files.
-    if name.ends_with("embeddings.position_ids") {
+    if is_buffer(&name) {
         return None;
     }
     let bare = ["embeddings.", "encoder.", "pooler."];
@@ -118,6 +138,17 @@ fn canonical(name: &str) -> Option<String> {
     }
     let known = name.starts_with("bert.") || name.starts_with("classifier.");
     known.then_some(name)
+}
+
+/// Whether it is an int64 buffer of old files: numbers that follow from the model's shape.
+fn is_buffer(name: &str) -> bool {
+    name.ends_with("embeddings.position_ids") || name.ends_with("embeddings.token_type_ids")
+}
+
+/// Whether the name says that the tensor is an encoder's.
+fn is_of_an_encoder(name: &str) -> bool {
+    let parts = ["encoder.", "embeddings.", ".layer.", "pooler.dense."];
+    !name.starts_with("cls.") && parts.iter().any(|part| name.contains(part))
 }
 
 impl<'a> Checkpoint<'a> {
@@ -153,8 +184,66 @@ impl<'a> Checkpoint<'a> {
         })
     }
 
+    /// The number of rows of the classifier, where there is one.
+    pub fn classifier_rows(&self) -> Option<usize> {
+        self.places.get("classifier.weight")?.shape.first().copied()
+    }
+
+    /// The name of the first file, for messages.
+    pub fn name(&self) -> String {
+        self.files.first().map(TensorFile::name).unwrap_or_default()
+    }
+
+    /// Refuses tensors of an encoder that `model` has no place for; the others aren't used.
+    fn ignore_the_others(&mut self, model: &Model) -> Result<()> {
+        let left = self.places.drain().map(|(_, place)| place.name);
+        self.ignored.extend(left);
+        self.ignored.sort();
+        let Some(name) =
+            (self.ignored.iter()).find(|name| !is_buffer(name) && is_of_an_encoder(name))
+        else {
+            return Ok(());
+        };
+        let layers = model.config.num_hidden_layers;
+        let layer = name.split("encoder.layer.").nth(1).and_then(|rest| {
+            let number: usize = rest.split('.').next()?.parse().ok()?;
+            (number >= layers).then_some(number)
+        });
+        let why = match layer {
+            Some(number) => format!(
+                "which is of layer {number}, but config.json has num_hidden_layers {layers}: layers 0 to {}. The two don't \
+                 belong together",
+                layers - 1
+            ),
+            None => "which a BERT of this config.json doesn't have: with part of the weights left out the model would be \
+                     another"
+                .into(),
+        };
+        Err(Error::Format(format!(
+            "{} holds the parameter '{name}', {why}.",
+            self.name()
+        )))
+    }
+
+    /// The error of a parameter that isn't there, with the one that may be it under another name.
+    fn lacks(&self, spec: &ParameterSpec) -> Error {
+        let bare = spec.name.trim_start_matches("bert.");
+        let other = self.ignored.iter().find(|name| name.ends_with(bare));
+        let hint = other.map_or(String::new(), |other| {
+            let prefix = other.strip_suffix(bare).unwrap_or_default();
+            format!(
+                " It holds '{other}': save the weights with 'bert.' in place of '{prefix}' before the names."
+            )
+        });
+        Error::Format(format!(
+            "{} lacks the parameter '{}', which config.json asks for.{hint}",
+            self.name(),
+            spec.name
+        ))
+    }
+
     /// The values of an int8 model's parameters, as a save of it wrote them: all are there, and nothing else.
-    pub fn int8_parameters(mut self, model: &Model) -> Result<(Parameters, Origins)> {
+    pub fn int8_parameters(mut self, model: &Model, head: &Head) -> Result<(Parameters, Origins)> {
         if !model.device.is_cpu() {
             return Err(Error::Unsupported(
                 "This model is int8, which is computed on the CPU; load it there, or take the model that it was quantized \
@@ -171,7 +260,8 @@ impl<'a> Checkpoint<'a> {
         let mut read = |(index, spec): (usize, &ParameterSpec)| {
             self.places.remove(&spec.name);
             if !is_int8(&model.table, index) {
-                let values = weights.read_shaped(&spec.name, &spec.shape)?;
+                let mut values = weights.read_shaped(&spec.name, &spec.shape)?;
+                reorder(&mut values, spec, head);
                 return Ok(QuantizedValues::Float32(Arc::new(values)));
             }
             let scale_name = format!("{}{SCALE_SUFFIX}", spec.name);
@@ -192,9 +282,7 @@ impl<'a> Checkpoint<'a> {
         let specs = model.table.specs.iter().enumerate();
         let values: Vec<QuantizedValues> = memory::collected(specs.map(&mut read))?;
         weights.finish()?;
-        self.ignored
-            .extend(self.places.drain().map(|(_, place)| place.name));
-        self.ignored.sort();
+        self.ignore_the_others(model)?;
         let origins = Origins {
             loaded: model.table.specs.iter().map(|s| s.name.clone()).collect(),
             initialised: Vec::new(),
@@ -203,13 +291,13 @@ impl<'a> Checkpoint<'a> {
         Ok((Parameters::Int8(values.into()), origins))
     }
 
-    /// The values of every parameter of `model`. A classifier that isn't kept gets initial values from `seed`; so do a
-    /// missing pooler and classifier, unless the checkpoint is said to be `complete`. Anything else must be there, in its
-    /// shape. Beside the values one tensor at a time is in memory.
+    /// The values of every parameter of `model`. A new classifier gets initial values from `seed`; so do a missing pooler
+    /// and classifier, unless the checkpoint is said to be `complete`. Anything else must be there, in its shape, and no
+    /// encoder may be larger than the model's. Beside the values one tensor at a time is in memory.
     pub fn parameters(
         mut self,
         model: &Model,
-        keep_classifier: bool,
+        head: &Head,
         complete: bool,
         seed: u64,
     ) -> Result<(Parameters, Origins)> {
@@ -217,8 +305,9 @@ impl<'a> Checkpoint<'a> {
         let mut values = Vec::with_capacity(model.table.specs.len());
         for (index, spec) in model.table.specs.iter().enumerate() {
             let is_classifier = spec.name.starts_with("classifier.");
+            let is_new = is_classifier && *head == Head::New;
             let place = match self.places.remove(&spec.name) {
-                Some(place) if is_classifier && !keep_classifier => {
+                Some(place) if is_new => {
                     self.ignored.push(place.name);
                     None
                 }
@@ -226,22 +315,18 @@ impl<'a> Checkpoint<'a> {
             };
             match place {
                 Some(place) => {
-                    values.push(self.read(spec, &place)?);
+                    let mut read = self.read(spec, &place)?;
+                    reorder(&mut read, spec, head);
+                    values.push(read);
                     origins.loaded.push(spec.name.clone());
                 }
-                None if (is_classifier && !keep_classifier)
+                None if is_new
                     || (!complete && (is_classifier || spec.name.starts_with("bert.pooler."))) =>
                 {
                     values.push(initial_values(&model.config, spec, index, seed)?);
                     origins.initialised.push(spec.name.clone());
                 }
-                None => {
-                    let file = self.files.first().map(TensorFile::name).unwrap_or_default();
-                    return Err(Error::Format(format!(
-                        "{file} lacks the parameter '{}', which config.json asks for.",
-                        spec.name
-                    )));
-                }
+                None => return Err(self.lacks(spec)),
             }
         }
         for file in &mut self.files {
@@ -249,9 +334,7 @@ impl<'a> Checkpoint<'a> {
                 weights.finish()?;
             }
         }
-        self.ignored
-            .extend(self.places.drain().map(|(_, place)| place.name));
-        self.ignored.sort();
+        self.ignore_the_others(model)?;
         origins.ignored = self.ignored;
         let parameters = Parameters::from_host(values, &model.table, &model.device)?;
         Ok((parameters, origins))
@@ -271,6 +354,21 @@ impl<'a> Checkpoint<'a> {
         let numbers = file.read_float32(place)?;
         check_finite(&numbers, &file.name(), &place.name)?;
         Ok(numbers)
+    }
+}
+
+/// Puts the rows of a classifier's parameter into the order of the model's labels.
+fn reorder(values: &mut Vec<f32>, spec: &ParameterSpec, head: &Head) {
+    if let Head::Reordered(rows) = head
+        && spec.name.starts_with("classifier.")
+    {
+        let width: usize = spec.shape[1..].iter().product();
+        let row = |&row: &usize| {
+            values
+                .get(row * width..(row + 1) * width)
+                .unwrap_or_default()
+        };
+        *values = rows.iter().flat_map(row).copied().collect();
     }
 }
 
@@ -295,8 +393,24 @@ mod tests {
             "cls.predictions.bias",
             "bert.embeddings.position_ids",
             "embeddings.position_ids",
+            "bert.embeddings.token_type_ids",
         ] {
             assert_eq!(canonical(ignored), None);
+        }
+    }
+
+    #[test]
+    fn parts_of_an_encoder_are_known_by_their_names() {
+        for (name, is_part) in [
+            ("bert.encoder.layer.7.output.dense.weight", true),
+            ("module.bert.embeddings.LayerNorm.bias", true),
+            ("bert.embeddings.rotary.weight", true),
+            ("teacher.layer.3.attention.weight", true),
+            ("cls.predictions.decoder.weight", false),
+            ("score.weight", false),
+            ("classifier.out_proj.weight", false),
+        ] {
+            assert_eq!(is_of_an_encoder(name), is_part, "{name}");
         }
     }
 }

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::FORMAT_VERSION;
+use super::checkpoint::Untrained;
+use super::id2label::SavedLabels;
 use crate::data::Labels;
 use crate::error::{Error, Result};
 use crate::model::{BertConfig, HiddenAct, Pooling};
@@ -18,8 +20,18 @@ const INT8: &str = "int8";
 /// The key that marks a directory as ours and tells the format's version.
 pub const VERSION_KEY: &str = "libbert_format_version";
 
-/// The text of config.json; `is_int8` tells whether the weights beside it are.
-pub fn write(config: &BertConfig, labels: &Labels, is_int8: bool) -> Result<String> {
+/// The key for the parts of the head that were never trained, by their names below.
+const UNTRAINED_KEY: &str = "libbert_untrained";
+const UNTRAINED_POOLER: &str = "pooler";
+const UNTRAINED_CLASSIFIER: &str = "classifier";
+
+/// The text of config.json; `is_int8` tells whether the weights beside it are, `untrained` what of them has initial values.
+pub fn write(
+    config: &BertConfig,
+    labels: &Labels,
+    is_int8: bool,
+    untrained: Untrained,
+) -> Result<String> {
     let is_hugging_face = config.is_hugging_face() && !is_int8;
     let id2label: Map<String, Value> = labels
         .names()
@@ -69,6 +81,14 @@ pub fn write(config: &BertConfig, labels: &Labels, is_int8: bool) -> Result<Stri
         if is_int8 {
             object.insert(WEIGHTS_KEY.into(), json!(INT8));
         }
+    }
+    if let (true, Some(object)) = (untrained != Untrained::default(), value.as_object_mut()) {
+        let names = [
+            (untrained.pooler, UNTRAINED_POOLER),
+            (untrained.classifier, UNTRAINED_CLASSIFIER),
+        ];
+        let names = names.iter().filter(|name| name.0).map(|name| name.1);
+        object.insert(UNTRAINED_KEY.into(), names.collect());
     }
     let mut text = serde_json::to_string_pretty(&value).map_err(|_| {
         Error::Internal(
@@ -153,11 +173,17 @@ pub struct Description {
     /// The model's shape.
     pub config: BertConfig,
     /// Its classes, labels or regression targets.
-    pub labels: Labels,
+    pub labels: SavedLabels,
+    /// The classes of transformers that it was saved from, mostly one.
+    pub architectures: Vec<String>,
+    /// What of its head was never trained, where this library wrote it.
+    pub untrained: Untrained,
     /// Its problem where the file names one; `config` has the one that transformers infers where it doesn't.
     pub problem_type: Option<ProblemType>,
     /// Whether the weights beside it are int8.
     pub is_int8: bool,
+    /// Whether transformers would run code that lies beside it.
+    pub has_own_code: bool,
     /// Whether this library wrote it: then no parameter may be missing.
     pub is_ours: bool,
 }
@@ -222,7 +248,7 @@ pub fn read(json: &[u8], name: &str) -> Result<Description> {
     } else {
         (Pooling::Pooler, false)
     };
-    let labels = read_labels(&reader)?;
+    let labels = SavedLabels::read(&reader);
     let problem_type = read_problem_type(&reader)?;
     let pad_token_id = reader.size("pad_token_id", default.pad_token_id as usize)?;
     let classifier_dropout = match reader.get("classifier_dropout") {
@@ -261,10 +287,30 @@ pub fn read(json: &[u8], name: &str) -> Result<Description> {
     Ok(Description {
         config,
         labels,
+        architectures: names_in(reader.get("architectures")),
+        untrained: {
+            let names = names_in(reader.get(UNTRAINED_KEY));
+            let has = |name: &str| names.iter().any(|other| other == name);
+            Untrained {
+                pooler: has(UNTRAINED_POOLER),
+                classifier: has(UNTRAINED_CLASSIFIER),
+            }
+        },
         problem_type,
         is_int8,
+        has_own_code: reader.get("auto_map").is_some(),
         is_ours: reader.get(VERSION_KEY).is_some(),
     })
+}
+
+/// The texts of a list, or the one that stands in a list's place.
+fn names_in(value: Option<&Value>) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map(str::to_string);
+    match value {
+        Some(Value::Array(values)) => values.iter().filter_map(text).collect(),
+        Some(value) => text(value).into_iter().collect(),
+        None => Vec::new(),
+    }
 }
 
 /// `problem_type`, where it is there.
@@ -279,36 +325,6 @@ fn read_problem_type(reader: &Reader<'_>) -> Result<Option<ProblemType>> {
             Err(reader.wrong("problem_type", &json!(name), &format!("one of {names}")))
         }
     }
-}
-
-/// `id2label`, sorted by number; without it `num_labels` names as transformers makes them, two where that is missing.
-fn read_labels(reader: &Reader<'_>) -> Result<Labels> {
-    let Some(value) = reader.get("id2label") else {
-        let count = reader.size("num_labels", 2)?;
-        if count > 100_000 {
-            return Err(reader.wrong("num_labels", &json!(count), "at most 100000"));
-        }
-        return Labels::numbered(count);
-    };
-    let expected = "an object from the ids 0, 1, 2, … to names";
-    let Value::Object(object) = value else {
-        return Err(reader.wrong("id2label", value, expected));
-    };
-    let mut entries: Vec<(usize, &str)> = object
-        .iter()
-        .map(|(id, name)| Some((id.parse().ok()?, name.as_str()?)))
-        .collect::<Option<_>>()
-        .ok_or_else(|| reader.wrong("id2label", value, expected))?;
-    entries.sort_unstable();
-    if entries
-        .iter()
-        .enumerate()
-        .any(|(place, entry)| entry.0 != place)
-    {
-        return Err(reader.wrong("id2label", value, expected));
-    }
-    Labels::from_names(entries.iter().map(|entry| entry.1.to_string()).collect())
-        .map_err(|_| reader.wrong("id2label", value, "an object from ids to names that differ"))
 }
 
 #[cfg(test)]
@@ -330,10 +346,37 @@ mod tests {
                 layer_norm_eps: 1e-5,
                 ..preset.config()
             };
-            let text = write(&config, &labels(), false).unwrap();
+            let text = write(&config, &labels(), false, Untrained::default()).unwrap();
             let read = read(text.as_bytes(), "c").unwrap();
-            assert_eq!((read.config, read.labels), (config, labels()));
+            assert_eq!((read.config, read.labels.labels), (config, Ok(labels())));
             assert!(read.is_ours);
+            assert_eq!(read.untrained, Untrained::default());
+            assert!(!text.contains(UNTRAINED_KEY));
+        }
+    }
+
+    #[test]
+    fn what_was_never_trained_comes_back() {
+        let config = BertConfig {
+            num_labels: 3,
+            ..Preset::Tiny.config()
+        };
+        for (pooler, classifier) in [(true, false), (false, true), (true, true)] {
+            let untrained = Untrained { pooler, classifier };
+            let text = write(&config, &labels(), false, untrained).unwrap();
+            assert_eq!(read(text.as_bytes(), "c").unwrap().untrained, untrained);
+        }
+    }
+
+    #[test]
+    fn architectures_are_read_in_any_form() {
+        for (json, names) in [
+            ("{}", &[][..]),
+            (r#"{"architectures": null}"#, &[]),
+            (r#"{"architectures": "A"}"#, &["A"]),
+            (r#"{"architectures": ["A", 1, "B"]}"#, &["A", "B"]),
+        ] {
+            assert_eq!(read(json.as_bytes(), "c").unwrap().architectures, names);
         }
     }
 
@@ -344,7 +387,7 @@ mod tests {
                 num_labels: 3,
                 ..preset.config()
             };
-            let text = write(&config, &labels(), true).unwrap();
+            let text = write(&config, &labels(), true, Untrained::default()).unwrap();
             let value: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(value["model_type"], "libbert");
             let read = read(text.as_bytes(), "c").unwrap();
@@ -364,7 +407,8 @@ mod tests {
                 num_labels: 3,
                 ..config.clone()
             };
-            serde_json::from_str(&write(&config, &labels(), false).unwrap()).unwrap()
+            serde_json::from_str(&write(&config, &labels(), false, Untrained::default()).unwrap())
+                .unwrap()
         };
         assert_eq!(parse(&Preset::Tiny.config())["model_type"], "bert");
         assert_eq!(parse(&Preset::Compact.config())["model_type"], "libbert");
@@ -378,7 +422,7 @@ mod tests {
                 problem_type,
                 ..Preset::Tiny.config()
             };
-            let text = write(&config, &labels(), false).unwrap();
+            let text = write(&config, &labels(), false, Untrained::default()).unwrap();
             assert!(text.contains(&format!("\"problem_type\": \"{}\"", problem_type.name())));
             let read = read(text.as_bytes(), "c").unwrap();
             assert_eq!(read.problem_type, Some(problem_type));
@@ -402,7 +446,7 @@ mod tests {
     fn an_empty_object_is_bert_base() {
         let read = read(b"{}", "c").unwrap();
         assert_eq!(read.config, BertConfig::default());
-        assert_eq!(read.labels.names(), ["LABEL_0", "LABEL_1"]);
+        assert_eq!(read.labels.labels.unwrap().names(), ["LABEL_0", "LABEL_1"]);
         assert!(!read.is_ours);
     }
 
@@ -424,9 +468,6 @@ mod tests {
         refused(r#"{"hidden_size": -4}"#, "hidden_size");
         refused(r#"{"hidden_size": 1e300}"#, "hidden_size");
         refused(r#"{"hidden_size": 30}"#, "num_attention_heads");
-        refused(r#"{"id2label": {"0": "a", "2": "b"}}"#, "id2label");
-        let twice = refused(r#"{"id2label": {"0": "a", "1": "a"}}"#, "id2label");
-        assert!(matches!(twice, Error::Format(_)));
         refused(r#"{"hidden_act": "silu"}"#, "silu");
         refused(
             r#"{"problem_type": "ranking"}"#,

@@ -28,7 +28,8 @@ use crate::text::{BertNormalization, Tokenizer};
 pub const CONFIG: &str = "config.json";
 pub const WEIGHTS: &str = "model.safetensors";
 pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
-const STATE_DICT: &str = "pytorch_model.bin";
+pub const STATE_DICT: &str = "pytorch_model.bin";
+pub const STATE_DICT_INDEX: &str = "pytorch_model.bin.index.json";
 pub const TOKENIZER: &str = "tokenizer.json";
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub const SPECIAL_TOKENS: &str = "special_tokens_map.json";
@@ -40,8 +41,6 @@ pub(crate) struct Directory {
     open: File,
     /// As the caller names it.
     path: PathBuf,
-    /// Where PyTorch's file would be.
-    state_dict: PathBuf,
     /// What the save wrote; `None` for other people's directories.
     manifest: Option<Manifest>,
     /// The files of the manifest that were held against it, or are while they are read.
@@ -64,7 +63,6 @@ impl Directory {
         let mut directory = Directory {
             open,
             path: path.to_path_buf(),
-            state_dict: path.join(STATE_DICT),
             manifest: None,
             checked: RefCell::default(),
         };
@@ -195,33 +193,51 @@ impl Directory {
         super::json::from_slice(&bytes, self.path.join(name).display()).map(Some)
     }
 
-    /// The opened weights: one file, the shards of an index, or PyTorch's file.
+    /// The opened weights: one file or the shards of an index, of safetensors or else of PyTorch's.
     fn weights(&self) -> Result<Vec<TensorFile<'_>>> {
-        let open = |name: &str| -> Result<Option<TensorFile<'_>>> {
+        if let Some(weights) = self.tensor_file(WEIGHTS)? {
+            return Ok(vec![weights]);
+        }
+        if let Some(shards) = self.shards(WEIGHTS_INDEX)? {
+            return Ok(shards);
+        }
+        if let Some(weights) = self.tensor_file(STATE_DICT)? {
+            return Ok(vec![weights]);
+        }
+        match self.shards(STATE_DICT_INDEX)? {
+            Some(shards) => Ok(shards),
+            None => Err(self.missing(&format!(
+                "{WEIGHTS}, {WEIGHTS_INDEX}, {STATE_DICT} or {STATE_DICT_INDEX}"
+            ))),
+        }
+    }
+
+    /// A file of weights, by its name's end of safetensors or PyTorch's; `None` where there is none of that name.
+    fn tensor_file(&self, name: &str) -> Result<Option<TensorFile<'_>>> {
+        if name.ends_with(".safetensors") {
             let Some(file) = self.file(name)? else {
                 return Ok(None);
             };
             let weights = Weights::open(Source::File(file))?;
-            Ok(Some(TensorFile::Safetensors(weights)))
-        };
-        if let Some(weights) = open(WEIGHTS)? {
-            return Ok(vec![weights]);
+            return Ok(Some(TensorFile::Safetensors(weights)));
         }
-        let Some(index) = self.json(WEIGHTS_INDEX)? else {
-            let Some(file) = self.open_file(STATE_DICT)? else {
-                return Err(self.missing(&format!("{WEIGHTS}, {WEIGHTS_INDEX} or {STATE_DICT}")));
-            };
-            let name = format!("'{}'", self.state_dict.display());
-            let dict = StateDict::open(file, &self.state_dict)?;
-            return Ok(vec![TensorFile::StateDict(dict, name)]);
+        let Some(file) = self.open_file(name)? else {
+            return Ok(None);
         };
-        let wrong = |what: &str| {
-            Error::Format(format!(
-                "'{}' {what}.",
-                self.path.join(WEIGHTS_INDEX).display()
-            ))
+        let path = self.path.join(name);
+        let shown = format!("'{}'", path.display());
+        let dict = StateDict::open(file, &path)?;
+        Ok(Some(TensorFile::StateDict(dict, shown)))
+    }
+
+    /// The files that an index names; `None` where there is no index of that name.
+    fn shards(&self, index: &str) -> Result<Option<Vec<TensorFile<'_>>>> {
+        let Some(json) = self.json(index)? else {
+            return Ok(None);
         };
-        let map = index
+        let wrong =
+            |what: &str| Error::Format(format!("'{}' {what}.", self.path.join(index).display()));
+        let map = json
             .get("weight_map")
             .and_then(serde_json::Value::as_object)
             .ok_or_else(|| wrong("has no object \"weight_map\""))?;
@@ -234,18 +250,17 @@ impl Directory {
             .collect::<Result<Vec<&str>>>()?;
         names.sort_unstable();
         names.dedup();
-        names
-            .into_iter()
-            .map(|name| {
-                // A shard lies in the directory itself: no path leads out of it.
-                if !is_file_name(name) {
-                    return Err(wrong(&format!(
-                        "names the shard '{name}', which is not a file name"
-                    )));
-                }
-                open(name)?.ok_or_else(|| self.missing(&format!("'{name}', which its index names")))
-            })
-            .collect()
+        let open = |name: &str| {
+            // A shard lies in the directory itself: no path leads out of it.
+            if !is_file_name(name) {
+                return Err(wrong(&format!(
+                    "names the shard '{name}', which is not a file name"
+                )));
+            }
+            self.tensor_file(name)?
+                .ok_or_else(|| self.missing(&format!("'{name}', which its index names")))
+        };
+        names.into_iter().map(open).collect::<Result<_>>().map(Some)
     }
 
     /// The tokenizer, and `model_max_length` where tokenizer_config.json tells it.

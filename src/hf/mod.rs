@@ -5,12 +5,15 @@
 //! our own, so that transformers refuses them instead of inventing a pooler. So do int8 models, whatever their shape.
 
 mod adapter;
+mod adapter_config;
 mod buffer;
 mod checked_file;
 mod checkpoint;
 mod config;
 mod directory;
 mod files;
+mod head;
+mod id2label;
 mod json;
 mod manifest;
 mod pickle;
@@ -26,7 +29,7 @@ mod zip;
 pub(crate) use adapter::check_pooler;
 pub use adapter::{load_adapter, save_adapter};
 pub use buffer::{load_buffer, save_buffer};
-pub use checkpoint::Origins;
+pub use checkpoint::{Origins, Untrained};
 pub use directory::load_directory;
 pub(crate) use directory::load_directory_with;
 pub(crate) use files::names_in;
@@ -44,6 +47,7 @@ use crate::device::Device;
 
 use self::checkpoint::Checkpoint;
 use self::config::Description;
+use self::head::{Decision, Head, Saved, decide, looks_like_a_head, saved_from};
 use crate::classifier::Classifier;
 use crate::data::{Dataset, Labels};
 use crate::error::Result;
@@ -58,7 +62,12 @@ pub const FORMAT_VERSION: u64 = 1;
 /// The classifier's config.json.
 fn config_json(classifier: &Classifier) -> Result<String> {
     let is_int8 = classifier.parameters().is_int8();
-    config::write(&classifier.model().config, classifier.labels(), is_int8)
+    config::write(
+        &classifier.model().config,
+        classifier.labels(),
+        is_int8,
+        classifier.untrained(),
+    )
 }
 
 /// The classes of a loaded model.
@@ -77,8 +86,12 @@ pub enum LabelChoice {
 pub struct LoadOptions {
     /// `cpu`, `cuda`, `cuda:N` or `auto`.
     pub device: String,
-    /// The classes that the model shall have. Where they aren't the checkpoint's, the classifier is new.
+    /// The classes that the model shall have. Where they aren't the checkpoint's, in any order, the classifier is new.
     pub labels: LabelChoice,
+    /// Whether the checkpoint's classifier is kept under the names of `labels`.
+    pub rename_labels: bool,
+    /// Whether the classifier is new whatever the checkpoint has.
+    pub new_classifier: bool,
     /// The problem that the model shall solve. `None`: the one that `labels`' data set is for; without a data set the
     /// checkpoint's. Where it isn't the one that the checkpoint names, the classifier is new.
     pub problem_type: Option<ProblemType>,
@@ -91,6 +104,8 @@ impl Default for LoadOptions {
         LoadOptions {
             device: "cpu".into(),
             labels: LabelChoice::Checkpoint,
+            rename_labels: false,
+            new_classifier: false,
             problem_type: None,
             seed: 42,
         }
@@ -105,57 +120,136 @@ fn assemble(
     device: Device,
     options: &LoadOptions,
 ) -> Result<Classifier> {
-    let Description {
-        mut config,
-        labels,
-        problem_type,
-        is_int8,
-        is_ours,
-    } = description;
-    let asked = options.problem_type.or(match &options.labels {
-        LabelChoice::Dataset(dataset) => dataset.problem_type(),
-        LabelChoice::Names(_) | LabelChoice::Checkpoint => None,
-    });
-    let wanted = match &options.labels {
-        LabelChoice::Names(wanted) => wanted.clone(),
-        LabelChoice::Dataset(dataset) => {
-            let problem = asked.unwrap_or(config.problem_type);
-            match labels.targets_of(dataset, problem) {
-                Ok(_) => labels.clone(),
-                Err(_) => {
-                    let wanted = Labels::from_dataset(dataset)?;
-                    wanted.targets_of(dataset, problem)?;
-                    wanted
-                }
-            }
-        }
-        LabelChoice::Checkpoint => labels.clone(),
-    };
-    // A checkpoint that doesn't name its problem has a head for whichever is asked for.
-    config.problem_type = asked
-        .or(problem_type)
-        .unwrap_or(ProblemType::inferred(wanted.len()));
-    let keep_classifier =
-        wanted == labels && problem_type.is_none_or(|stated| stated == config.problem_type);
-    config.num_labels = wanted.len();
+    let decision = decide(&description, checkpoint.classifier_rows(), options)?;
+    let file = checkpoint.name();
+    let mut config = description.config.clone();
+    config.problem_type = decision.problem_type;
+    config.num_labels = decision.labels.len();
     let model = Model::new(config, device)?;
-    let (parameters, origins) = if is_int8 {
-        if !keep_classifier {
+    let (parameters, origins) = if description.is_int8 {
+        if decision.head == Head::New {
             return Err(refuse_int8(
                 "a classifier for other labels or another problem",
             ));
         }
-        checkpoint.int8_parameters(&model)?
+        checkpoint.int8_parameters(&model, &decision.head)?
     } else {
-        checkpoint.parameters(&model, keep_classifier, is_ours, options.seed)?
+        checkpoint.parameters(&model, &decision.head, description.is_ours, options.seed)?
     };
-    if !origins.initialised.is_empty() {
-        log::info(|| {
+    let mut untrained = Untrained::of(&origins);
+    untrained.pooler |= description.untrained.pooler && model.table.pooler.is_some();
+    untrained.classifier |= description.untrained.classifier;
+    tell(&description, &decision, &origins, untrained, &file, options);
+    let classifier =
+        Classifier::from_parts(model, tokenizer, decision.labels, parameters, origins)?;
+    Ok(classifier.with_untrained(untrained))
+}
+
+/// Tells the log what was loaded otherwise than it stands in the directory. What the caller didn't ask for is a warning.
+fn tell(
+    description: &Description,
+    decision: &Decision,
+    origins: &Origins,
+    untrained: Untrained,
+    file: &str,
+    options: &LoadOptions,
+) {
+    let is_new = decision.head == Head::New;
+    let say = |is_meant: bool, text: String| {
+        if is_meant {
+            log::info(|| text);
+        } else {
+            log::warning(|| text);
+        }
+    };
+    if decision.has_saved_labels && !is_new {
+        for note in &description.labels.notes {
+            log::warning(|| note.clone());
+        }
+    }
+    let saved_from = saved_from(&description.architectures);
+    if let Saved::Unknown(name) = saved_from {
+        log::warning(|| {
             format!(
-                "New, with initial values: {}. Train the model before you use it.",
-                origins.initialised.join(", ")
+                "The checkpoint is a {name}, which this library doesn't know; it is read as a BertForSequenceClassification. \
+                 Compare some answers with those of the program that it comes from."
             )
         });
     }
-    Classifier::from_parts(model, tokenizer, wanted, parameters, origins)
+    if description.has_own_code {
+        log::warning(|| {
+            "The checkpoint has code of its own (auto_map in config.json), which isn't run; it is read as a plain BERT. \
+             Compare some answers with those of the program that it comes from."
+                .into()
+        });
+    }
+    if let Some(text) = &decision.dropped {
+        say(options.new_classifier, text.clone());
+    }
+    if let Some(text) = &decision.told {
+        log::info(|| text.clone());
+    }
+    // A classifier that the caller asked for, and what is trained with it.
+    let is_meant =
+        decision.is_asked && origins.initialised.iter().any(|n| n == "classifier.weight");
+    if !origins.initialised.is_empty() {
+        let advice = if is_meant {
+            "Train the model before you use it."
+        } else {
+            "Until it is trained the model's answers mean nothing. To say that this is meant, set labels_from to the data \
+             set to train on, or new_classifier to 1."
+        };
+        let names = origins.initialised.join(", ");
+        say(
+            is_meant,
+            format!("New, with initial values, which {file} doesn't hold: {names}. {advice}"),
+        );
+        let has_language_model = origins
+            .ignored
+            .iter()
+            .any(|n| n.starts_with("cls.predictions."));
+        let heads: Vec<&str> = origins
+            .ignored
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !is_classifier(name))
+            .filter(|name| looks_like_a_head(name, &saved_from, has_language_model))
+            .collect();
+        if !heads.is_empty() {
+            say(
+                options.new_classifier,
+                format!(
+                    "{file} holds what looks like a head under other names, which isn't used: {}. A classifier that is to be \
+                     used is called classifier.weight and classifier.bias.",
+                    heads.join(", ")
+                ),
+            );
+        }
+    }
+    let parts: Vec<&str> = [
+        (untrained.pooler && description.untrained.pooler, "pooler"),
+        (
+            untrained.classifier && description.untrained.classifier && !is_new,
+            "classifier",
+        ),
+    ]
+    .iter()
+    .filter(|part| part.0)
+    .map(|part| part.1)
+    .collect();
+    if !parts.is_empty() {
+        say(
+            decision.is_asked,
+            format!(
+                "The {} of this saved model was never trained: its values are initial ones. Until it is trained the model's \
+                 answers mean nothing.",
+                parts.join(" and the ")
+            ),
+        );
+    }
+}
+
+/// Whether it is a parameter of the classifier by its own name.
+fn is_classifier(name: &str) -> bool {
+    name == "classifier.weight" || name == "classifier.bias"
 }

@@ -8,7 +8,10 @@ use half::{bf16, f16};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::directory::{CONFIG, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS, WEIGHTS_INDEX};
+use super::directory::{
+    CONFIG, STATE_DICT, STATE_DICT_INDEX, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS,
+    WEIGHTS_INDEX,
+};
 use super::pickle::tests::{Zip, dict, tensor_of, zip};
 use super::{LabelChoice, LoadOptions};
 use crate::classifier::{Classifier, CreateOptions};
@@ -74,7 +77,15 @@ enum Files {
     One,
     Shards,
     StateDict,
+    StateDictShards,
 }
+
+const FILES: [Files; 4] = [
+    Files::One,
+    Files::Shards,
+    Files::StateDict,
+    Files::StateDictShards,
+];
 
 /// The class that was saved, with what its names have of their own.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -214,48 +225,59 @@ fn write_safetensors(path: &Path, tensors: &[Stored]) {
     safetensors::serialize_to_file(views, None, path).unwrap();
 }
 
+fn write_state_dict(path: &Path, tensors: &[Stored]) {
+    let mut items = Vec::new();
+    let mut storages = Vec::new();
+    for (number, tensor) in tensors.iter().enumerate() {
+        let shape: Vec<i64> = tensor.shape.iter().map(|&n| n as i64).collect();
+        let strides: Vec<i64> = (1..=shape.len())
+            .map(|from| shape[from..].iter().product())
+            .collect();
+        let (key, count) = (number.to_string(), tensor.values.len() as i64);
+        let storage = tensor.numbers.storage();
+        let pickled = tensor_of(storage, &key, count, 0, &shape, &strides);
+        items.push((tensor.name.as_str(), pickled));
+        let bytes = tensor.numbers.bytes(&tensor.values);
+        storages.push((format!("archive/data/{number}"), bytes));
+    }
+    let pickle = dict(&items);
+    let mut entries = vec![("archive/data.pkl", pickle.as_slice())];
+    entries.extend(
+        storages
+            .iter()
+            .map(|(name, b)| (name.as_str(), b.as_slice())),
+    );
+    fs::write(path, zip(&entries, Zip::Plain)).unwrap();
+}
+
+/// Three files and the index that names them.
+fn write_shards(
+    directory: &Path,
+    tensors: &[Stored],
+    (index, prefix, suffix): (&str, &str, &str),
+    write: fn(&Path, &[Stored]),
+) {
+    let mut map = serde_json::Map::new();
+    for (number, part) in tensors.chunks(tensors.len().div_ceil(3)).enumerate() {
+        let name = format!("{prefix}-{:05}-of-00003.{suffix}", number + 1);
+        write(&directory.join(&name), part);
+        map.extend(part.iter().map(|t| (t.name.clone(), json!(name))));
+    }
+    let index_json = json!({"metadata": {"total_size": 1}, "weight_map": map});
+    fs::write(directory.join(index), index_json.to_string()).unwrap();
+}
+
 fn write_weights(directory: &Path, tensors: &[Stored], files: Files) {
     match files {
         Files::One => write_safetensors(&directory.join(WEIGHTS), tensors),
+        Files::StateDict => write_state_dict(&directory.join(STATE_DICT), tensors),
         Files::Shards => {
-            let mut map = serde_json::Map::new();
-            for (number, part) in tensors.chunks(tensors.len().div_ceil(3)).enumerate() {
-                let name = format!("model-{:05}-of-00003.safetensors", number + 1);
-                write_safetensors(&directory.join(&name), part);
-                map.extend(part.iter().map(|t| (t.name.clone(), json!(name))));
-            }
-            write_index(
-                directory,
-                &json!({"metadata": {"total_size": 1}, "weight_map": map}),
-            );
+            let names = (WEIGHTS_INDEX, "model", "safetensors");
+            write_shards(directory, tensors, names, write_safetensors);
         }
-        Files::StateDict => {
-            let mut items = Vec::new();
-            let mut storages = Vec::new();
-            for (number, tensor) in tensors.iter().enumerate() {
-                let shape: Vec<i64> = tensor.shape.iter().map(|&n| n as i64).collect();
-                let strides: Vec<i64> = (1..=shape.len())
-                    .map(|from| shape[from..].iter().product())
-                    .collect();
-                let (key, count) = (number.to_string(), tensor.values.len() as i64);
-                let storage = tensor.numbers.storage();
-                let pickled = tensor_of(storage, &key, count, 0, &shape, &strides);
-                items.push((tensor.name.as_str(), pickled));
-                let bytes = tensor.numbers.bytes(&tensor.values);
-                storages.push((format!("archive/data/{number}"), bytes));
-            }
-            let pickle = dict(&items);
-            let mut entries = vec![("archive/data.pkl", pickle.as_slice())];
-            entries.extend(
-                storages
-                    .iter()
-                    .map(|(name, b)| (name.as_str(), b.as_slice())),
-            );
-            fs::write(
-                directory.join("pytorch_model.bin"),
-                zip(&entries, Zip::Plain),
-            )
-            .unwrap();
+        Files::StateDictShards => {
+            let names = (STATE_DICT_INDEX, "pytorch_model", "bin");
+            write_shards(directory, tensors, names, write_state_dict);
         }
     }
 }
@@ -323,7 +345,7 @@ fn every_class_type_and_kind_of_file_gives_its_values() {
     let specs = &model.model().table.specs;
     for class in Class::ALL {
         for numbers in Numbers::FLOATS {
-            for files in [Files::One, Files::Shards, Files::StateDict] {
+            for files in FILES {
                 let what = format!("{class:?} {numbers:?} {files:?}");
                 let loaded = load(&published(&model, class, numbers, files)).unwrap();
                 let parameters = loaded.parameters();
@@ -464,7 +486,7 @@ fn an_index_leads_nowhere_but_to_files_beside_it() {
 fn what_does_not_fit_is_refused_with_its_reason() {
     let model = small(ProblemType::SingleLabel);
     let specs = &model.model().table.specs;
-    for files in [Files::One, Files::Shards, Files::StateDict] {
+    for files in FILES {
         let write = |change: &dyn Fn(&mut Vec<Stored>)| {
             let directory = TempDir::new().unwrap();
             write_config_of(directory.path(), &model, Class::SequenceClassification);

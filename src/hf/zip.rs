@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files::read_at;
 use crate::error::{Error, Result};
@@ -30,10 +30,10 @@ pub struct Entry {
 }
 
 /// An opened zip archive.
-pub struct Archive<'a> {
+pub struct Archive {
     file: File,
     /// For messages.
-    path: &'a Path,
+    path: PathBuf,
     /// Where the central directory begins, and so the room for entries ends.
     entries_end: u64,
     entries: HashMap<Vec<u8>, Entry>,
@@ -194,9 +194,9 @@ fn directory_entry(bytes: &[u8]) -> Option<(&[u8], Entry, usize)> {
     Some((name, entry, end))
 }
 
-impl<'a> Archive<'a> {
+impl Archive {
     /// Reads the central directory.
-    pub fn open(mut file: File, path: &'a Path) -> Result<Archive<'a>> {
+    pub fn open(mut file: File, path: &Path) -> Result<Archive> {
         let metadata = file
             .metadata()
             .map_err(|error| Error::io("read", path, &error))?;
@@ -208,23 +208,9 @@ impl<'a> Archive<'a> {
         }
         let length = metadata.len();
         let start = read_at(&mut file, path, 0, length.min(8))?;
-        if let [0x80, 1..=5, ..] = start.as_slice() {
-            return Err(Error::Unsupported(format!(
-                "'{}' is in the format that PyTorch wrote before 1.6; load it in Python and save it anew, best as \
-                 model.safetensors, or with torch.save of PyTorch 1.6 or newer.",
-                path.display()
-            )));
-        }
-        if start == b"version " {
-            return Err(Error::Format(format!(
-                "'{}' is not the file itself but text in its place, as Git LFS leaves it; fetch the file with git lfs \
-                 pull.",
-                path.display()
-            )));
-        }
         if !start.starts_with(b"PK\x03\x04") {
             return Err(Error::Format(format!(
-                "'{}' is not a PyTorch file: it doesn't begin as a zip archive does.",
+                "'{}' is not a PyTorch file: it begins neither as a zip archive does nor as torch.save wrote before PyTorch 1.6.",
                 path.display()
             )));
         }
@@ -250,7 +236,7 @@ impl<'a> Archive<'a> {
         }
         Ok(Archive {
             file,
-            path,
+            path: path.to_path_buf(),
             entries_end: directory.offset,
             entries,
         })
@@ -279,7 +265,7 @@ impl<'a> Archive<'a> {
             .and_then(|end| end.checked_add(entry.size));
         if least_end.is_none_or(|end| end > self.entries_end) {
             return Err(damaged(
-                self.path,
+                &self.path,
                 "an entry's bytes lie outside the zip archive",
             ));
         }
@@ -290,7 +276,7 @@ impl<'a> Archive<'a> {
     pub fn start(&mut self, entry: &Entry) -> Result<u64> {
         let header = read_at(
             &mut self.file,
-            self.path,
+            &self.path,
             entry.header,
             LOCAL_HEADER_BYTES as u64,
         )?;
@@ -300,7 +286,7 @@ impl<'a> Archive<'a> {
             }
             _ => {
                 return Err(damaged(
-                    self.path,
+                    &self.path,
                     "an entry of the zip archive can't be read",
                 ));
             }
@@ -310,7 +296,7 @@ impl<'a> Archive<'a> {
             .is_none_or(|end| end > self.entries_end)
         {
             return Err(damaged(
-                self.path,
+                &self.path,
                 "an entry's bytes lie outside the zip archive",
             ));
         }
@@ -319,7 +305,7 @@ impl<'a> Archive<'a> {
 
     /// `length` bytes from `offset` in the file, which lie in an entry by [`Archive::start`].
     pub fn read(&mut self, offset: u64, length: u64) -> Result<Vec<u8>> {
-        read_at(&mut self.file, self.path, offset, length)
+        read_at(&mut self.file, &self.path, offset, length)
     }
 
     /// All bytes of an entry.

@@ -7,24 +7,29 @@ use crate::setting::Setting;
 /// The feed-forward block's activation, by transformers' names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HiddenAct {
-    /// `gelu`: x Φ(x), with the exact error function. BERT's.
+    /// `gelu` and `gelu_python`: x Φ(x), with the exact error function. BERT's.
     Gelu,
-    /// `gelu_new` and `gelu_pytorch_tanh`: the tanh approximation.
+    /// `gelu_new`, `gelu_pytorch_tanh` and others that differ in rounding alone: the tanh approximation.
     GeluTanh,
     /// `relu`.
     Relu,
 }
 
 impl HiddenAct {
-    /// By the name in `config.json`.
+    /// By the name in `config.json`: those of transformers' `ACT2CLS` that compute one of these functions.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for all others, with those that are known.
     pub fn from_name(name: &str) -> Result<HiddenAct> {
         match name {
-            "gelu" => Ok(HiddenAct::Gelu),
-            "gelu_new" | "gelu_pytorch_tanh" => Ok(HiddenAct::GeluTanh),
+            "gelu" | "gelu_python" => Ok(HiddenAct::Gelu),
+            // gelu_fast has the constant √(2/π) to ten digits.
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_accurate"
+            | "gelu_fast" => Ok(HiddenAct::GeluTanh),
             "relu" => Ok(HiddenAct::Relu),
             other => Err(Error::Unsupported(format!(
-                "The activation hidden_act '{other}' is not supported; supported are gelu, gelu_new, \
-                 gelu_pytorch_tanh and relu."
+                "The activation hidden_act '{other}' is not supported; supported are gelu, gelu_python, gelu_new, \
+                 gelu_pytorch_tanh, gelu_python_tanh, gelu_accurate, gelu_fast and relu."
             ))),
         }
     }
@@ -340,6 +345,55 @@ mod tests {
         // BertForSequenceClassification(BertConfig()) in transformers, two labels.
         assert_eq!(BertConfig::default().parameter_count(), Some(109_483_778));
         assert_eq!(Preset::Tiny.config().parameter_count(), Some(4_386_178));
+    }
+
+    /// The keys of `transformers.activations.ACT2CLS` in 5.24, and which of them compute the same over -8 to 8 within 1e-6.
+    #[test]
+    fn activations_of_other_names_are_those_that_compute_the_same() {
+        for (names, wanted) in [
+            (&["gelu", "gelu_python"][..], Some(HiddenAct::Gelu)),
+            (
+                &[
+                    "gelu_new",
+                    "gelu_pytorch_tanh",
+                    "gelu_python_tanh",
+                    "gelu_accurate",
+                    "gelu_fast",
+                ],
+                Some(HiddenAct::GeluTanh),
+            ),
+            (&["relu"], Some(HiddenAct::Relu)),
+            (
+                &[
+                    "gelu_10",
+                    "hardswish",
+                    "laplace",
+                    "leaky_relu",
+                    "linear",
+                    "mish",
+                    "quick_gelu",
+                    "relu2",
+                    "relu6",
+                    "sigmoid",
+                    "silu",
+                    "sqrtsoftplus",
+                    "swish",
+                    "tanh",
+                    "prelu",
+                    "xielu",
+                ],
+                None,
+            ),
+        ] {
+            for name in names {
+                let found = HiddenAct::from_name(name);
+                assert_eq!(found.clone().ok(), wanted, "{name}");
+                if let Err(error) = found {
+                    let said = error.message();
+                    assert!(said.contains(&format!("'{name}'")) && said.contains("gelu_fast"));
+                }
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::checkpoint_folder::CheckpointFolder;
 use super::history::History;
 use super::trainer::{Best, Resumed, State, Trainer};
 use crate::error::{Error, Result};
+use crate::hf::Untrained;
 use crate::model::Parameters;
 use crate::{device, hf, log};
 
@@ -27,6 +28,8 @@ struct Loaded {
     path: PathBuf,
     record: Record,
     parameters: Arc<Parameters>,
+    /// What of its head was never trained.
+    untrained: Untrained,
     first_moments: Vec<Vec<f32>>,
     second_moments: Vec<Vec<f32>>,
     best: Option<Best>,
@@ -242,6 +245,7 @@ impl Trainer {
             path: path.to_path_buf(),
             record,
             parameters,
+            untrained: saved.untrained(),
             first_moments,
             second_moments,
             best,
@@ -273,6 +277,7 @@ impl Trainer {
         state.best = loaded.best;
         state.is_head_ready = true;
         self.classifier.publish(loaded.parameters);
+        self.classifier.set_untrained(loaded.untrained);
         // What is told to the log may call the library.
         drop(state);
         let mut differences = loaded.others;

@@ -374,7 +374,7 @@ impl Trainer {
             Ok((outcome, Some(updated)))
         })??;
         if let Some(updated) = updated {
-            let before = self.classifier.publish(Arc::new(updated));
+            let before = self.classifier.publish_step(Arc::new(updated));
             drop(parameters);
             if let Ok(Parameters::Host(values)) = Arc::try_unwrap(before) {
                 state.spare = unshared(values.into_values(), &state.gradients);
@@ -413,7 +413,7 @@ impl Trainer {
             )));
         }
         if let Some(values) = values {
-            self.classifier.publish(values);
+            self.classifier.publish_step(values);
         }
         // Of two steps that overlap each has its own time.
         let now = Instant::now();

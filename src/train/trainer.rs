@@ -669,7 +669,7 @@ impl Trainer {
         let has_worked = position != before;
         if let (true, true, Some(best)) = (has_worked, self.options.restore_best, &state.best) {
             call.restored_best = true;
-            self.classifier.publish(best.parameters.clone());
+            self.classifier.publish_step(best.parameters.clone());
         }
         let found = match call.restored_best {
             true => state.best_found.clone(),

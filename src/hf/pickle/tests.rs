@@ -325,6 +325,173 @@ fn every_kind_of_tensor_is_read() {
     }
 }
 
+/// The same tensors as torch.save writes them in the format before 1.6.
+#[test]
+fn files_from_before_the_archive_are_read() {
+    let in_archive = contents("mixed.bin");
+    let found = contents("legacy-mixed.bin");
+    let names: Vec<&str> = found.iter().map(|tensor| tensor.0.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "half",
+            "bfloat",
+            "double",
+            "long",
+            "transposed",
+            "shared",
+            "steps",
+            "parameter",
+            "scalar",
+            "empty",
+            "größe"
+        ]
+    );
+    for tensor in &found {
+        let wanted = in_archive.iter().find(|other| other.0 == tensor.0).unwrap();
+        assert_eq!((tensor.1, &tensor.2), (wanted.1, &wanted.2), "{}", tensor.0);
+        assert_eq!(
+            tensor.3.as_ref().ok(),
+            wanted.3.as_ref().ok(),
+            "{}",
+            tensor.0
+        );
+        assert_eq!(tensor.3.is_ok(), tensor.0 != "long");
+    }
+    assert_eq!(contents("legacy.bin")[0].3, Ok(vec![1.0]));
+}
+
+/// A file of the format before 1.6: storages by their names in the order in which they stand, with their counts.
+fn legacy(pickle: &[u8], storages: &[(&str, u64, &[u8])]) -> Vec<u8> {
+    let mut file =
+        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.".to_vec();
+    file.extend(dict(&[("little_endian", b"\x88".to_vec())]));
+    file.extend(pickle);
+    file.extend(b"\x80\x02](");
+    file.extend(storages.iter().flat_map(|storage| text(storage.0)));
+    file.extend(b"e.");
+    for (_, count, bytes) in storages {
+        file.extend(count.to_le_bytes());
+        file.extend(*bytes);
+    }
+    file
+}
+
+/// A tensor of the first `shape` elements of a storage's part, as PyTorch before 0.4 and Python 2 wrote them.
+fn old_tensor(key: &str, count: i64, part: Option<(i64, i64)>, shape: &[i64]) -> Vec<u8> {
+    let short = |text: &str| [b"U", [text.len() as u8].as_slice(), text.as_bytes()].concat();
+    let part = part.map_or(b"N".to_vec(), |(first, length)| {
+        [
+            b"(".as_slice(),
+            &short("7"),
+            &int(first),
+            &int(length),
+            b"t",
+        ]
+        .concat()
+    });
+    [
+        b"ctorch._utils\n_rebuild_tensor\n((".as_slice(),
+        &short("storage"),
+        b"ctorch\nFloatStorage\n",
+        &short(key),
+        &short("cpu"),
+        &int(count),
+        &part,
+        b"tQ",
+        &int(0),
+        &ints(shape),
+        &ints(&[1]),
+        b"tR",
+    ]
+    .concat()
+}
+
+#[test]
+fn what_pytorch_wrote_before_the_archive_is_held_against_the_file() {
+    let numbers: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0]
+        .iter()
+        .flat_map(|n| n.to_le_bytes())
+        .collect();
+    let one = dict(&[("w", old_tensor("9", 4, None, &[4]))]);
+    let file_of = |pickle: &[u8]| legacy(pickle, &[("9", 4, &numbers)]);
+    let read = |bytes: &[u8]| read_all(file(bytes));
+    assert_eq!(read(&file_of(&one)), Ok(vec![vec![1.0, 2.0, 3.0, 4.0]]));
+    let part = dict(&[("w", old_tensor("9", 4, Some((1, 2)), &[2]))]);
+    assert_eq!(read(&file_of(&part)), Ok(vec![vec![2.0, 3.0]]));
+    // In another order than the tensors name them.
+    let two = dict(&[
+        ("a", old_tensor("1", 1, None, &[1])),
+        ("b", old_tensor("9", 4, None, &[2])),
+    ]);
+    let both = legacy(&two, &[("9", 4, &numbers), ("1", 1, &numbers[12..])]);
+    assert_eq!(read(&both), Ok(vec![vec![4.0], vec![1.0, 2.0]]));
+    // Newer pickles, with a frame.
+    let mut framed = b"\x80\x04\x95\x0d\0\0\0\0\0\0\0".to_vec();
+    framed.extend(&file_of(&one)[2..]);
+    assert_eq!(read(&framed), Ok(vec![vec![1.0, 2.0, 3.0, 4.0]]));
+
+    let outside = [
+        dict(&[("w", old_tensor("9", 4, Some((3, 2)), &[2]))]),
+        dict(&[("w", old_tensor("9", 4, Some((1, 2)), &[3]))]),
+        dict(&[("w", old_tensor("9", 4, None, &[5]))]),
+    ];
+    for pickle in outside {
+        assert_refused(&file_of(&pickle), "outside its storage");
+    }
+    for part in [(-1, 2), (1, -2), (i64::MAX, i64::MAX)] {
+        let pickle = dict(&[("w", old_tensor("9", 4, Some(part), &[1]))]);
+        assert!(read(&file_of(&pickle)).is_err());
+    }
+    let most = dict(&[("w", old_tensor("9", i64::MAX, None, &[1]))]);
+    assert_refused(
+        &legacy(&most, &[("9", i64::MAX as u64, &numbers)]),
+        "shorter",
+    );
+    let differs = dict(&[
+        ("a", old_tensor("9", 3, None, &[1])),
+        ("b", old_tensor("9", 4, None, &[1])),
+    ]);
+    assert_refused(&file_of(&differs), "describes a storage wrongly");
+
+    let is_wrong = |storages: &[(&str, u64, &[u8])], part: &str| {
+        assert_refused(&legacy(&one, storages), part);
+    };
+    is_wrong(&[("9", 3, &numbers)], "as long as its description");
+    is_wrong(&[("9", 5, &numbers)], "as long as its description");
+    is_wrong(&[("9", 4, &numbers[..15])], "as long as its description");
+    is_wrong(&[("9", u64::MAX, &numbers)], "as long as its description");
+    is_wrong(&[], "storage is missing");
+    is_wrong(&[("8", 4, &numbers)], "belongs to no tensor");
+    is_wrong(&[("9", 4, &numbers), ("9", 4, &numbers)], "there twice");
+    is_wrong(
+        &[("9", 4, &numbers), ("7", 4, &numbers)],
+        "belongs to no tensor",
+    );
+
+    let replaced = |from: &[u8], to: &[u8]| {
+        let mut bytes = file_of(&one);
+        let at = bytes
+            .windows(from.len())
+            .position(|part| part == from)
+            .unwrap();
+        bytes.splice(at..at + from.len(), to.iter().copied());
+        bytes
+    };
+    assert_unsupported(&replaced(b"M\xe9\x03", b"M\xea\x03"), "1001");
+    assert_unsupported(&replaced(b"endian\x88", b"endian\x89"), "little-endian");
+    assert_refused(&replaced(b"endian\x88", b"endiam\x88"), "byte order");
+    assert_refused(&replaced(b"](", b"K\x01("), "appends");
+    assert_refused(
+        &replaced(b"_rebuild_tensor\n", b"_rebuild_parrot\n"),
+        "_rebuild_parrot",
+    );
+    // A tensor among the numbers that come first.
+    let mut early = file_of(&one);
+    early.splice(15..20, one.iter().copied());
+    assert_refused(&early, "describes a storage wrongly");
+}
+
 #[test]
 fn a_checkpoint_is_read() {
     let found = contents("checkpoint.bin");
@@ -352,8 +519,6 @@ fn an_index_beyond_the_tensors_is_an_error() {
 
 #[test]
 fn other_files_are_refused() {
-    let legacy = std::fs::read(fixture("legacy.bin")).unwrap();
-    assert_unsupported(&legacy, "before 1.6");
     assert_refused(b"", "zip archive");
     assert_refused(b"PK\x03\x04", "the end of its zip directory");
     assert_refused(b"{\"model_type\": \"bert\"}", "zip archive");
@@ -536,8 +701,8 @@ fn code_is_refused_by_name() {
         (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "os.system"),
         (b"\x80\x02c__builtin__\neval\n", "__builtin__.eval"),
         (
-            b"\x80\x02ctorch._utils\n_rebuild_tensor\n",
-            "torch._utils._rebuild_tensor",
+            b"\x80\x02ctorch._utils\n_rebuild_qtensor\n",
+            "torch._utils._rebuild_qtensor",
         ),
         (b"\x80\x02ctorch\nload\n", "torch.load"),
         (
@@ -693,7 +858,12 @@ fn large_pickles_end_soon() {
 
 #[test]
 fn a_file_cut_anywhere_is_refused() {
-    for name in ["module.bin", "mixed.bin", "checkpoint.bin"] {
+    for name in [
+        "module.bin",
+        "mixed.bin",
+        "checkpoint.bin",
+        "legacy-mixed.bin",
+    ] {
         let whole = std::fs::read(fixture(name)).unwrap();
         let file = file(&whole);
         for length in (0..whole.len()).rev() {
@@ -720,7 +890,12 @@ fn damaged_files_do_no_harm() {
         state ^= state << 17;
         (state >> 16) as usize % below
     };
-    for name in ["module.bin", "mixed.bin", "checkpoint.bin"] {
+    for name in [
+        "module.bin",
+        "mixed.bin",
+        "checkpoint.bin",
+        "legacy-mixed.bin",
+    ] {
         let whole = std::fs::read(fixture(name)).unwrap();
         let file = file(&whole);
         let mut read = 0;
