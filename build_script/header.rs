@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The C ABI's files, in the order in which the header has them.
-const FILES: [&str; 11] = [
+const FILES: [&str; 13] = [
     "status",
     "global",
     "handles",
@@ -15,13 +15,15 @@ const FILES: [&str; 11] = [
     "dataset",
     "description",
     "model",
+    "thresholds",
     "adapter",
     "trainer",
+    "fit_head",
     "predict",
 ];
 
 /// Structs that the library fills: they can be initialised without a call.
-const RESULTS: [&str; 9] = [
+const RESULTS: [&str; 10] = [
     "bert_info",
     "bert_step_report",
     "bert_epoch_report",
@@ -29,6 +31,7 @@ const RESULTS: [&str; 9] = [
     "bert_resume_report",
     "bert_evaluation",
     "bert_dataset_description",
+    "bert_fit_head_report",
     "bert_prediction",
     "bert_predictions",
 ];
@@ -208,8 +211,8 @@ fn initial_value(line: &str) -> Option<&'static str> {
     Some(match (field, rule) {
         // An array.
         ("device", _) => "{0}",
-        // The one number that isn't 0: a probability of one half.
-        (_, "setting(&THRESHOLD),") => "0.5",
+        // The one number that isn't 0: the model's own thresholds.
+        (_, "setting(&THRESHOLD),") => "-1",
         _ => "0",
     })
 }

@@ -324,10 +324,9 @@ typedef struct bert_read_options {
   bert_header_mode header;
   /**
    * The column of the text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
-   * Lines. NULL: the library looks for a column named text, sentence, sentence1, review or content. If there is none,
-   * it looks for text_a, premise or question1, each with its partner (see pair_column), and then for other names of a
-   * text, such as tweet, comment or message, of which one must be there and no second. Upper and lower case are the
-   * same. In a file without a header NULL means the first column that no other option names. Default NULL.
+   * Lines. NULL: the library looks for a column named text, sentence, sentence1, review or content. If there is
+   * none, it looks for text_a, premise or question1, each with its partner (see pair_column). In a file without a
+   * header NULL means the first column that no other option names. Default NULL.
    */
   const char *text_column;
   /**
@@ -552,6 +551,10 @@ enum bert_activation_values {
  */
 typedef int32_t bert_pooling;
 enum bert_pooling_values {
+  /**
+   * The pooling of the saved model. Only for bert_load_options.
+   */
+  BERT_POOLING_AUTO = -1,
   /**
    * BERT's pooler: a dense layer and tanh on the [CLS] state.
    */
@@ -783,17 +786,17 @@ typedef struct bert_load_options {
    */
   int32_t reserved;
   /**
-   * Whether the saved classifier is kept under other names. 1: label_names are new names of the saved model's labels,
-   * by their ids; there must be as many. Without label_names the names are those of labels_from. 0: the classifier is
-   * kept only if the names are the same. 0 or 1. Default 0.
+   * The vector that the classifier reads: BERT_POOLING_POOLER, BERT_POOLING_CLS or BERT_POOLING_MEAN.
+   * BERT_POOLING_AUTO: the saved model's; for a published BERT this is the pooler. If it is not the saved model's,
+   * the classifier gets initial values and must be trained, and so does a pooler that the saved model doesn't have.
+   * Models for sentence vectors, such as all-MiniLM-L6-v2, are made for BERT_POOLING_MEAN. Default
+   * BERT_POOLING_AUTO.
    */
-  int32_t rename_labels;
+  bert_pooling pooling;
   /**
-   * Whether the model gets a new classifier. 1: the classifier gets initial values and must be trained, whatever the
-   * checkpoint has; this also allows checkpoints of other tasks. 0: the classifier is kept if it fits. 0 or 1.
-   * Default 0.
+   * Reserved for a later version. Must be 0.
    */
-  int32_t new_classifier;
+  int32_t reserved2;
 } bert_load_options;
 
 /**
@@ -1471,8 +1474,9 @@ typedef struct bert_train_options {
    */
   double label_smoothing;
   /**
-   * Probability from which a label of a multi-label model counts as predicted. It is used in evaluations during
-   * training and in the training accuracy. It isn't saved with the model. Range 0 to 1. Default 0.5.
+   * Probability from which a label of a multi-label model counts as predicted, from 0 to 1. It is used in evaluations
+   * during training and in the training accuracy. -1: the model's own thresholds, see bert_set_thresholds. Other
+   * negative numbers are refused. Range -1 to 1. Default -1.
    */
   double threshold;
   /**
@@ -1844,8 +1848,9 @@ typedef struct bert_evaluation {
    */
   size_t class_capacity;
   /**
-   * Probability from which a label of a multi-label model counts as predicted. The caller sets it before the call.
-   * It isn't saved with the model. Range 0 to 1. Default 0.5.
+   * Probability from which a label of a multi-label model counts as predicted, from 0 to 1. The caller sets it before
+   * the call. -1: the model's own thresholds, see bert_set_thresholds. Other negative numbers are refused.
+   * Range -1 to 1. Default -1.
    */
   double threshold;
   /**
@@ -1889,7 +1894,138 @@ typedef struct bert_evaluation {
 /**
  * Initialises a bert_evaluation without a call: `bert_evaluation value = BERT_EVALUATION_INIT;`.
  */
-#define BERT_EVALUATION_INIT {sizeof(bert_evaluation), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0, 0, 0}
+#define BERT_EVALUATION_INIT {sizeof(bert_evaluation), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0}
+
+/**
+ * Options of bert_fit_head. Call bert_fit_head_options_init first.
+ */
+typedef struct bert_fit_head_options {
+  /**
+   * The caller's sizeof(bert_fit_head_options), set by bert_fit_head_options_init.
+   */
+  size_t struct_size;
+  /**
+   * Weight of the examples against the penalty on large weights: C of scikit-learn's LogisticRegression, and 1 /
+   * alpha of its Ridge. A smaller number makes the penalty stronger. Range 1e-10 to 10000000000. Default 1.
+   */
+  double inverse_regularization;
+  /**
+   * Size of a derivative that counts as zero: the fit has converged when no derivative of the mean loss is larger.
+   * If the largest derivative at the beginning is above 1, the limit is this number multiplied by that derivative.
+   * Range 1e-15 to 1. Default 1e-8.
+   */
+  double tolerance;
+  /**
+   * Maximum number of iterations; for multi-label classification, of iterations for each label.
+   * Range 1 to 1000000. Default 1000.
+   */
+  int32_t max_iterations;
+  /**
+   * Maximum sequence length in tokens, [CLS] and [SEP] included; 0: the maximum length of the model. Longer texts
+   * are cut. The lengths 1 to 3 are refused, and lengths above the model's max_position_embeddings.
+   * At least 0. Default 0.
+   */
+  int32_t max_length;
+  /**
+   * Weight of each class, in the order of the class ids, shape [L]. NULL: all classes have the same weight. Each
+   * weight must be above 0 and at most 1000000. For single-label classification only. Default NULL.
+   */
+  const double *class_weights;
+  /**
+   * Number of elements in class_weights: the model's number of classes, or 0 without class weights. Default 0.
+   */
+  size_t num_class_weights;
+  /**
+   * Number format in which a GPU computes the layers: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
+   * BERT_PRECISION_FLOAT16. It has no effect on the CPU, which uses float32. Default BERT_PRECISION_FLOAT32.
+   */
+  bert_precision precision;
+  /**
+   * Reserved for a later version. Must be 0.
+   */
+  int32_t reserved;
+} bert_fit_head_options;
+
+/**
+ * The result of bert_fit_head. Initialise it with bert_fit_head_report_init or BERT_FIT_HEAD_REPORT_INIT.
+ */
+typedef struct bert_fit_head_report {
+  /**
+   * The caller's sizeof(bert_fit_head_report), set by bert_fit_head_report_init or BERT_FIT_HEAD_REPORT_INIT.
+   */
+  size_t struct_size;
+  /**
+   * Number of examples.
+   */
+  int64_t examples;
+  /**
+   * Number of examples whose text was cut to the maximum length.
+   */
+  int64_t truncated;
+  /**
+   * Number of iterations done; for multi-label classification, of the label that needed the most.
+   */
+  int32_t iterations;
+  /**
+   * Whether the fit has converged: 1 if the tolerance was reached, for all labels; 0 if it ended before.
+   */
+  int32_t is_converged;
+  /**
+   * Mean loss of the examples with the fitted classifier, as in bert_evaluation.
+   */
+  double loss;
+  /**
+   * Share of the examples that the fitted classifier predicts correctly, as in bert_evaluation. NaN for regression.
+   */
+  double accuracy;
+  /**
+   * Elapsed time in seconds.
+   */
+  double seconds;
+} bert_fit_head_report;
+
+/**
+ * Initialises a bert_fit_head_report without a call: `bert_fit_head_report value = BERT_FIT_HEAD_REPORT_INIT;`.
+ */
+#define BERT_FIT_HEAD_REPORT_INIT {sizeof(bert_fit_head_report), 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * The treatment of texts that are longer than the maximum length.
+ */
+typedef int32_t bert_long_text;
+enum bert_long_text_values {
+  /**
+   * Cuts texts that are longer than the maximum length.
+   */
+  BERT_LONG_TEXT_TRUNCATE = 0,
+  /**
+   * Splits texts that are longer than the maximum length into overlapping windows, and combines the windows' answers.
+   * Of a pair of texts, the second text is split. Each window contains the first text, which is cut if it needs more
+   * than about half of a window.
+   */
+  BERT_LONG_TEXT_WINDOWS = 1
+};
+
+/**
+ * The method that makes one answer from the answers of a long text's windows.
+ */
+typedef int32_t bert_combine;
+enum bert_combine_values {
+  /**
+   * The mean of the windows' logits. For regression, the mean of the windows' values.
+   */
+  BERT_COMBINE_MEAN_LOGITS = 0,
+  /**
+   * The mean of the windows' probabilities. The logits of the answer are computed from these means: the logarithm of a
+   * class's probability p, or ln(p / (1 - p)) for a label of a multi-label model. Not for regression.
+   */
+  BERT_COMBINE_MEAN_PROBABILITIES = 1,
+  /**
+   * Uses the answer of the window with the highest probability. For multi-label models this is decided separately for
+   * each label. Not for regression.
+   */
+  BERT_COMBINE_MOST_CONFIDENT = 2
+};
 
 /**
  * The options of a prediction. Initialise the struct with bert_predict_options_init.
@@ -1931,8 +2067,8 @@ typedef struct bert_predict_options {
    */
   int32_t reserved;
   /**
-   * Probability from which has_label is 1, for multi-label models. It isn't saved with the model.
-   * Range 0 to 1. Default 0.5.
+   * Probability from which has_label is 1, for multi-label models, from 0 to 1. -1: the model's own thresholds, see
+   * bert_set_thresholds. Other negative numbers are refused. Range -1 to 1. Default -1.
    */
   double threshold;
   /**
@@ -2055,7 +2191,7 @@ typedef struct bert_predictions {
   size_t top_probabilities_capacity;
   /**
    * Array for one flag for each label, shape [S, L]; NULL: not filled. A flag is 1 if the label's probability is at
-   * least `threshold` of the options, otherwise 0. For multi-label models only.
+   * least its threshold, otherwise 0: `threshold` of the options, or the model's. For multi-label models only.
    */
   uint8_t *has_label;
   /**
@@ -2362,8 +2498,9 @@ BERT_API BERT_MUST_USE bert_status bert_dataset_add_class_id(struct bert_dataset
  * texts are copied. Any thread.
  *
  * Lengths are in bytes. `lengths`, `pair_lengths` and `class_name_lengths` may be NULL; then the texts of that array
- * are NUL-terminated. If `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a
- * NULL element of length 0 is an empty second text.
+ * are NUL-terminated. If `pairs` is NULL, the examples are single texts. A NULL element means that this example has no
+ * second text; an empty second text is a pointer that isn't NULL, with length 0. Either all examples of a data set
+ * have a second text or none has one.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
  * is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (a
@@ -2387,8 +2524,9 @@ BERT_API BERT_MUST_USE bert_status bert_dataset_add_classes(struct bert_dataset 
  * parallel arrays. The texts are copied. Any thread.
  *
  * Lengths are in bytes. `lengths` and `pair_lengths` may be NULL; then the texts of that array are NUL-terminated. If
- * `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a NULL element of length
- * 0 is an empty second text.
+ * `pairs` is NULL, the examples are single texts. A NULL element means that this example has no second text; an empty
+ * second text is a pointer that isn't NULL, with length 0. Either all examples of a data set have a second text or
+ * none has one.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
  * is NULL, a length is larger than memory can hold, an id is negative), BERT_ERR_UTF8 (a text is not valid UTF-8),
@@ -2437,8 +2575,9 @@ BERT_API BERT_MUST_USE bert_status bert_dataset_add_labels(struct bert_dataset *
  * arguments are parallel arrays. The texts are copied. Any thread.
  *
  * Lengths are in bytes. `lengths`, `pair_lengths` and `label_name_lengths` may be NULL; then the texts of that array
- * are NUL-terminated. If `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a
- * NULL element of length 0 is an empty second text.
+ * are NUL-terminated. If `pairs` is NULL, the examples are single texts. A NULL element means that this example has no
+ * second text; an empty second text is a pointer that isn't NULL, with length 0. Either all examples of a data set
+ * have a second text or none has one.
  *
  * `label_names` contains the names of all lists, one list after the other. `label_offsets` has `count` + 1 elements:
  * the list of example i has the names with the indices `label_offsets[i]` to `label_offsets[i + 1]` - 1. The first
@@ -2493,8 +2632,9 @@ BERT_API BERT_MUST_USE bert_status bert_dataset_add_target(struct bert_dataset *
  * of the second, and so on. Texts and targets are copied. Any thread.
  *
  * Lengths are in bytes. `lengths` and `pair_lengths` may be NULL; then the texts of that array are NUL-terminated. If
- * `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a NULL element of length
- * 0 is an empty second text.
+ * `pairs` is NULL, the examples are single texts. A NULL element means that this example has no second text; an empty
+ * second text is a pointer that isn't NULL, with length 0. Either all examples of a data set have a second text or
+ * none has one.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
  * is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (there
@@ -2951,6 +3091,42 @@ BERT_API BERT_MUST_USE bert_status bert_tokenize(const struct bert_model *model,
                                                  size_t *count);
 
 /**
+ * Sets the thresholds of a multi-label model: one probability for each label, in the order of the label ids. A text
+ * has a label if the label's probability is at least the label's threshold. `thresholds` has `count` numbers from 0 to
+ * 1. `count` is the model's number of labels, or 0: all labels get 0.5, which is also what a new model has.
+ *
+ * The thresholds are a part of the model. They are saved with it, and models that are created from it have them too.
+ * They are used wherever the option `threshold` is -1, its default. transformers doesn't know them. Loading the model
+ * with other labels or for another problem type resets them. Any thread; a prediction uses the thresholds that the
+ * model has when the prediction begins.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`thresholds` is NULL and
+ * `count` isn't 0, `count` isn't the number of labels, or a number isn't between 0 and 1), BERT_ERR_UNSUPPORTED (the
+ * model isn't a multi-label model), BERT_ERR_FORKED (this process is a forked child).
+ *
+ * Pointers:
+ * `thresholds` is NULL or has `count` numbers.
+ */
+BERT_API BERT_MUST_USE bert_status bert_set_thresholds(struct bert_model *model,
+                                                       const double *thresholds,
+                                                       size_t count);
+
+/**
+ * Writes the thresholds of a multi-label model to `thresholds`: one number for each label, in the order of the label
+ * ids, shape [L]. `capacity` is the number of elements that `thresholds` can hold; L are needed. Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`thresholds` is NULL),
+ * BERT_ERR_BUFFER_TOO_SMALL (`capacity` is less than the number of labels; nothing is written), BERT_ERR_UNSUPPORTED
+ * (the model isn't a multi-label model), BERT_ERR_FORKED (this process is a forked child).
+ *
+ * Pointers:
+ * `thresholds` is writable for `capacity` numbers.
+ */
+BERT_API BERT_MUST_USE bert_status bert_get_thresholds(const struct bert_model *model,
+                                                       double *thresholds,
+                                                       size_t capacity);
+
+/**
  * Sets all fields of a bert_lora_options to their defaults. `struct_size` is sizeof(bert_lora_options). Any thread.
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL), BERT_ERR_STRUCT_SIZE (`struct_size` is unknown),
@@ -3303,26 +3479,63 @@ BERT_API BERT_MUST_USE bert_status bert_evaluate(const struct bert_model *model,
                                                  struct bert_evaluation *evaluation);
 
 /**
- * Evaluates a model on labelled examples, whose texts it reads as bert_predict_batch reads them with the same options:
- * what is measured is what is used. `options` may be NULL: the defaults are used. Initialise `evaluation` with
- * bert_evaluation_init or BERT_EVALUATION_INIT, then set threshold, compute_precision and the arrays as needed. Any
- * thread, also while the model is trained. The log reports what bert_evaluate reports.
+ * Initialises `options` with the defaults. `struct_size` is sizeof(bert_fit_head_options). Any thread.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE (`model` or `dataset` is invalid), BERT_ERR_INVALID_ARGUMENT (`evaluation` is NULL,
- * or a value is out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `evaluation` isn't
- * initialised), BERT_ERR_DATA (no examples, or labels for another problem type), BERT_ERR_UNKNOWN_LABEL (a label that
- * the model doesn't have), BERT_ERR_BUFFER_TOO_SMALL (an array; nothing was written), BERT_ERR_UNSUPPORTED (an array
- * for something that the model's problem type doesn't have), BERT_ERR_NOT_FINITE (the model's scores are NaN or
- * infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
+ * is not the size of a known version), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
- * `options` is NULL or was initialised with bert_evaluate_options_init. `evaluation` was initialised with
- * bert_evaluation_init or BERT_EVALUATION_INIT. Its arrays are NULL or writable for their capacities.
+ * `options` is NULL or points to `struct_size` writable bytes.
  */
-BERT_API BERT_MUST_USE bert_status bert_evaluate_with(const struct bert_model *model,
-                                                      const struct bert_dataset *dataset,
-                                                      const struct bert_evaluate_options *options,
-                                                      struct bert_evaluation *evaluation);
+BERT_API BERT_MUST_USE bert_status bert_fit_head_options_init(struct bert_fit_head_options *options,
+                                                              size_t struct_size);
+
+/**
+ * Initialises `report` for bert_fit_head. `struct_size` is sizeof(bert_fit_head_report). Any thread.
+ *
+ * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`report` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size` is
+ * not the size of a known version), BERT_ERR_FORKED (in a forked child process).
+ *
+ * Pointers:
+ * `report` is NULL or points to `struct_size` writable bytes.
+ */
+BERT_API BERT_MUST_USE bert_status bert_fit_head_report_init(struct bert_fit_head_report *report, size_t struct_size);
+
+/**
+ * Fits the classifier of a model to the examples of `dataset`, and leaves the encoder as it is. Use it with a
+ * pretrained model and few examples, some ten to some thousand, and to see what fine-tuning with bert_train must beat.
+ * It takes about as long as predicting the examples once. It needs no learning rate, and its result doesn't depend on
+ * a seed, on the order of the examples, on the number of threads or on the classifier's former weights. `options` may
+ * be NULL: the defaults are used. `report` may be NULL; otherwise initialise it with bert_fit_head_report_init or
+ * BERT_FIT_HEAD_REPORT_INIT.
+ *
+ * The classifier reads one vector for each text, as in predictions: see bert_info.pooling. For these vectors the
+ * weights and biases of the classifier become the ones that scikit-learn finds. Single-label and multi-label
+ * classification: those of LogisticRegression, for multi-label classification one for each label. Regression: those of
+ * Ridge. Biases aren't penalised. A class without examples, or a label that is on all or on none of the examples, is
+ * reported as a warning in the log.
+ *
+ * Predictions that run at the same time use the classifier from before the call or the one from after it. If the call
+ * fails, the model doesn't change. A fit that ends before it has converged is BERT_OK: `report` and a warning in the
+ * log say so. Any thread, but only one thread at a time can train a model; not inside a callback of a training call on
+ * the same model.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` or `dataset` is invalid), BERT_ERR_INVALID_ARGUMENT (an option is out of
+ * its range or doesn't fit the model, there are pairs of texts but type_vocab_size is 1, or `report` isn't aligned),
+ * BERT_ERR_STRUCT_SIZE (`options` or `report` isn't initialised), BERT_ERR_DATA (no examples, all examples of one
+ * class, or labels for another problem type), BERT_ERR_UNKNOWN_LABEL (a label that the model doesn't have),
+ * BERT_ERR_UNSUPPORTED (`model` is int8), BERT_ERR_BUSY (another call trains the model), BERT_ERR_NOT_FINITE (a vector
+ * or a weight would have numbers that are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory),
+ * BERT_ERR_FORKED (in a forked child process).
+ *
+ * Pointers:
+ * `options` is NULL or was initialised with bert_fit_head_options_init, and class_weights has num_class_weights
+ * elements. `report` is NULL or was initialised with bert_fit_head_report_init or BERT_FIT_HEAD_REPORT_INIT.
+ */
+BERT_API BERT_MUST_USE bert_status bert_fit_head(struct bert_model *model,
+                                                 const struct bert_dataset *dataset,
+                                                 const struct bert_fit_head_options *options,
+                                                 struct bert_fit_head_report *report);
 
 /**
  * Initialises `options` with the defaults. `struct_size` is sizeof(bert_predict_options). Any thread.
@@ -3362,15 +3575,15 @@ BERT_API BERT_MUST_USE bert_status bert_predictions_init(struct bert_predictions
  * Classifies one text or one pair of texts. `pair` is the second text; NULL: there is none. An empty second text is a
  * pointer that isn't NULL, with length 0. The lengths are in bytes, or BERT_NUL_TERMINATED. An empty text is valid;
  * `text` may be NULL if its length is 0. `options` may be NULL: the defaults are used. top_k and threshold of the
- * options have no effect here. For a multi-label model the answer is only the most probable label; bert_predict_batch
- * reports which labels a text has. Initialise `prediction` with bert_prediction_init or BERT_PREDICTION_INIT.
+ * options have no effect here. A multi-label model is refused, because one answer isn't enough for a text that has any
+ * number of labels: use bert_predict_batch. Initialise `prediction` with bert_prediction_init or BERT_PREDICTION_INIT.
  * Any thread; many threads can predict with one model at the same time, also while it is trained.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
  * out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `prediction` isn't initialised),
- * BERT_ERR_UTF8 (a text isn't valid UTF-8), BERT_ERR_UNSUPPORTED (regression with several targets: use
- * bert_predict_batch), BERT_ERR_NOT_FINITE (the model's scores are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the
- * system has not enough memory), BERT_ERR_FORKED (in a forked child process).
+ * BERT_ERR_UTF8 (a text isn't valid UTF-8), BERT_ERR_UNSUPPORTED (a multi-label model, or regression with several
+ * targets: use bert_predict_batch), BERT_ERR_NOT_FINITE (the model's scores are NaN or infinite),
+ * BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:
  * The texts are readable for their lengths, or end with a NUL. `options` is NULL or was initialised with
@@ -3387,10 +3600,11 @@ BERT_API BERT_MUST_USE bert_status bert_predict(const struct bert_model *model,
 /**
  * Classifies `count` texts or pairs of texts in one call. The memory for the computation doesn't grow with `count`.
  * `lengths` contains the texts' lengths in bytes; NULL: all texts end with a NUL. `pairs` contains the second texts;
- * NULL: there are none. `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A text or second
- * text may be NULL if its length is given as 0; it is then an empty text. `options` may be NULL: the defaults are
- * used. Initialise `predictions` with bert_predictions_init or BERT_PREDICTIONS_INIT, then set the arrays that you
- * want. Any thread; many threads can predict with one model at the same time, also while it is trained.
+ * NULL: there are none. `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A NULL element
+ * of `pairs` means that this text has no second text. An empty second text is a pointer that isn't NULL, with length
+ * 0. A NULL element of `texts` with length 0 is an empty text. `options` may be NULL: the defaults are used.
+ * Initialise `predictions` with bert_predictions_init or BERT_PREDICTIONS_INIT, then set the arrays that you want. Any
+ * thread; many threads can predict with one model at the same time, also while it is trained.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
  * out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `predictions` isn't initialised),
@@ -3457,9 +3671,10 @@ BERT_API BERT_MUST_USE bert_status bert_embed_options_init(struct bert_embed_opt
  * Writes one vector of hidden_size numbers for each of `count` texts or pairs of texts. `vectors` receives the vectors
  * one after another, shape [S, H] with S = `count`; it has room for `capacity` numbers. `lengths` contains the texts'
  * lengths in bytes; NULL: all texts end with a NUL. `pairs` contains the second texts; NULL: there are none.
- * `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A text or second text may be NULL if
- * its length is given as 0; it is then an empty text. `options` may be NULL: the defaults are used. Any thread; many
- * threads can use one model at the same time, also while it is trained.
+ * `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A NULL element of `pairs` means that
+ * this text has no second text. An empty second text is a pointer that isn't NULL, with length 0. A NULL element of
+ * `texts` with length 0 is an empty text. `options` may be NULL: the defaults are used. Any thread; many threads can
+ * use one model at the same time, also while it is trained.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
  * out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` isn't initialised), BERT_ERR_UTF8 (a

@@ -73,10 +73,15 @@ pub struct Classifier {
     /// Whether the classifier has.
     has_new_classifier: AtomicBool,
     parameters: Published<Parameters>,
+    /// The probability from which on each label counts as predicted (multi-label); as many as labels.
+    thresholds: Published<Vec<f64>>,
     training: Exclusive,
     /// Whether it was told that predictions cut texts.
     has_told_of_cut: AtomicBool,
 }
+
+/// A label's threshold unless it is set.
+pub const DEFAULT_THRESHOLD: f64 = 0.5;
 
 impl Classifier {
     /// A new model with initial values: the tokenizer's vocabulary and the labels come from `train` alone.
@@ -150,6 +155,7 @@ impl Classifier {
             max_length: model.config.max_position_embeddings,
             has_new_pooler: AtomicBool::new(untrained.pooler),
             has_new_classifier: AtomicBool::new(untrained.classifier),
+            thresholds: Published::new(Arc::new(vec![DEFAULT_THRESHOLD; labels.len()])),
             model,
             tokenizer,
             labels,
@@ -347,7 +353,9 @@ impl Classifier {
         origins: Origins,
     ) -> Classifier {
         let untrained = self.untrained();
+        let thresholds = self.thresholds_of(&labels);
         Classifier {
+            thresholds: Published::new(Arc::new(thresholds)),
             model,
             tokenizer: self.tokenizer.clone(),
             labels,
@@ -404,6 +412,62 @@ impl Classifier {
     /// Whether this is the first time that predictions cut a text.
     pub(crate) fn is_first_cut(&self) -> bool {
         !self.has_told_of_cut.swap(true, Ordering::Relaxed)
+    }
+
+    /// The probability from which on each label counts as predicted (multi-label), by label id.
+    pub fn thresholds(&self) -> Arc<Vec<f64>> {
+        self.thresholds.get()
+    }
+
+    /// The same threshold for all labels where one is given, else the model's own.
+    pub fn thresholds_or(&self, given: Option<f64>) -> Arc<Vec<f64>> {
+        match given {
+            Some(threshold) => Arc::new(vec![threshold; self.labels.len()]),
+            None => self.thresholds(),
+        }
+    }
+
+    /// Sets the model's own thresholds, one a label; none: all have [`DEFAULT_THRESHOLD`].
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the problem isn't multi-label; [`Error::InvalidArgument`] for another number of
+    /// thresholds and for one that isn't from 0 to 1.
+    pub fn set_thresholds(&self, thresholds: &[f64]) -> Result<()> {
+        self.check_has_thresholds()?;
+        let mut all = vec![DEFAULT_THRESHOLD; self.labels.len()];
+        if !thresholds.is_empty() {
+            if thresholds.len() != all.len() {
+                return Err(Error::InvalidArgument(format!(
+                    "There are {} thresholds, but this model has {} labels; give one for each, in the order of the label \
+                     ids.",
+                    thresholds.len(),
+                    all.len()
+                ))
+                .of_argument("thresholds"));
+            }
+            check_thresholds(thresholds).map_err(|error| error.of_argument("thresholds"))?;
+            all.copy_from_slice(thresholds);
+        }
+        self.thresholds.replace(Arc::new(all));
+        Ok(())
+    }
+
+    /// Refuses a model without labels of which a text has any number.
+    pub fn check_has_thresholds(&self) -> Result<()> {
+        match self.model.config.problem_type {
+            ProblemType::MultiLabel => Ok(()),
+            problem => Err(Error::Unsupported(format!(
+                "This model's problem is {problem}; thresholds are for multi-label classification."
+            ))),
+        }
+    }
+
+    /// The thresholds of these labels: those that this model has by the same name, if it has all.
+    fn thresholds_of(&self, labels: &Labels) -> Vec<f64> {
+        let own = self.thresholds();
+        let of = |name: &String| Some(own[self.labels.id(name)? as usize]);
+        let found: Option<Vec<f64>> = labels.names().iter().map(of).collect();
+        found.unwrap_or_else(|| vec![DEFAULT_THRESHOLD; labels.len()])
     }
 
     /// The right to train, given back when dropped; [`Error::Busy`] while somebody has it.
@@ -471,4 +535,16 @@ fn fitting_positions(tokenizer: &Tokenizer, train: &Dataset) -> Result<usize> {
         )
     });
     Ok(positions)
+}
+
+/// Refuses a threshold that isn't from 0 to 1.
+pub(crate) fn check_thresholds(thresholds: &[f64]) -> Result<()> {
+    match thresholds.iter().position(|t| !(0.0..=1.0).contains(t)) {
+        None => Ok(()),
+        Some(index) => Err(Error::InvalidArgument(format!(
+            "Threshold {index} is {}; it must be between 0 and 1.",
+            thresholds[index]
+        ))
+        .at_index(index)),
+    }
 }

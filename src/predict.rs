@@ -170,10 +170,11 @@ impl Predictions {
         self.logits.is_empty()
     }
 
-    /// Whether each label's probability reaches `threshold`, [n, num_labels] (multi-label).
-    pub fn has_labels(&self, threshold: f64) -> impl Iterator<Item = bool> + '_ {
+    /// Whether each label's probability reaches its threshold, [n, num_labels] (multi-label).
+    pub fn has_labels<'a>(&'a self, thresholds: &'a [f64]) -> impl Iterator<Item = bool> + 'a {
         let probabilities = self.probabilities.iter();
-        probabilities.map(move |&p| reaches(p, threshold))
+        let pairs = probabilities.zip(thresholds.iter().cycle());
+        pairs.map(|(&p, &threshold)| reaches(p, threshold))
     }
 
     /// Text `index`'s `k` most probable classes or labels with their probabilities, the best first, equals by their id.
@@ -556,9 +557,10 @@ mod tests {
         let multi = of(ProblemType::MultiLabel);
         assert_eq!(multi.probabilities[0], 0.5);
         assert_eq!(multi.label_ids, [1, 1]);
-        let labels = |threshold| multi.has_labels(threshold).collect::<Vec<bool>>();
-        assert_eq!(labels(0.5), [true, true, false, false]);
-        assert_eq!(labels(0.6), [false, true, false, false]);
+        let labels = |thresholds: [f64; 2]| multi.has_labels(&thresholds).collect::<Vec<bool>>();
+        assert_eq!(labels([0.5, 0.5]), [true, true, false, false]);
+        assert_eq!(labels([0.6, 0.6]), [false, true, false, false]);
+        assert_eq!(labels([0.6, 0.2]), [false, true, false, true]);
         let regression = of(ProblemType::Regression);
         assert_eq!((regression.len(), &regression.logits), (2, &logits));
         assert!(regression.probabilities.is_empty() && regression.label_ids.is_empty());

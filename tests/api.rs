@@ -555,16 +555,16 @@ fn breaking(old: &Value, new: &Value) -> Vec<String> {
             let what = format!("field {} of {}", field["name"], old["name"]);
             match now.get(index) {
                 Some(other) if other["name"] == field["name"] => {
-                    // What `_init` wrote may become "chosen by the library": whoever hands it on gets a right number.
-                    let is_default_left = !other["automatic"].is_null();
-                    let default = if is_default_left { "role" } else { "default" };
                     same(
                         field,
                         other,
-                        &["type", "offset", "size", "role", default, "least", "most"],
+                        &["type", "offset", "size", "role"],
                         &what,
                         &mut found,
                     );
+                    if let Some(change) = narrowed(field, other) {
+                        found.push(format!("{what}: {change}"));
+                    }
                 }
                 // What was reserved may become something, whose value 0 means what it meant.
                 Some(other) if field["role"] == "reserved" => {
@@ -589,6 +589,32 @@ fn breaking(old: &Value, new: &Value) -> Vec<String> {
         }
     }
     found
+}
+
+/// Why a field's range or default can't become another. A range may grow. A default may become a value that was refused
+/// before: no program has set it, so that it can mean "automatic".
+fn narrowed(old: &Value, new: &Value) -> Option<String> {
+    let number = |field: &Value, key: &str, missing: f64| field[key].as_f64().unwrap_or(missing);
+    let range = |field: &Value| {
+        (
+            number(field, "least", f64::NEG_INFINITY),
+            number(field, "most", f64::INFINITY),
+        )
+    };
+    let ((least, most), (new_least, new_most)) = (range(old), range(new));
+    if new_least > least || new_most < most {
+        return Some(format!(
+            "the range was {least} to {most}, is {new_least} to {new_most}"
+        ));
+    }
+    let default = number(new, "default", f64::NAN);
+    if old["default"] != new["default"] && !(default < least || default > most) {
+        return Some(format!(
+            "default was {}, is {}",
+            old["default"], new["default"]
+        ));
+    }
+    None
 }
 
 fn is_current() -> Outcome {
@@ -686,6 +712,17 @@ fn breaking_changes_are_found() -> Outcome {
     let narrowed =
         changed(&|api| structure(api, "bert_train_options")["fields"][2]["most"] = json!(10));
     assert_eq!(narrowed.len(), 1, "{narrowed:?}");
+    // A wider range breaks nothing, nor does a default that was refused before.
+    let with = |least: f64, default: f64| {
+        changed(&|api| {
+            let field = &mut structure(api, "bert_train_options")["fields"][6];
+            assert_eq!(field["name"], "learning_rate");
+            field["least"] = json!(least);
+            field["default"] = json!(default);
+        })
+    };
+    assert_eq!(with(-7.0, -7.0), Vec::<String>::new());
+    assert_eq!(with(-7.0, 0.5).len(), 1);
     let dropped = changed(&|api| {
         api["functions"].as_array_mut().expect("an array").remove(0);
     });
@@ -860,6 +897,8 @@ fn initialised(described: &Struct) -> Bytes {
             "bert_resume_report" => bert_resume_report_init(bytes.pointer(), size),
             "bert_evaluation" => bert_evaluation_init(bytes.pointer(), size),
             "bert_evaluate_options" => bert_evaluate_options_init(bytes.pointer(), size),
+            "bert_fit_head_options" => bert_fit_head_options_init(bytes.pointer(), size),
+            "bert_fit_head_report" => bert_fit_head_report_init(bytes.pointer(), size),
             "bert_predict_options" => bert_predict_options_init(bytes.pointer(), size),
             "bert_prediction" => bert_prediction_init(bytes.pointer(), size),
             "bert_predictions" => bert_predictions_init(bytes.pointer(), size),
@@ -939,6 +978,9 @@ impl World {
                     bytes.pointer(),
                     &mut trainer,
                 ),
+                "bert_fit_head_options" => {
+                    bert_fit_head(self.model, self.data, bytes.pointer(), std::ptr::null_mut())
+                }
                 "bert_evaluation" => bert_evaluate(self.model, self.data, 0, bytes.pointer()),
                 "bert_evaluate_options" => {
                     bert_evaluate_with(self.model, self.data, bytes.pointer(), evaluation.pointer())

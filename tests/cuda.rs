@@ -329,7 +329,7 @@ fn steps() -> Outcome {
             batch_size: 3,
             gradient_accumulation_steps: 2,
             learning_rate: 1e-4,
-            threshold: 0.45,
+            threshold: Some(0.45),
             ..TrainOptions::default()
         };
         if problem == ProblemType::SingleLabel {

@@ -387,7 +387,7 @@ fn every_parameter_gets_its_gradient_of_every_loss() {
         let objective = Objective {
             targets: &targets,
             cross_entropy: &CrossEntropy::default(),
-            threshold: 0.5,
+            thresholds: &[0.5; 3],
             num_labels: 3,
             deviations: None,
         };

@@ -197,6 +197,39 @@ pub(super) unsafe fn texts<'a>(
     [name, name_of_lengths]: [&str; 2],
 ) -> Result<Vec<Text<'a>>> {
     // SAFETY: the same contract.
+    let read = |pointer, length, name: &str| unsafe { text(pointer, length, name) };
+    // SAFETY: the same contract.
+    unsafe { each_text(pointers, lengths, count, [name, name_of_lengths], read) }
+}
+
+/// The same of texts that may be absent: NULL is none.
+///
+/// # Safety
+/// As for [`texts`].
+unsafe fn optional_texts<'a>(
+    pointers: *const *const c_char,
+    lengths: *const usize,
+    count: usize,
+    names: [&str; 2],
+) -> Result<Vec<Option<Text<'a>>>> {
+    // SAFETY: the same contract.
+    let read = |pointer, length, name: &str| unsafe { optional_text(pointer, length, name) };
+    // SAFETY: the same contract.
+    unsafe { each_text(pointers, lengths, count, names, read) }
+}
+
+/// What `read` makes of each pointer, its length and its name in messages.
+///
+/// # Safety
+/// As for [`texts`], as far as `read` asks for it.
+unsafe fn each_text<T>(
+    pointers: *const *const c_char,
+    lengths: *const usize,
+    count: usize,
+    [name, name_of_lengths]: [&str; 2],
+    read: impl Fn(*const c_char, usize, &str) -> Result<T>,
+) -> Result<Vec<T>> {
+    // SAFETY: the same contract.
     let pointers = unsafe { array(pointers, count, name) }?;
     let lengths = if lengths.is_null() {
         None
@@ -206,13 +239,12 @@ pub(super) unsafe fn texts<'a>(
     };
     memory::collected(pointers.iter().enumerate().map(|(index, &pointer)| {
         let length = lengths.map_or(BERT_NUL_TERMINATED, |lengths| lengths[index]);
-        // SAFETY: the same contract.
-        unsafe { text(pointer, length, &format!("{name}[{index}]")) }
+        read(pointer, length, &format!("{name}[{index}]"))
             .map_err(|error| error.of_argument(name).at_index(index))
     }))
 }
 
-/// Texts with their pairs: `pairs` NULL means that there are none.
+/// Texts with their pairs: `pairs` NULL means that there are none, and an element NULL that this text has none.
 ///
 /// # Safety
 /// As for [`texts`], for both.
@@ -229,9 +261,8 @@ pub(super) unsafe fn text_pairs<'a>(
         return memory::collected(first.into_iter().map(|text| Ok((text, None))));
     }
     // SAFETY: the same contract.
-    let second = unsafe { texts(pairs, pair_lengths, count, ["pairs", "pair_lengths"]) }?;
-    let both = first.into_iter().zip(second);
-    memory::collected(both.map(|(text, pair)| Ok((text, Some(pair)))))
+    let second = unsafe { optional_texts(pairs, pair_lengths, count, ["pairs", "pair_lengths"]) }?;
+    memory::collected(first.into_iter().zip(second).map(Ok))
 }
 
 fn negative(name: &str, value: i64) -> Error {

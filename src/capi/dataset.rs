@@ -344,8 +344,9 @@ pub unsafe extern "C" fn bert_dataset_add_class_id(
 /// texts are copied. Any thread.
 ///
 /// Lengths are in bytes. `lengths`, `pair_lengths` and `class_name_lengths` may be NULL; then the texts of that array
-/// are NUL-terminated. If `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a
-/// NULL element of length 0 is an empty second text.
+/// are NUL-terminated. If `pairs` is NULL, the examples are single texts. A NULL element means that this example has no
+/// second text; an empty second text is a pointer that isn't NULL, with length 0. Either all examples of a data set
+/// have a second text or none has one.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
 /// is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (a
@@ -387,8 +388,9 @@ pub unsafe extern "C" fn bert_dataset_add_classes(
 /// parallel arrays. The texts are copied. Any thread.
 ///
 /// Lengths are in bytes. `lengths` and `pair_lengths` may be NULL; then the texts of that array are NUL-terminated. If
-/// `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a NULL element of length
-/// 0 is an empty second text.
+/// `pairs` is NULL, the examples are single texts. A NULL element means that this example has no second text; an empty
+/// second text is a pointer that isn't NULL, with length 0. Either all examples of a data set have a second text or
+/// none has one.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
 /// is NULL, a length is larger than memory can hold, an id is negative), BERT_ERR_UTF8 (a text is not valid UTF-8),
@@ -466,8 +468,9 @@ pub unsafe extern "C" fn bert_dataset_add_labels(
 /// arguments are parallel arrays. The texts are copied. Any thread.
 ///
 /// Lengths are in bytes. `lengths`, `pair_lengths` and `label_name_lengths` may be NULL; then the texts of that array
-/// are NUL-terminated. If `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a
-/// NULL element of length 0 is an empty second text.
+/// are NUL-terminated. If `pairs` is NULL, the examples are single texts. A NULL element means that this example has no
+/// second text; an empty second text is a pointer that isn't NULL, with length 0. Either all examples of a data set
+/// have a second text or none has one.
 ///
 /// `label_names` contains the names of all lists, one list after the other. `label_offsets` has `count` + 1 elements:
 /// the list of example i has the names with the indices `label_offsets[i]` to `label_offsets[i + 1]` - 1. The first
@@ -563,8 +566,9 @@ pub unsafe extern "C" fn bert_dataset_add_target(
 /// of the second, and so on. Texts and targets are copied. Any thread.
 ///
 /// Lengths are in bytes. `lengths` and `pair_lengths` may be NULL; then the texts of that array are NUL-terminated. If
-/// `pairs` is NULL, the examples are single texts. Otherwise every example has a second text: a NULL element of length
-/// 0 is an empty second text.
+/// `pairs` is NULL, the examples are single texts. A NULL element means that this example has no second text; an empty
+/// second text is a pointer that isn't NULL, with length 0. Either all examples of a data set have a second text or
+/// none has one.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (a required pointer
 /// is NULL, a length is larger than memory can hold), BERT_ERR_UTF8 (a text is not valid UTF-8), BERT_ERR_DATA (there

@@ -14,6 +14,7 @@ mod dataset;
 mod description;
 mod error_object;
 pub mod fields;
+mod fit_head;
 mod global;
 mod handle_table;
 mod handles;
@@ -25,18 +26,21 @@ mod sized;
 mod status;
 #[cfg(test)]
 mod tests;
+mod thresholds;
 mod trainer;
 
 pub use adapter::*;
 pub use dataset::*;
 pub use description::*;
 pub use error_object::*;
+pub use fit_head::*;
 pub use global::*;
 pub use handles::{bert_dataset, bert_error, bert_model, bert_trainer};
 pub use model::*;
 pub use predict::*;
 pub use problem::*;
 pub use status::*;
+pub use thresholds::*;
 pub use trainer::*;
 
 /// The structs of the C ABI, for `include/bert_api.json`.
@@ -57,6 +61,8 @@ pub fn structs() -> Vec<fields::Struct> {
         bert_resume_report::describe(),
         bert_evaluation::describe(),
         bert_evaluate_options::describe(),
+        bert_fit_head_options::describe(),
+        bert_fit_head_report::describe(),
         bert_predict_options::describe(),
         bert_prediction::describe(),
         bert_predictions::describe(),

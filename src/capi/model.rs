@@ -70,6 +70,8 @@ pub const BERT_ACT_RELU: bert_activation = 2;
 /// The pooling: how the states of a text's tokens become one vector.
 pub type bert_pooling = i32;
 
+/// The pooling of the saved model. Only for bert_load_options.
+pub const BERT_POOLING_AUTO: bert_pooling = -1;
 /// BERT's pooler: a dense layer and tanh on the [CLS] state.
 pub const BERT_POOLING_POOLER: bert_pooling = 0;
 /// The [CLS] state itself.
@@ -298,6 +300,14 @@ pub struct bert_load_options {
     /// checkpoint has; this also allows checkpoints of other tasks. 0: the classifier is kept if it fits. 0 or 1.
     /// Default 0.
     pub new_classifier: i32,
+    /// The vector that the classifier reads: BERT_POOLING_POOLER, BERT_POOLING_CLS or BERT_POOLING_MEAN.
+    /// BERT_POOLING_AUTO: the saved model's; for a published BERT this is the pooler. If it is not the saved model's,
+    /// the classifier gets initial values and must be trained, and so does a pooler that the saved model doesn't have.
+    /// Models for sentence vectors, such as all-MiniLM-L6-v2, are made for BERT_POOLING_MEAN. Default
+    /// BERT_POOLING_AUTO.
+    pub pooling: bert_pooling,
+    /// Reserved for a later version. Must be 0.
+    pub reserved2: i32,
 }
 
 sized_struct!(bert_load_options, older [56], {
@@ -315,6 +325,13 @@ sized_struct!(bert_load_options, older [56], {
     reserved: reserved(),
     rename_labels: zero_or_one(false),
     new_classifier: zero_or_one(false),
+    pooling: constant(
+        "BERT_POOLING_",
+        BERT_POOLING_AUTO,
+        BERT_POOLING_AUTO,
+        BERT_POOLING_MEAN
+    ),
+    reserved2: reserved(),
 });
 
 /// The number type of a model's weights.
@@ -558,6 +575,10 @@ unsafe fn load_options(options: *const bert_load_options) -> Result<LoadOptions>
         rename_labels: flag(options.rename_labels, "rename_labels")?,
         new_classifier: flag(options.new_classifier, "new_classifier")?,
         problem_type: problem::problem_type_or_auto(options.problem_type)?,
+        pooling: match options.pooling {
+            BERT_POOLING_AUTO => None,
+            other => Some(choice(other, "pooling", &POOLINGS)?),
+        },
         seed: options.seed,
     })
 }

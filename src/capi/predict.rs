@@ -20,7 +20,7 @@ use crate::memory;
 use crate::model::{BertConfig, InferencePrecision};
 use crate::predict::{CombineWindows, EmbedOptions, LongText, PredictOptions, Predictions};
 use crate::problem::ProblemType;
-use crate::train::options::THRESHOLD;
+use crate::train::options::{THRESHOLD, threshold};
 
 /// The treatment of texts that are longer than the maximum length.
 pub type bert_long_text = i32;
@@ -76,8 +76,8 @@ pub struct bert_predict_options {
     pub top_k: i32,
     /// Reserved for a later version. Must be 0.
     pub reserved: i32,
-    /// Probability from which has_label is 1, for multi-label models. It isn't saved with the model.
-    /// Range 0 to 1. Default 0.5.
+    /// Probability from which has_label is 1, for multi-label models, from 0 to 1. -1: the model's own thresholds, see
+    /// bert_set_thresholds. Other negative numbers are refused. Range -1 to 1. Default -1.
     pub threshold: f64,
     /// Number format in which the layers are computed: BERT_PRECISION_FLOAT32, BERT_PRECISION_BFLOAT16 or
     /// BERT_PRECISION_FLOAT16. On the CPU bfloat16 is faster than float32 on processors with AMX or AVX512-BF16, and
@@ -187,7 +187,7 @@ pub struct bert_predictions {
     /// Number of elements that the array `top_probabilities` can hold.
     pub top_probabilities_capacity: usize,
     /// Array for one flag for each label, shape [S, L]; NULL: not filled. A flag is 1 if the label's probability is at
-    /// least `threshold` of the options, otherwise 0. For multi-label models only.
+    /// least its threshold, otherwise 0: `threshold` of the options, or the model's. For multi-label models only.
     pub has_label: *mut u8,
     /// Number of elements that the array `has_label` can hold.
     pub has_label_capacity: usize,
@@ -274,7 +274,7 @@ pub unsafe extern "C" fn bert_predictions_init(
 #[derive(Clone, Copy)]
 struct Wanted {
     top_k: usize,
-    threshold: f64,
+    threshold: Option<f64>,
 }
 
 /// What becomes of long texts, by the caller's long_text, window_stride and combine; `most` is the model's maximum length.
@@ -330,7 +330,7 @@ fn translate(options: bert_predict_options, most: usize) -> Result<(PredictOptio
     };
     let wanted = Wanted {
         top_k: size(options.top_k, "top_k")?,
-        threshold: options.threshold,
+        threshold: threshold(options.threshold)?,
     };
     Ok((options_, wanted))
 }
@@ -441,7 +441,7 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    fn write(self, answers: &Predictions) {
+    fn write(self, answers: &Predictions, thresholds: &[f64]) {
         if let Some(out) = self.label_ids {
             for (out, &id) in out.iter_mut().zip(&answers.label_ids) {
                 *out = id as i32;
@@ -454,7 +454,7 @@ impl<'a> Outputs<'a> {
             out.copy_from_slice(&answers.probabilities);
         }
         if let Some(out) = self.has_label {
-            let labels = answers.has_labels(self.wanted.threshold);
+            let labels = answers.has_labels(thresholds);
             for (out, has_label) in out.iter_mut().zip(labels) {
                 *out = u8::from(has_label);
             }
@@ -485,15 +485,15 @@ impl<'a> Outputs<'a> {
 /// Classifies one text or one pair of texts. `pair` is the second text; NULL: there is none. An empty second text is a
 /// pointer that isn't NULL, with length 0. The lengths are in bytes, or BERT_NUL_TERMINATED. An empty text is valid;
 /// `text` may be NULL if its length is 0. `options` may be NULL: the defaults are used. top_k and threshold of the
-/// options have no effect here. For a multi-label model the answer is only the most probable label; bert_predict_batch
-/// reports which labels a text has. Initialise `prediction` with bert_prediction_init or BERT_PREDICTION_INIT.
+/// options have no effect here. A multi-label model is refused, because one answer isn't enough for a text that has any
+/// number of labels: use bert_predict_batch. Initialise `prediction` with bert_prediction_init or BERT_PREDICTION_INIT.
 /// Any thread; many threads can predict with one model at the same time, also while it is trained.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
 /// out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `prediction` isn't initialised),
-/// BERT_ERR_UTF8 (a text isn't valid UTF-8), BERT_ERR_UNSUPPORTED (regression with several targets: use
-/// bert_predict_batch), BERT_ERR_NOT_FINITE (the model's scores are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the
-/// system has not enough memory), BERT_ERR_FORKED (in a forked child process).
+/// BERT_ERR_UTF8 (a text isn't valid UTF-8), BERT_ERR_UNSUPPORTED (a multi-label model, or regression with several
+/// targets: use bert_predict_batch), BERT_ERR_NOT_FINITE (the model's scores are NaN or infinite),
+/// BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
 ///
 /// # Safety
 /// The texts are readable for their lengths, or end with a NUL. `options` is NULL or was initialised with
@@ -524,16 +524,26 @@ pub unsafe extern "C" fn bert_predict(
         };
         let config = &classifier.model().config;
         let (options, _) = translate(options, classifier.max_length(0)?)?;
-        if config.problem_type == ProblemType::Regression && config.num_labels > 1 {
-            return Err(Error::Unsupported(format!(
-                "This model gives {} numbers for each text; use bert_predict_batch, which writes them to values.",
-                config.num_labels
-            )));
+        match config.problem_type {
+            ProblemType::Regression if config.num_labels > 1 => {
+                return Err(Error::Unsupported(format!(
+                    "This model gives {} numbers for each text; use bert_predict_batch, which writes them to values.",
+                    config.num_labels
+                )));
+            }
+            ProblemType::MultiLabel => {
+                return Err(Error::Unsupported(
+                    "This model is a multi-label model: a text has any number of labels. Use bert_predict_batch, which \
+                     writes them to has_label."
+                        .into(),
+                ));
+            }
+            ProblemType::SingleLabel | ProblemType::Regression => {}
         }
         let answers = classifier.predict(&[(text, pair)], &options)?;
         let (label_id, probability, value) = match answers.problem_type {
             ProblemType::Regression => (0, f32::NAN, answers.logits[0]),
-            ProblemType::SingleLabel | ProblemType::MultiLabel => {
+            _ => {
                 let best = answers.label_ids[0] as usize;
                 (best, answers.probabilities[best], f32::NAN)
             }
@@ -555,10 +565,11 @@ pub unsafe extern "C" fn bert_predict(
 
 /// Classifies `count` texts or pairs of texts in one call. The memory for the computation doesn't grow with `count`.
 /// `lengths` contains the texts' lengths in bytes; NULL: all texts end with a NUL. `pairs` contains the second texts;
-/// NULL: there are none. `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A text or second
-/// text may be NULL if its length is given as 0; it is then an empty text. `options` may be NULL: the defaults are
-/// used. Initialise `predictions` with bert_predictions_init or BERT_PREDICTIONS_INIT, then set the arrays that you
-/// want. Any thread; many threads can predict with one model at the same time, also while it is trained.
+/// NULL: there are none. `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A NULL element
+/// of `pairs` means that this text has no second text. An empty second text is a pointer that isn't NULL, with length
+/// 0. A NULL element of `texts` with length 0 is an empty text. `options` may be NULL: the defaults are used.
+/// Initialise `predictions` with bert_predictions_init or BERT_PREDICTIONS_INIT, then set the arrays that you want. Any
+/// thread; many threads can predict with one model at the same time, also while it is trained.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
 /// out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `predictions` isn't initialised),
@@ -595,7 +606,8 @@ pub unsafe extern "C" fn bert_predict_batch(
             let outputs = Outputs::new(predictions, count, config, wanted)?;
             (texts, options, outputs)
         };
-        outputs.write(&classifier.predict(&texts, &options)?);
+        let thresholds = classifier.thresholds_or(outputs.wanted.threshold);
+        outputs.write(&classifier.predict(&texts, &options)?, &thresholds);
         Ok(())
     })
 }
@@ -667,7 +679,9 @@ pub unsafe extern "C" fn bert_predict_ids(
             types.map_or_else(|| memory::filled(0, tokens), memory::copied)?,
             offsets,
         )?;
-        outputs.write(&classifier.predict_ids(&sequences, options.precision)?);
+        let thresholds = classifier.thresholds_or(outputs.wanted.threshold);
+        let answers = classifier.predict_ids(&sequences, options.precision)?;
+        outputs.write(&answers, &thresholds);
         Ok(())
     })
 }
@@ -738,9 +752,10 @@ pub unsafe extern "C" fn bert_embed_options_init(
 /// Writes one vector of hidden_size numbers for each of `count` texts or pairs of texts. `vectors` receives the vectors
 /// one after another, shape [S, H] with S = `count`; it has room for `capacity` numbers. `lengths` contains the texts'
 /// lengths in bytes; NULL: all texts end with a NUL. `pairs` contains the second texts; NULL: there are none.
-/// `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A text or second text may be NULL if
-/// its length is given as 0; it is then an empty text. `options` may be NULL: the defaults are used. Any thread; many
-/// threads can use one model at the same time, also while it is trained.
+/// `pair_lengths` contains their lengths; NULL: all second texts end with a NUL. A NULL element of `pairs` means that
+/// this text has no second text. An empty second text is a pointer that isn't NULL, with length 0. A NULL element of
+/// `texts` with length 0 is an empty text. `options` may be NULL: the defaults are used. Any thread; many threads can
+/// use one model at the same time, also while it is trained.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
 /// out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` isn't initialised), BERT_ERR_UTF8 (a

@@ -322,8 +322,9 @@ pub struct bert_train_options {
     /// Share of each target that is spread evenly over all classes in the training loss. For single-label
     /// classification only. Range 0 to 1. Default 0.
     pub label_smoothing: f64,
-    /// Probability from which a label of a multi-label model counts as predicted. It is used in evaluations during
-    /// training and in the training accuracy. It isn't saved with the model. Range 0 to 1. Default 0.5.
+    /// Probability from which a label of a multi-label model counts as predicted, from 0 to 1. It is used in evaluations
+    /// during training and in the training accuracy. -1: the model's own thresholds, see bert_set_thresholds. Other
+    /// negative numbers are refused. Range -1 to 1. Default -1.
     pub threshold: f64,
     /// Callback after each step and each evaluation; NULL: no callback. Default NULL.
     pub progress: bert_progress_callback,
@@ -628,8 +629,9 @@ pub struct bert_evaluation {
     pub support: *mut u64,
     /// Number of elements that each of the arrays `precision`, `recall`, `f1` and `support` can hold.
     pub class_capacity: usize,
-    /// Probability from which a label of a multi-label model counts as predicted. The caller sets it before the call.
-    /// It isn't saved with the model. Range 0 to 1. Default 0.5.
+    /// Probability from which a label of a multi-label model counts as predicted, from 0 to 1. The caller sets it before
+    /// the call. -1: the model's own thresholds, see bert_set_thresholds. Other negative numbers are refused.
+    /// Range -1 to 1. Default -1.
     pub threshold: f64,
     /// Micro F1: the F1 of all decisions counted together. For single-label classification it equals the accuracy. NaN
     /// for regression.
@@ -1005,7 +1007,7 @@ unsafe fn translate(
                 (BERT_METRIC_SPEARMAN, Some(Metric::Spearman)),
             ],
         )?,
-        threshold: o.threshold,
+        threshold: threshold(o.threshold)?,
         restore_best: flag(o.restore_best, "restore_best")?,
         early_stopping_patience: size(o.early_stopping_patience, "early_stopping_patience")? as u32,
         best_model_path,
@@ -1370,7 +1372,7 @@ pub unsafe extern "C" fn bert_trainer_resume(
 ///
 /// # Safety
 /// `report` is NULL or set by its _init function.
-unsafe fn write_report<T: Sized_>(report: *mut T, value: &T) -> Result<()> {
+pub(super) unsafe fn write_report<T: Sized_>(report: *mut T, value: &T) -> Result<()> {
     if report.is_null() {
         return Ok(());
     }
@@ -1502,6 +1504,7 @@ unsafe fn evaluate(
             output(e.support, e.class_capacity, num_labels, "support")?,
         )
     };
+    let thresholds = classifier.thresholds_or(threshold(caller.threshold)?);
     let precision = choice(
         caller.compute_precision,
         "compute_precision",
@@ -1517,7 +1520,7 @@ unsafe fn evaluate(
         precision,
     };
     let dataset = copy_of(dataset)?;
-    let (found, targets) = evaluate_texts(classifier, &dataset, &options, caller.threshold)?;
+    let (found, targets) = evaluate_texts(classifier, &dataset, &options, &thresholds)?;
     let scores = found.metrics.scores();
     let classes = found.metrics.classes();
     // Whatever can still fail does so before anything is written.

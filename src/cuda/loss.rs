@@ -63,6 +63,8 @@ pub(super) fn derivative(
                 list.iter().for_each(|&label| row[label as usize] = 1.0);
             }
             let targets = gpu.upload(&targets)?;
+            assert_eq!(objective.thresholds.len(), num_labels);
+            let thresholds = gpu.upload(objective.thresholds)?;
             gpu.launch(
                 ("binary_cross_entropy", ""),
                 grid,
@@ -71,7 +73,7 @@ pub(super) fn derivative(
                 &mut [
                     logits.into(),
                     (&targets).into(),
-                    objective.threshold.into(),
+                    (&thresholds).into(),
                     factor.into(),
                     (&derivative).into(),
                     (&losses).into(),

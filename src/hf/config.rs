@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::FORMAT_VERSION;
 use super::checkpoint::Untrained;
 use super::id2label::SavedLabels;
+use crate::classifier::{DEFAULT_THRESHOLD, check_thresholds};
 use crate::data::Labels;
 use crate::error::{Error, Result};
 use crate::model::{BertConfig, HiddenAct, Pooling};
@@ -25,10 +26,14 @@ const UNTRAINED_KEY: &str = "libbert_untrained";
 const UNTRAINED_POOLER: &str = "pooler";
 const UNTRAINED_CLASSIFIER: &str = "classifier";
 
+/// The labels' thresholds, where they aren't the default. Numbers as text, which is read back to the last digit.
+const THRESHOLDS_KEY: &str = "libbert_thresholds";
+
 /// The text of config.json; `is_int8` tells whether the weights beside it are, `untrained` what of them has initial values.
 pub fn write(
     config: &BertConfig,
     labels: &Labels,
+    thresholds: &[f64],
     is_int8: bool,
     untrained: Untrained,
 ) -> Result<String> {
@@ -89,6 +94,11 @@ pub fn write(
         ];
         let names = names.iter().filter(|name| name.0).map(|name| name.1);
         object.insert(UNTRAINED_KEY.into(), names.collect());
+    }
+    let has_thresholds = thresholds.iter().any(|t| *t != DEFAULT_THRESHOLD);
+    if let (true, Some(object)) = (has_thresholds, value.as_object_mut()) {
+        let texts: Vec<String> = thresholds.iter().map(f64::to_string).collect();
+        object.insert(THRESHOLDS_KEY.into(), json!(texts));
     }
     let mut text = serde_json::to_string_pretty(&value).map_err(|_| {
         Error::Internal(
@@ -180,6 +190,8 @@ pub struct Description {
     pub untrained: Untrained,
     /// Its problem where the file names one; `config` has the one that transformers infers where it doesn't.
     pub problem_type: Option<ProblemType>,
+    /// The labels' thresholds (multi-label); empty: all have the default.
+    pub thresholds: Vec<f64>,
     /// Whether the weights beside it are int8.
     pub is_int8: bool,
     /// Whether transformers would run code that lies beside it.
@@ -285,6 +297,7 @@ pub fn read(json: &[u8], name: &str) -> Result<Description> {
         _ => error,
     })?;
     Ok(Description {
+        thresholds: read_thresholds(&reader, labels.len())?,
         config,
         labels,
         architectures: names_in(reader.get("architectures")),
@@ -311,6 +324,26 @@ fn names_in(value: Option<&Value>) -> Vec<String> {
         Some(value) => text(value).into_iter().collect(),
         None => Vec::new(),
     }
+}
+
+/// The labels' thresholds: a number from 0 to 1 for each, also as text; empty where there are none.
+fn read_thresholds(reader: &Reader<'_>, count: usize) -> Result<Vec<f64>> {
+    let Some(value) = reader.get(THRESHOLDS_KEY) else {
+        return Ok(Vec::new());
+    };
+    let number = |value: &Value| match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_f64(),
+    };
+    let thresholds: Option<Vec<f64>> = value
+        .as_array()
+        .and_then(|list| list.iter().map(number).collect());
+    thresholds
+        .filter(|list| list.len() == count && check_thresholds(list).is_ok())
+        .ok_or_else(|| {
+            let expected = format!("a list of {count} numbers between 0 and 1");
+            reader.wrong(THRESHOLDS_KEY, value, &expected)
+        })
 }
 
 /// `problem_type`, where it is there.
@@ -346,7 +379,7 @@ mod tests {
                 layer_norm_eps: 1e-5,
                 ..preset.config()
             };
-            let text = write(&config, &labels(), false, Untrained::default()).unwrap();
+            let text = write(&config, &labels(), &[], false, Untrained::default()).unwrap();
             let read = read(text.as_bytes(), "c").unwrap();
             assert_eq!((read.config, read.labels.labels), (config, Ok(labels())));
             assert!(read.is_ours);
@@ -363,7 +396,7 @@ mod tests {
         };
         for (pooler, classifier) in [(true, false), (false, true), (true, true)] {
             let untrained = Untrained { pooler, classifier };
-            let text = write(&config, &labels(), false, untrained).unwrap();
+            let text = write(&config, &labels(), &[], false, untrained).unwrap();
             assert_eq!(read(text.as_bytes(), "c").unwrap().untrained, untrained);
         }
     }
@@ -387,7 +420,7 @@ mod tests {
                 num_labels: 3,
                 ..preset.config()
             };
-            let text = write(&config, &labels(), true, Untrained::default()).unwrap();
+            let text = write(&config, &labels(), &[], true, Untrained::default()).unwrap();
             let value: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(value["model_type"], "libbert");
             let read = read(text.as_bytes(), "c").unwrap();
@@ -407,11 +440,48 @@ mod tests {
                 num_labels: 3,
                 ..config.clone()
             };
-            serde_json::from_str(&write(&config, &labels(), false, Untrained::default()).unwrap())
-                .unwrap()
+            serde_json::from_str(
+                &write(&config, &labels(), &[], false, Untrained::default()).unwrap(),
+            )
+            .unwrap()
         };
         assert_eq!(parse(&Preset::Tiny.config())["model_type"], "bert");
         assert_eq!(parse(&Preset::Compact.config())["model_type"], "libbert");
+    }
+
+    #[test]
+    fn thresholds_come_back_to_the_last_digit() {
+        let config = BertConfig {
+            num_labels: 3,
+            problem_type: ProblemType::MultiLabel,
+            ..Preset::Tiny.config()
+        };
+        // What a probability's float32 is as float64 has seventeen digits.
+        let thresholds = [f64::from(0.3f32), 0.1 + 0.2, 1.0];
+        let text = write(&config, &labels(), &thresholds, false, Untrained::default()).unwrap();
+        assert!(text.contains("\"0.30000001192092896\""), "{text}");
+        assert_eq!(read(text.as_bytes(), "c").unwrap().thresholds, thresholds);
+        // The default leaves no trace.
+        let text = write(&config, &labels(), &[0.5; 3], false, Untrained::default()).unwrap();
+        assert!(!text.contains("thresholds"), "{text}");
+        assert_eq!(read(text.as_bytes(), "c").unwrap().thresholds, [0f64; 0]);
+        let by_hand = br#"{"num_labels": 2, "libbert_thresholds": [0.25, "0.75"]}"#;
+        assert_eq!(read(by_hand, "c").unwrap().thresholds, [0.25, 0.75]);
+        for wrong in [
+            "[0.5]",
+            "[0.5, 1.5]",
+            "[0.5, -1]",
+            "[0.5, \"x\"]",
+            "[0.5, \"NaN\"]",
+            "0.5",
+        ] {
+            let json = format!(r#"{{"num_labels": 2, "libbert_thresholds": {wrong}}}"#);
+            let error = read(json.as_bytes(), "c").unwrap_err();
+            assert!(
+                matches!(&error, Error::Format(m) if m.contains("a list of 2 numbers between 0 and 1")),
+                "{error}"
+            );
+        }
     }
 
     #[test]
@@ -422,7 +492,7 @@ mod tests {
                 problem_type,
                 ..Preset::Tiny.config()
             };
-            let text = write(&config, &labels(), false, Untrained::default()).unwrap();
+            let text = write(&config, &labels(), &[], false, Untrained::default()).unwrap();
             assert!(text.contains(&format!("\"problem_type\": \"{}\"", problem_type.name())));
             let read = read(text.as_bytes(), "c").unwrap();
             assert_eq!(read.problem_type, Some(problem_type));

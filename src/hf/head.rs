@@ -4,6 +4,7 @@ use super::config::Description;
 use super::{LabelChoice, LoadOptions};
 use crate::data::{Labels, listed};
 use crate::error::{Error, Result};
+use crate::model::Pooling;
 use crate::problem::ProblemType;
 
 /// Classes of transformers whose head is another task's: parts of their names.
@@ -49,6 +50,22 @@ pub struct Decision {
     pub told: Option<String>,
     /// Whether the labels are the checkpoint's own.
     pub has_saved_labels: bool,
+}
+
+impl Decision {
+    /// The labels' thresholds by the saved ones, which were chosen for the saved classifier's probabilities; none: all have
+    /// the default.
+    pub fn thresholds(&self, saved: &[f64]) -> Vec<f64> {
+        match &self.head {
+            Head::Saved => saved.to_vec(),
+            Head::Reordered(rows) => rows
+                .iter()
+                .filter_map(|&row| saved.get(row))
+                .copied()
+                .collect(),
+            Head::New => Vec::new(),
+        }
+    }
 }
 
 /// What transformers' class the checkpoint was saved from, as far as it matters.
@@ -218,6 +235,18 @@ pub fn decide(
         .unwrap_or(ProblemType::inferred(labels.len()));
     let other_problem = stated.filter(|&stated| stated != problem_type);
 
+    // What was trained on one vector says nothing of another.
+    let has_other_pooling = options
+        .pooling
+        .is_some_and(|asked| asked != description.config.pooling);
+    if is_renamed && has_other_pooling {
+        return Err(Error::InvalidArgument(
+            "rename_labels is 1, and pooling asks for another vector than the saved classifier was trained on; it can't \
+             be kept. Leave pooling at BERT_POOLING_AUTO."
+                .into(),
+        )
+        .of_argument("pooling"));
+    }
     let mut dropped = None;
     let mut told = None;
     let drop_because = |why: &str, what_keeps: &str| {
@@ -251,6 +280,14 @@ pub fn decide(
             ),
         });
         Head::Saved
+    } else if let (Some(pooling), true) = (options.pooling, has_other_pooling) {
+        let why = format!(
+            "it was trained on another vector ({}) than the one asked for ({}).",
+            pooling_name(description.config.pooling),
+            pooling_name(pooling)
+        );
+        dropped = drop_because(&why, "To keep it, leave pooling at BERT_POOLING_AUTO.");
+        Head::New
     } else if let Some(other) = other_problem {
         let why =
             format!("config.json names its problem as {other}, and {problem_type} is asked for.");
@@ -288,6 +325,15 @@ pub fn decide(
         told,
         has_saved_labels,
     })
+}
+
+/// The vector, as the C interface calls it.
+fn pooling_name(pooling: Pooling) -> &'static str {
+    match pooling {
+        Pooling::Pooler => "BERT_POOLING_POOLER",
+        Pooling::Cls => "BERT_POOLING_CLS",
+        Pooling::Mean => "BERT_POOLING_MEAN",
+    }
 }
 
 /// Refuses other names for a classifier that can't be kept under them.

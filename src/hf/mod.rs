@@ -52,7 +52,7 @@ use crate::classifier::Classifier;
 use crate::data::{Dataset, Labels};
 use crate::error::Result;
 use crate::log;
-use crate::model::{Model, refuse_int8};
+use crate::model::{Model, Pooling, refuse_int8};
 use crate::problem::ProblemType;
 use crate::text::Tokenizer;
 
@@ -65,6 +65,7 @@ fn config_json(classifier: &Classifier) -> Result<String> {
     config::write(
         &classifier.model().config,
         classifier.labels(),
+        &classifier.thresholds(),
         is_int8,
         classifier.untrained(),
     )
@@ -95,6 +96,8 @@ pub struct LoadOptions {
     /// The problem that the model shall solve. `None`: the one that `labels`' data set is for; without a data set the
     /// checkpoint's. Where it isn't the one that the checkpoint names, the classifier is new.
     pub problem_type: Option<ProblemType>,
+    /// The vector that the classifier reads; `None`: the checkpoint's. Where it is another, the classifier is new.
+    pub pooling: Option<Pooling>,
     /// Decides the initial values of what the checkpoint lacks.
     pub seed: u64,
 }
@@ -107,6 +110,7 @@ impl Default for LoadOptions {
             rename_labels: false,
             new_classifier: false,
             problem_type: None,
+            pooling: None,
             seed: 42,
         }
     }
@@ -122,26 +126,37 @@ fn assemble(
 ) -> Result<Classifier> {
     let decision = decide(&description, checkpoint.classifier_rows(), options)?;
     let file = checkpoint.name();
+    let has_own_pooling = options
+        .pooling
+        .is_none_or(|asked| asked == description.config.pooling);
     let mut config = description.config.clone();
     config.problem_type = decision.problem_type;
     config.num_labels = decision.labels.len();
+    config.pooling = options.pooling.unwrap_or(config.pooling);
     let model = Model::new(config, device)?;
     let (parameters, origins) = if description.is_int8 {
         if decision.head == Head::New {
             return Err(refuse_int8(
-                "a classifier for other labels or another problem",
+                "a classifier for other labels, another problem or another pooling",
             ));
         }
         checkpoint.int8_parameters(&model, &decision.head)?
     } else {
-        checkpoint.parameters(&model, &decision.head, description.is_ours, options.seed)?
+        // A model of ours that read another vector may lack the pooler.
+        let is_complete = description.is_ours && has_own_pooling;
+        checkpoint.parameters(&model, &decision.head, is_complete, options.seed)?
     };
     let mut untrained = Untrained::of(&origins);
     untrained.pooler |= description.untrained.pooler && model.table.pooler.is_some();
     untrained.classifier |= description.untrained.classifier;
     tell(&description, &decision, &origins, untrained, &file, options);
+    let thresholds = decision.thresholds(&description.thresholds);
+    let is_multi_label = model.config.problem_type == ProblemType::MultiLabel;
     let classifier =
         Classifier::from_parts(model, tokenizer, decision.labels, parameters, origins)?;
+    if is_multi_label {
+        classifier.set_thresholds(&thresholds)?;
+    }
     Ok(classifier.with_untrained(untrained))
 }
 

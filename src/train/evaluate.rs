@@ -83,20 +83,20 @@ pub struct Evaluation {
     pub cut: usize,
 }
 
-/// Evaluates one whole set of parameters, without dropout. `threshold` is the probability from which on a label counts as
-/// predicted (multi-label).
+/// Evaluates one whole set of parameters, without dropout. `thresholds` are the probabilities from which on each label
+/// counts as predicted (multi-label).
 pub fn evaluate(
     model: &Model,
     parameters: &Parameters,
     data: &EncodedDataset,
-    threshold: f64,
+    thresholds: &[f64],
 ) -> Result<Evaluation> {
     evaluate_in(
         InferencePrecision::Float32,
         model,
         parameters,
         data,
-        threshold,
+        thresholds,
     )
 }
 
@@ -106,7 +106,7 @@ pub fn evaluate_in(
     model: &Model,
     parameters: &Parameters,
     data: &EncodedDataset,
-    threshold: f64,
+    thresholds: &[f64],
 ) -> Result<Evaluation> {
     parameters.choose_instructions(precision);
     let logits = threads::run(|| model.logits_in(precision, parameters, &data.sequences))??;
@@ -117,7 +117,7 @@ pub fn evaluate_in(
         &logits,
         num_labels,
         data.cut.len(),
-        threshold,
+        thresholds,
     )
 }
 
@@ -127,13 +127,13 @@ pub fn evaluate_texts(
     classifier: &Classifier,
     dataset: &Dataset,
     options: &PredictOptions,
-    threshold: f64,
+    thresholds: &[f64],
 ) -> Result<(Evaluation, Targets)> {
     let model = classifier.model();
     if options.long_text == LongText::Truncate {
         let data = EncodedDataset::new(classifier, dataset, options.max_length)?;
         let parameters = classifier.parameters();
-        let found = evaluate_in(options.precision, model, &parameters, &data, threshold)?;
+        let found = evaluate_in(options.precision, model, &parameters, &data, thresholds)?;
         return Ok((found, data.targets));
     }
     if dataset.is_empty() {
@@ -146,7 +146,13 @@ pub fn evaluate_texts(
     let texts = dataset.pairs()?;
     let answers = classifier.predict(&texts, options)?;
     let cut = answers.is_cut.iter().filter(|is_cut| **is_cut).count();
-    let found = evaluation_of(&targets, &answers.logits, config.num_labels, cut, threshold)?;
+    let found = evaluation_of(
+        &targets,
+        &answers.logits,
+        config.num_labels,
+        cut,
+        thresholds,
+    )?;
     Ok((found, targets))
 }
 
@@ -156,12 +162,12 @@ fn evaluation_of(
     logits: &[f32],
     num_labels: usize,
     cut: usize,
-    threshold: f64,
+    thresholds: &[f64],
 ) -> Result<Evaluation> {
     let objective = Objective {
         targets,
         cross_entropy: &CrossEntropy::default(),
-        threshold,
+        thresholds,
         num_labels,
         deviations: None,
     };
@@ -170,7 +176,7 @@ fn evaluation_of(
     Ok(Evaluation {
         examples: targets.len(),
         loss: loss.sum / targets.len() as f64,
-        metrics: metrics_of(targets, logits, num_labels, threshold)?,
+        metrics: metrics_of(targets, logits, num_labels, thresholds)?,
         cut,
     })
 }
@@ -184,7 +190,7 @@ fn metrics_of(
     targets: &Targets,
     logits: &[f32],
     num_labels: usize,
-    threshold: f64,
+    thresholds: &[f64],
 ) -> Result<Metrics> {
     let rows = logits.chunks(num_labels);
     match targets {
@@ -198,9 +204,11 @@ fn metrics_of(
         Targets::Labels(lists) => {
             let mut counts = LabelCounts::new(num_labels);
             for (row, list) in rows.zip(lists) {
-                let is_predicted =
-                    |(id, &logit)| reaches(probability(logit), threshold).then_some(id);
-                let predicted: Vec<u32> = (0..).zip(row).filter_map(is_predicted).collect();
+                let is_predicted = |(id, (&logit, &threshold))| {
+                    reaches(probability(logit), threshold).then_some(id)
+                };
+                let scores = (0..).zip(row.iter().zip(thresholds));
+                let predicted: Vec<u32> = scores.filter_map(is_predicted).collect();
                 counts.add(list, &predicted)?;
             }
             Ok(Metrics::MultiLabel(counts.metrics()))

@@ -81,8 +81,8 @@ pub struct Objective<'a> {
     pub targets: &'a Targets,
     /// What cross entropy makes of a class; of no account for other problems.
     pub cross_entropy: &'a CrossEntropy,
-    /// The probability from which on a label counts as predicted (multi-label).
-    pub threshold: f64,
+    /// The probability from which on each label counts as predicted (multi-label).
+    pub thresholds: &'a [f64],
     /// Logits an example.
     pub num_labels: usize,
     /// What the derivative of each target's squared error is measured in (regression); 1 of all where it is `None`. The
@@ -108,7 +108,7 @@ impl Objective<'_> {
                     .of(logits, &classes, self.num_labels, factor)
             }
             Targets::Labels(lists) => {
-                binary_cross_entropy(logits, &lists, self.num_labels, self.threshold, factor)
+                binary_cross_entropy(logits, &lists, self.num_labels, self.thresholds, factor)
             }
             Targets::Values { values, .. } => {
                 squared_error(logits, &values, self.num_labels, factor, self.deviations)
@@ -123,7 +123,7 @@ pub fn binary_cross_entropy(
     logits: &[f32],
     labels: &[Vec<u32>],
     num_labels: usize,
-    threshold: f64,
+    thresholds: &[f64],
     factor: f64,
 ) -> BatchLoss {
     let mut loss = BatchLoss {
@@ -139,7 +139,8 @@ pub fn binary_cross_entropy(
     {
         let mut list = list.iter().copied().peekable();
         let mut is_right = true;
-        for (id, (out, &logit)) in (0u32..).zip(derivative.iter_mut().zip(row)) {
+        let scores = derivative.iter_mut().zip(row).zip(thresholds);
+        for (id, ((out, &logit), &threshold)) in (0u32..).zip(scores) {
             let has_label = list.next_if_eq(&id).is_some();
             let (x, y) = (f64::from(logit), f64::from(u8::from(has_label)));
             // -y ln σ(x) - (1 - y) ln (1 - σ(x)), without overflow.
@@ -296,7 +297,7 @@ mod tests {
             let objective = Objective {
                 targets: &targets,
                 cross_entropy: &cross_entropy,
-                threshold: 0.5,
+                thresholds: &[0.5; 4][..num_labels],
                 num_labels,
                 deviations: None,
             };
@@ -327,14 +328,18 @@ mod tests {
     #[test]
     fn labels_are_right_where_all_of_them_are() {
         let logits = [2.0, -2.0, 2.0, 2.0, -2.0, -2.0];
-        let loss = |lists: [&[u32]; 3], threshold: f64| {
+        let of_each = |lists: [&[u32]; 3], thresholds: [f64; 2]| {
             let lists = lists.map(<[u32]>::to_vec);
-            binary_cross_entropy(&logits, &lists, 2, threshold, 1.0).correct
+            binary_cross_entropy(&logits, &lists, 2, &thresholds, 1.0).correct
         };
+        let loss = |lists, threshold| of_each(lists, [threshold; 2]);
         assert_eq!(loss([&[0], &[0, 1], &[]], 0.5), 3);
         assert_eq!(loss([&[0], &[0], &[0]], 0.5), 1);
         // Of probability 0.88.
         assert_eq!(loss([&[0], &[0, 1], &[]], 0.9), 1);
+        // Each label has its own.
+        assert_eq!(of_each([&[0], &[0], &[]], [0.5, 0.9]), 3);
+        assert_eq!(of_each([&[], &[1], &[]], [0.9, 0.5]), 3);
         assert!(reaches(0.5, 0.5) && !reaches(0.499_999, 0.5));
     }
 

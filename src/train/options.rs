@@ -136,8 +136,20 @@ pub const LABEL_SMOOTHING: Setting<f64> = Setting::new("label_smoothing", 0.0, 0
 pub const MAX_GRAD_NORM: Setting<f64> = Setting::new("max_grad_norm", 1.0, 0.0, 1e30);
 /// The share of all steps that is warm-up.
 pub const WARMUP_RATIO: Setting<f64> = Setting::new("warmup_ratio", 0.1, 0.0, 1.0);
-/// The probability from which on a label counts as predicted.
-pub const THRESHOLD: Setting<f64> = Setting::new("threshold", 0.5, 0.0, 1.0);
+/// The probability from which on a label counts as predicted; -1: the model's own thresholds.
+pub const THRESHOLD: Setting<f64> = Setting::new("threshold", -1.0, -1.0, 1.0);
+
+/// What an option `threshold` asks for; `None`: the model's own thresholds.
+pub fn threshold(value: f64) -> Result<Option<f64>> {
+    match value {
+        -1.0 => Ok(None),
+        value if (0.0..=1.0).contains(&value) => Ok(Some(value)),
+        value => Err(Error::InvalidArgument(format!(
+            "threshold is {value}; it must be between 0 and 1, or -1 for the model's own thresholds."
+        ))
+        .of_argument("threshold")),
+    }
+}
 
 /// The options of a [`Trainer`](super::Trainer). The defaults train a small model from nothing; for a pretrained one take
 /// the numbers of [`Asked::suited_to`](super::automatic::Asked::suited_to).
@@ -192,8 +204,8 @@ pub struct TrainOptions {
     /// Which evaluation is the best; `None` takes [`Metric::default_for`] the model's problem.
     pub metric: Option<Metric>,
     /// The probability from which on a label counts as predicted, in evaluations and in the training accuracy
-    /// (multi-label).
-    pub threshold: f64,
+    /// (multi-label); `None`: the model's own thresholds.
+    pub threshold: Option<f64>,
     /// Whether `train` ends with the best evaluation's weights instead of the last step's.
     pub restore_best: bool,
     /// `train` ends after so many evaluations in a row that were no better than the best; 0 never.
@@ -235,7 +247,7 @@ impl Default for TrainOptions {
             group_by_length: true,
             eval_steps: 0,
             metric: None,
-            threshold: THRESHOLD.default,
+            threshold: None,
             restore_best: true,
             early_stopping_patience: 0,
             best_model_path: None,
@@ -262,9 +274,11 @@ impl TrainOptions {
             (LABEL_SMOOTHING, self.cross_entropy.label_smoothing),
             (MAX_GRAD_NORM, self.max_grad_norm),
             (WARMUP_RATIO, self.warmup_ratio),
-            (THRESHOLD, self.threshold),
         ] {
             setting.check(value)?;
+        }
+        if let Some(value) = self.threshold {
+            threshold(value)?;
         }
         match &self.checkpoints {
             Some(checkpoints) => checkpoints.validate(),
@@ -352,7 +366,13 @@ impl TrainOptions {
     }
 
     /// What of the options and of the model decides the numbers that a run computes, by name, as text.
-    pub fn plan(&self, model: &Model, total_steps: u64) -> BTreeMap<String, String> {
+    /// `thresholds` are those that it evaluates with.
+    pub fn plan(
+        &self,
+        model: &Model,
+        thresholds: &[f64],
+        total_steps: u64,
+    ) -> BTreeMap<String, String> {
         // Every field is named, so that a new one isn't forgotten.
         let TrainOptions {
             seed,
@@ -387,7 +407,7 @@ impl TrainOptions {
             group_by_length,
             eval_steps,
             metric: _,
-            threshold,
+            threshold: _,
             restore_best,
             early_stopping_patience,
             best_model_path: _,
@@ -409,6 +429,11 @@ impl TrainOptions {
         } = &model.config;
         let warmup_steps = self.schedule(total_steps).warmup_steps;
         let classifier_dropout = model.config.classifier_dropout();
+        // One number where all are the same.
+        let threshold: &dyn std::fmt::Debug = match thresholds {
+            [first, rest @ ..] if rest.iter().all(|other| other == first) => first,
+            _ => &thresholds,
+        };
         let plan: [(&str, &dyn std::fmt::Debug); 36] = [
             ("seed", seed),
             ("epochs", epochs),
@@ -539,7 +564,7 @@ mod tests {
         let weights = |o: &mut TrainOptions| o.cross_entropy.class_weights = vec![1.0, 2.0];
         assert!(wrong(regression, weights).contains("class_weights are for"));
         let beyond = TrainOptions {
-            threshold: 1.5,
+            threshold: Some(1.5),
             ..TrainOptions::default()
         };
         assert!(

@@ -30,6 +30,7 @@ struct Loaded {
     parameters: Arc<Parameters>,
     /// What of its head was never trained.
     untrained: Untrained,
+    thresholds: Arc<Vec<f64>>,
     first_moments: Vec<Vec<f32>>,
     second_moments: Vec<Vec<f32>>,
     best: Option<Best>,
@@ -65,7 +66,7 @@ impl Trainer {
         let record = Record::new(
             state.position,
             state.best.as_ref().map(|best| best.score),
-            self.identity()?,
+            self.identity(&self.thresholds())?,
             state.history.as_ref().map(History::length),
         )
         .to_json()?;
@@ -240,12 +241,19 @@ impl Trainer {
             }),
             None => None,
         };
-        let (others, environment) = record.differences(&self.identity()?);
+        // The model's own thresholds become those of then.
+        let thresholds = saved.thresholds();
+        let now = match self.options.threshold {
+            Some(_) => self.thresholds(),
+            None => thresholds.clone(),
+        };
+        let (others, environment) = record.differences(&self.identity(&now)?);
         Ok(Loaded {
             path: path.to_path_buf(),
             record,
             parameters,
             untrained: saved.untrained(),
+            thresholds,
             first_moments,
             second_moments,
             best,
@@ -278,6 +286,9 @@ impl Trainer {
         state.is_head_ready = true;
         self.classifier.publish(loaded.parameters);
         self.classifier.set_untrained(loaded.untrained);
+        if self.classifier.check_has_thresholds().is_ok() {
+            self.classifier.set_thresholds(&loaded.thresholds)?;
+        }
         // What is told to the log may call the library.
         drop(state);
         let mut differences = loaded.others;
@@ -303,8 +314,13 @@ impl Trainer {
         })
     }
 
+    /// The thresholds that evaluations of this run have now.
+    fn thresholds(&self) -> Arc<Vec<f64>> {
+        self.classifier.thresholds_or(self.options.threshold)
+    }
+
     /// What makes this run the same as another.
-    fn identity(&self) -> Result<RunIdentity> {
+    fn identity(&self, thresholds: &[f64]) -> Result<RunIdentity> {
         let (train, validation) = self.fingerprints.get_or_init(|| {
             (
                 Fingerprint::of(&self.data),
@@ -313,7 +329,9 @@ impl Trainer {
         });
         let model = self.classifier.model();
         Ok(RunIdentity {
-            plan: self.options.plan(model, self.schedule.total_steps),
+            plan: self
+                .options
+                .plan(model, thresholds, self.schedule.total_steps),
             train: train.clone(),
             validation: validation.clone(),
             environment: Environment::now(model, self.options.precision)?,

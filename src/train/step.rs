@@ -218,10 +218,11 @@ impl Trainer {
             position.epochs_done += 1;
         }
 
+        let thresholds = self.classifier.thresholds_or(options.threshold);
         let objective = Objective {
             targets: &self.data.targets,
             cross_entropy: &options.cross_entropy,
-            threshold: options.threshold,
+            thresholds: &thresholds,
             num_labels: self.classifier.model().config.num_labels,
             deviations: self.scale.as_ref().map(TargetScale::deviations),
         };

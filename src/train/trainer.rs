@@ -864,7 +864,8 @@ impl Trainer {
         };
         let parameters = self.classifier.parameters();
         let model = self.classifier.model();
-        let evaluation = evaluate(model, &parameters, validation, self.options.threshold);
+        let thresholds = self.classifier.thresholds_or(self.options.threshold);
+        let evaluation = evaluate(model, &parameters, validation, &thresholds);
         let mut state = self.state()?;
         let Some(last_step) = state.position.last_step else {
             return Err(Error::Internal(

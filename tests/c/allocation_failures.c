@@ -355,6 +355,11 @@ static bert_status label_name(void)
     return bert_dataset_label_name(w.data, 0, name, sizeof(name), NULL);
 }
 
+static bert_status fit_head(void)
+{
+    return bert_fit_head(w.model, w.data, NULL, NULL);
+}
+
 static bert_status predict_many(void)
 {
     bert_predictions out;
@@ -496,6 +501,7 @@ static const call calls[] = {
     {"evaluate windows", evaluate_windows},
     {"describe", describe},
     {"label_name", label_name},
+    {"fit_head", fit_head},
     {"predict_many", predict_many},
     {"predict_ids", predict_ids},
     {"embed", embed},

@@ -135,11 +135,17 @@ static void what_does_not_go_together_is_refused(void)
     CHECK_STATUS(bert_dataset_add_class(dataset, "x", NUL, "", 0, "a", NUL), BERT_ERR_DATA);
     CHECK_STATUS(bert_dataset_add_classes(dataset, 2, texts, NULL, pairs, NULL, names, NULL),
                  BERT_ERR_DATA);
+    /* NULL is none. */
+    static const char *const no_pairs[] = {NULL, NULL}, *const half[] = {"first", NULL};
+    CHECK_STATUS(bert_dataset_add_classes(dataset, 2, texts, NULL, half, NULL, names, NULL), BERT_ERR_DATA);
     CHECK_STATUS(bert_dataset_add_class(dataset, "x", NUL, NULL, 0, "", NUL), BERT_ERR_DATA);
     CHECK_EQUAL(count_of(dataset), 2);
+    CHECK_OK(bert_dataset_add_classes(dataset, 2, texts, NULL, no_pairs, NULL, names, NULL));
+    CHECK_EQUAL(count_of(dataset), 4);
     bert_dataset_free(dataset);
 
     dataset = empty();
+    CHECK_STATUS(bert_dataset_add_class_ids(dataset, 2, texts, NULL, half, NULL, ids), BERT_ERR_DATA);
     CHECK_OK(bert_dataset_add_class_ids(dataset, 2, texts, NULL, pairs, NULL, ids));
     CHECK_STATUS(bert_dataset_add_class(dataset, "x", NUL, "y", NUL, "a", NUL), BERT_ERR_DATA);
     CHECK_STATUS(bert_dataset_add_class_id(dataset, "x", NUL, NULL, 0, 0), BERT_ERR_DATA);

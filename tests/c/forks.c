@@ -58,7 +58,7 @@ static bert_info info;
     }
 
 /* With adapters; on the CPU, which alone makes int8 of it; and data of the other kinds of labels. */
-static bert_model *adapted, *on_cpu;
+static bert_model *adapted, *on_cpu, *labelled;
 static bert_dataset *lists, *numbers;
 
 STATUS(bert_error_create, (bert_error **)&out.pointer)
@@ -118,6 +118,11 @@ STATUS(bert_trainer_create, model, train, NULL, NULL, (bert_trainer **)&out.poin
 STATUS(bert_train_step, trainer, NULL)
 STATUS(bert_train_epoch, trainer, NULL)
 STATUS(bert_train, trainer, NULL)
+STATUS(bert_fit_head_options_init, (bert_fit_head_options *)(void *)&out, sizeof(bert_fit_head_options))
+STATUS(bert_fit_head_report_init, (bert_fit_head_report *)(void *)&out, sizeof(bert_fit_head_report))
+STATUS(bert_fit_head, model, train, NULL, NULL)
+STATUS(bert_set_thresholds, labelled, NULL, 0)
+STATUS(bert_get_thresholds, labelled, (double *)(void *)&out, 1)
 STATUS(bert_evaluate, model, train, 0, &evaluation)
 STATUS(bert_evaluate_options_init, (bert_evaluate_options *)(void *)&out, sizeof(bert_evaluate_options))
 STATUS(bert_evaluate_with, model, train, NULL, &evaluation)
@@ -289,6 +294,11 @@ static const function functions[] = {
     FORKED(bert_train_step),
     FORKED(bert_train_epoch),
     FORKED(bert_train),
+    FORKED(bert_fit_head_options_init),
+    FORKED(bert_fit_head_report_init),
+    FORKED(bert_fit_head),
+    FORKED(bert_set_thresholds),
+    FORKED(bert_get_thresholds),
     FORKED(bert_evaluate),
     FORKED(bert_evaluate_options_init),
     FORKED(bert_evaluate_with),
@@ -407,6 +417,8 @@ static void every_function_is_refused_in_a_child(void)
     CHECK_OK(bert_copy_to_device(model, "cpu", &on_cpu));
     CHECK_OK(bert_dataset_create(&lists));
     CHECK_OK(bert_dataset_create(&numbers));
+    CHECK_OK(bert_dataset_add_labels(lists, "text", NUL, NULL, 0, names, NULL, 1));
+    labelled = create(model_options(), lists);
     trainer = trainer_of(model, train, NULL, NULL);
     write_text("forks.tsv", "text\tlabel\ngood\tx\nbad\ty\n");
     CHECK_OK(bert_train_step(trainer, NULL));

@@ -31,12 +31,16 @@ static void needs_model(bert_model *wrong, const bert_dataset *dataset)
     CHECK_STATUS(bert_trainer_create(wrong, dataset, NULL, NULL, &trainer), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_evaluate(wrong, dataset, 0, &evaluation), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_evaluate_with(wrong, dataset, NULL, &evaluation), BERT_ERR_HANDLE);
+    CHECK_STATUS(bert_fit_head(wrong, dataset, NULL, NULL), BERT_ERR_HANDLE);
+    double thresholds[2] = {77, 77};
+    CHECK_STATUS(bert_set_thresholds(wrong, NULL, 0), BERT_ERR_HANDLE);
+    CHECK_STATUS(bert_get_thresholds(wrong, thresholds, 2), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_predict(wrong, text, NUL, NULL, 0, NULL, &prediction), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_predict_batch(wrong, 1, &text, NULL, NULL, NULL, NULL, &predictions), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_predict_ids(wrong, 1, ids, NULL, &two, NULL, &predictions), BERT_ERR_HANDLE);
     CHECK_MESSAGE("model");
     CHECK(name == NULL && id == 77 && count == 77 && length == 77 && bytes == NULL && trainer == NULL);
-    CHECK(info.num_labels == 0 && evaluation.examples == 0 && prediction.label == NULL);
+    CHECK(thresholds[0] == 77 && info.num_labels == 0 && evaluation.examples == 0 && prediction.label == NULL);
 }
 
 /* Every function that takes a data set. */
@@ -69,6 +73,7 @@ static void needs_dataset(const bert_dataset *wrong, bert_model *model, const be
     }
     CHECK_STATUS(bert_evaluate(model, wrong, 0, &evaluation), BERT_ERR_HANDLE);
     CHECK_STATUS(bert_evaluate_with(model, wrong, NULL, &evaluation), BERT_ERR_HANDLE);
+    CHECK_STATUS(bert_fit_head(model, wrong, NULL, NULL), BERT_ERR_HANDLE);
     CHECK_MESSAGE("dataset");
     CHECK(first == NULL && second == NULL && made == NULL && trainer == NULL && count == 77);
 }
@@ -289,6 +294,7 @@ enum { TAIL = 48 };
         u.s.struct_size = 0;                                                                       \
         CHECK_STATUS(use, BERT_ERR_STRUCT_SIZE);                                                   \
         CHECK_MESSAGE(#type "_init");                                                              \
+        /* Of no version: those end with a whole field and its padding. */                         \
         u.s.struct_size = sizeof(type) - 4;                                                        \
         CHECK_STATUS(use, BERT_ERR_STRUCT_SIZE);                                                   \
         u.s.struct_size = (size_t)1 << 40;                                                         \
@@ -395,6 +401,8 @@ static void structs_carry_their_size(void)
     SIZES(bert_evaluation, bert_evaluation_init, bert_evaluate(model, train, 0, &u.s));
     SIZES(bert_evaluate_options, bert_evaluate_options_init, use_evaluate_options(&u.s, model, train));
     SIZES(bert_dataset_description, bert_dataset_description_init, bert_dataset_describe(train, model, &u.s));
+    SIZES(bert_fit_head_options, bert_fit_head_options_init, bert_fit_head(model, train, &u.s, NULL));
+    SIZES(bert_fit_head_report, bert_fit_head_report_init, bert_fit_head(model, train, NULL, &u.s));
     SIZES(bert_step_report, bert_step_report_init, bert_train_step(trainer, &u.s));
     SIZES(bert_epoch_report, bert_epoch_report_init, bert_train_epoch(trainer, &u.s));
     bert_trainer_free(trainer);

@@ -56,7 +56,7 @@ static answers predict(const bert_model *model, double threshold)
     memset(&a, 0x55, sizeof(a));
     bert_predict_options options;
     CHECK_OK(bert_predict_options_init(&options, sizeof(options)));
-    CHECK(options.threshold == 0.5);
+    CHECK(options.threshold == -1);
     options.threshold = threshold;
     options.top_k = LABELS;
     bert_predictions out;
@@ -86,15 +86,6 @@ static void answers_are_those_of_the_logits(const bert_model *model, double thre
             CHECK(j == 0 || a.top[i * LABELS + j] <= a.top[i * LABELS + j - 1]);
         }
         CHECK_EQUAL(a.best[i], a.ranked[i * LABELS]);
-        char text[64];
-        text_of(i, text);
-        bert_prediction one;
-        CHECK_OK(bert_prediction_init(&one, sizeof(one)));
-        CHECK_OK(bert_predict(model, text, NUL, NULL, 0, NULL, &one));
-        CHECK_EQUAL(one.label_id, a.best[i]);
-        CHECK_TEXT(one.label, names[one.label_id]);
-        CHECK_NEAR(one.probability, row[one.label_id], 1e-6);
-        CHECK(isnan(one.value));
     }
 }
 
@@ -119,7 +110,7 @@ static void metrics_are_those_of_the_answers(const bert_model *model, const bert
     uint64_t support[LABELS];
     bert_evaluation e;
     CHECK_OK(bert_evaluation_init(&e, sizeof(e)));
-    CHECK(e.threshold == 0.5);
+    CHECK(e.threshold == -1);
     e.threshold = threshold;
     e.precision = precision;
     e.recall = recall;
@@ -168,7 +159,7 @@ static void a_model_learns_the_lists(bert_model *model, const bert_dataset *data
     double best = -1;
     bert_train_options options = train_options();
     CHECK_EQUAL(options.metric, BERT_METRIC_AUTO);
-    CHECK(options.threshold == 0.5);
+    CHECK(options.threshold == -1);
     options.epochs = 60;
     options.batch_size = 4;
     options.learning_rate = 1e-2;

@@ -3,6 +3,7 @@
 #include "check.h"
 
 #define CLASSES 3
+#define WIDTH 16
 #define TEXTS 40
 
 static bert_model *model;
@@ -367,9 +368,40 @@ static void pairs_and_empty_texts_are_texts(void)
     CHECK_STATUS(bert_predict(model, "w1", NUL, "\xff", NUL, NULL, &one), BERT_ERR_UTF8);
     CHECK_STATUS(bert_predict(model, NULL, NUL, NULL, 0, NULL, &one), BERT_ERR_INVALID_ARGUMENT);
     CHECK_STATUS(bert_predict(model, "w1", NUL, NULL, 0, NULL, NULL), BERT_ERR_INVALID_ARGUMENT);
-    const char *no_pair = NULL;
-    CHECK_STATUS(bert_predict_batch(model, 1, &text, NULL, &no_pair, NULL, NULL, &out), BERT_ERR_INVALID_ARGUMENT);
     CHECK(memcmp(&one, &untouched, sizeof(one)) == 0);
+}
+
+/* In one call some texts may have a second one: NULL is none, and a pointer of length 0 an empty one. */
+static void some_texts_have_a_pair(void)
+{
+    enum { MIXED = 4 };
+    const char *texts[MIXED] = {"w1 w2", "w1 w2", "w1 w2", "w1 w2"};
+    const char *pairs[MIXED] = {NULL, "w3", "", NULL};
+    const char *counted[MIXED] = {NULL, "w3xx", "not read", NULL};
+    static const size_t lengths[MIXED] = {0, 2, 0, 5};
+    float p[MIXED * CLASSES], by_length[MIXED * CLASSES], alone[CLASSES], vectors[2][MIXED * WIDTH];
+    bert_predictions out = wanting(NULL, p, NULL, MIXED);
+    CHECK_OK(bert_predict_batch(model, MIXED, texts, NULL, pairs, NULL, NULL, &out));
+    out = wanting(NULL, by_length, NULL, MIXED);
+    CHECK_OK(bert_predict_batch(model, MIXED, texts, NULL, counted, lengths, NULL, &out));
+    CHECK(memcmp(p, by_length, sizeof(p)) == 0);
+    for (int i = 0; i < MIXED; i++) {
+        out = wanting(NULL, alone, NULL, 1);
+        CHECK_OK(bert_predict_batch(model, 1, texts + i, NULL, pairs[i] == NULL ? NULL : pairs + i, NULL, NULL, &out));
+        bert_prediction one = BERT_PREDICTION_INIT;
+        CHECK_OK(bert_predict(model, texts[i], NUL, pairs[i], NUL, NULL, &one));
+        CHECK_NEAR(one.probability, alone[one.label_id], 1e-6);
+        for (int c = 0; c < CLASSES; c++) {
+            CHECK_NEAR(p[i * CLASSES + c], alone[c], 1e-6);
+        }
+    }
+    CHECK(memcmp(p, p + 3 * CLASSES, sizeof(alone)) == 0);
+    CHECK(memcmp(p, p + CLASSES, sizeof(alone)) != 0 && memcmp(p, p + 2 * CLASSES, sizeof(alone)) != 0);
+    CHECK_OK(bert_embed(model, MIXED, texts, NULL, pairs, NULL, NULL, vectors[0], COUNT_OF(vectors[0])));
+    CHECK_OK(bert_embed(model, MIXED, texts, NULL, counted, lengths, NULL, vectors[1], COUNT_OF(vectors[1])));
+    CHECK(memcmp(vectors[0], vectors[1], sizeof(vectors[0])) == 0);
+    CHECK(memcmp(vectors[0], vectors[0] + 3 * WIDTH, WIDTH * sizeof(float)) == 0);
+    CHECK(memcmp(vectors[0], vectors[0] + 2 * WIDTH, WIDTH * sizeof(float)) != 0);
 }
 
 /* More than is held at once: the same answers as one by one. */
@@ -437,6 +469,7 @@ int main(void)
     token_ids_give_the_same_answers();
     long_texts_are_cut_or_windowed();
     pairs_and_empty_texts_are_texts();
+    some_texts_have_a_pair();
     thousands_in_one_call();
     a_huge_text_is_a_text();
     bert_free(model);

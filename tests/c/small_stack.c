@@ -192,6 +192,14 @@ static void trains(void)
     CHECK_OK(bert_evaluate_options_init(&windows, sizeof(windows)));
     windows.long_text = BERT_LONG_TEXT_WINDOWS;
     CHECK_OK(bert_evaluate_with(model, validation, &windows, &evaluation));
+    bert_fit_head_options fitting;
+    bert_fit_head_report fitted;
+    CHECK_OK(bert_fit_head_options_init(&fitting, sizeof(fitting)));
+    CHECK_OK(bert_fit_head_report_init(&fitted, sizeof(fitted)));
+    CHECK_OK(bert_fit_head(model, train, &fitting, &fitted));
+    double thresholds[2];
+    CHECK_STATUS(bert_set_thresholds(model, NULL, 0), BERT_ERR_UNSUPPORTED);
+    CHECK_STATUS(bert_get_thresholds(model, thresholds, COUNT_OF(thresholds)), BERT_ERR_UNSUPPORTED);
     bert_trainer_free(trainer);
     bert_free(model);
     bert_dataset_free(train);

@@ -20,7 +20,7 @@ static void defaults_are_documented(void)
     CHECK(o.adam_beta1 == 0.9 && o.adam_beta2 == 0.999 && o.adam_epsilon == 1e-8 && o.max_grad_norm == 1);
     CHECK(o.schedule == BERT_SCHEDULE_LINEAR && o.group_by_length == 1);
     CHECK(o.warmup_steps == 0 && o.warmup_ratio == 0.1 && o.eval_steps == 0);
-    CHECK(o.metric == BERT_METRIC_AUTO && o.threshold == 0.5 && o.restore_best == 1 && o.early_stopping_patience == 0);
+    CHECK(o.metric == BERT_METRIC_AUTO && o.threshold == -1 && o.restore_best == 1 && o.early_stopping_patience == 0);
     CHECK(o.best_model_path == NULL && o.history_path == NULL && o.progress == NULL &&
           o.progress_user_data == NULL);
 }

@@ -67,8 +67,8 @@ KERNEL(cross_entropy)(const float *logits, const int *labels, const double *clas
 }
 DECLARED(cross_entropy)
 
-// Binary cross entropy of each logit's sigmoid with its target, 0 or 1; the mean over a row.
-KERNEL(binary_cross_entropy)(const float *logits, const float *targets, double threshold, double factor,
+// Binary cross entropy of each logit's sigmoid with its target, 0 or 1; the mean over a row. Each label has a threshold.
+KERNEL(binary_cross_entropy)(const float *logits, const float *targets, const double *thresholds, double factor,
                              float *derivative, ExampleLoss *losses, int num_labels)
 {
     const long long row = (long long)blockIdx.x * num_labels;
@@ -79,7 +79,7 @@ KERNEL(binary_cross_entropy)(const float *logits, const float *targets, double t
         loss += share * ((x > 0.0 || isnan(x) ? x : 0.0) - x * y + log1p(exp(-fabs(x))));
         const double probability = 1.0 / (1.0 + exp(-x));
         derivative[row + place] = (float)((probability - y) * share * factor);
-        wrong += ((double)(float)probability >= threshold) != (y == 1.0);
+        wrong += ((double)(float)probability >= thresholds[place]) != (y == 1.0);
     }
     loss = block_sum(loss);
     wrong = block_sum(wrong);
