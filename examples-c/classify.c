@@ -4,9 +4,10 @@
  *
  * Output: label and probability, separated by a tab; of a multi-label model all labels that a text has, each with its
  * probability, the best first; of a regression model the numbers. With --json a JSON object a line. Lines may be of any
- * length; an empty line is a text too. One that isn't UTF-8 is reported, has an empty line for its answer (with --json
- * an object with "error"), and makes the exit code 1. Lines are classified in batches, but an answer never waits for input that
- * isn't there yet, so that the program can be typed to, or driven by another one through pipes. */
+ * length; an empty line is a text too. One that isn't UTF-8 is reported, has `ERROR` for its label (with --json an object
+ * with "error"), and makes the exit code 1; an empty line is the answer for a text that has no label. Lines are classified
+ * in batches, but an answer never waits for input that isn't there yet, so that the program can be typed to, or driven by
+ * another one through pipes. */
 
 #define _POSIX_C_SOURCE 200809L
 
@@ -25,7 +26,7 @@ static const char usage[] =
     "usage: classify [options] MODEL-DIRECTORY < texts\n"
     "  --json          a JSON object a line: text, and label and probability, or labels, or values\n"
     "  --top K         the K most probable labels, the best first\n"
-    "  --threshold P   probability from which on a text has a label (multi-label); default 0.5\n"
+    "  --threshold P   probability from which on a text has a label (multi-label); default: the model's\n"
     "  --pair          each line holds two texts, separated by a tab\n"
     "  --windows       classify long texts by overlapping windows; without it they are cut\n"
     "  --device NAME   cpu (default), cuda, cuda:N or auto\n"
@@ -35,7 +36,7 @@ static struct {
     int json, pair, windows, top;
     double threshold;
     const char *device, *model;
-} options = {0, 0, 0, 0, 0.5, "cpu", NULL};
+} options = {0, 0, 0, 0, -1, "cpu", NULL};
 
 /* The model and what it answers, and whether a line could not be answered. */
 static bert_model *model;
@@ -268,8 +269,9 @@ static void print_values(const float *values, size_t count) {
     }
 }
 
-/* One line: `label_ids` ranked with their probabilities in `numbers`, or a regression's values. */
-static void print_answer(size_t i, const int32_t *label_ids, const float *numbers, size_t count) {
+/* One line: `label_ids` ranked with their probabilities in `numbers`, or a regression's values. `has_label` has a flag for
+ * each label of a multi-label model. */
+static void print_answer(size_t i, int32_t *label_ids, float *numbers, const uint8_t *has_label, size_t count) {
     if (options.json) {
         printf("{\"text\":");
         print_json_string(batch.texts[i], batch.lengths[i]);
@@ -282,10 +284,13 @@ static void print_answer(size_t i, const int32_t *label_ids, const float *number
     if (info.problem_type == BERT_PROBLEM_REGRESSION) {
         print_values(numbers, count);
     } else if (info.problem_type == BERT_PROBLEM_MULTI_LABEL) {
-        /* All labels that reach the threshold, or the best, whether they do or not. */
+        /* All labels that reach their thresholds, or the best, whether they do or not. */
         size_t shown = 0;
-        while (shown < count && (options.top > 0 || numbers[shown] >= options.threshold)) {
-            shown++;
+        for (size_t k = 0; k < count; k++) {
+            if (options.top > 0 || has_label[label_ids[k]]) {
+                label_ids[shown] = label_ids[k];
+                numbers[shown++] = numbers[k];
+            }
         }
         print_labels(options.top > 0 ? "top" : "labels", label_ids, numbers, shown);
     } else if (!options.json) {
@@ -300,41 +305,54 @@ static void print_answer(size_t i, const int32_t *label_ids, const float *number
     printf(options.json ? "}\n" : "\n");
 }
 
-/* Asks for the answers to `count` of the lines that wait, from `first` on, and prints them. `label_ids` and `numbers` have
- * room for BATCH * per_text numbers. */
-static bert_status predict(size_t first, size_t count, const bert_predict_options *predict_options, int32_t *label_ids,
-                           float *numbers, size_t per_text) {
+/* Room for the answers of a batch: `label_ids` and `numbers` for BATCH * per_text, `has_label` for all labels of a
+ * multi-label model. */
+static struct {
+    int32_t *label_ids;
+    float *numbers;
+    uint8_t *has_label;
+    size_t per_text;
+} room;
+
+/* Asks for the answers to `count` of the lines that wait, from `first` on, and prints them. */
+static bert_status predict(size_t first, size_t count, const bert_predict_options *predict_options) {
+    size_t per_text = room.per_text, labels = (size_t)info.num_labels;
     bert_predictions predictions;
     check(bert_predictions_init(&predictions, sizeof predictions), "bert_predictions_init");
     if (info.problem_type == BERT_PROBLEM_REGRESSION) {
-        predictions.values = numbers;
+        predictions.values = room.numbers;
         predictions.values_capacity = BATCH * per_text;
     } else {
-        predictions.top_label_ids = label_ids;
+        predictions.top_label_ids = room.label_ids;
         predictions.top_label_ids_capacity = BATCH * per_text;
-        predictions.top_probabilities = numbers;
+        predictions.top_probabilities = room.numbers;
         predictions.top_probabilities_capacity = BATCH * per_text;
+    }
+    if (room.has_label != NULL) {
+        predictions.has_label = room.has_label;
+        predictions.has_label_capacity = BATCH * labels;
     }
     bert_status status = bert_predict_batch(model, count, batch.texts + first, batch.lengths + first,
                                             options.pair ? batch.pairs + first : NULL,
                                             options.pair ? batch.pair_lengths + first : NULL, predict_options,
                                             &predictions);
     for (size_t i = 0; status == BERT_OK && i < count; i++) {
-        print_answer(first + i, label_ids + i * per_text, numbers + i * per_text, per_text);
+        print_answer(first + i, room.label_ids + i * per_text, room.numbers + i * per_text,
+                     room.has_label == NULL ? NULL : room.has_label + i * labels, per_text);
     }
     return status;
 }
 
 /* Answers the lines that wait. */
-static void answer(const bert_predict_options *predict_options, int32_t *label_ids, float *numbers, size_t per_text) {
-    bert_status status = predict(0, batch.count, predict_options, label_ids, numbers, per_text);
+static void answer(const bert_predict_options *predict_options) {
+    bert_status status = predict(0, batch.count, predict_options);
     /* A batch with a line that isn't UTF-8 is refused as a whole: line by line, the others have their answers. */
     for (size_t i = 0; status == BERT_ERR_UTF8 && i < batch.count; i++) {
-        bert_status alone = predict(i, 1, predict_options, label_ids, numbers, per_text);
+        bert_status alone = predict(i, 1, predict_options);
         if (alone == BERT_ERR_UTF8) {
             fprintf(stderr, "classify: line %llu: %s (%s)\n", batch.first_line + i, bert_last_error_message(),
                     bert_status_string(alone));
-            printf(options.json ? "{\"error\":\"not UTF-8\"}\n" : "\n");
+            printf(options.json ? "{\"error\":\"not UTF-8\"}\n" : "ERROR\tnot UTF-8\n");
             has_failed = 1;
         } else {
             check(alone, "bert_predict_batch");
@@ -366,6 +384,7 @@ int main(int argc, char **argv) {
     bert_predict_options predict_options;
     check(bert_predict_options_init(&predict_options, sizeof predict_options), "bert_predict_options_init");
     predict_options.long_text = options.windows ? BERT_LONG_TEXT_WINDOWS : BERT_LONG_TEXT_TRUNCATE;
+    predict_options.threshold = options.threshold;
     /* The numbers of each text: all targets, all labels to choose from, or the best classes. */
     int32_t per_text = info.num_labels;
     if (info.problem_type == BERT_PROBLEM_REGRESSION) {
@@ -379,9 +398,12 @@ int main(int argc, char **argv) {
         }
         predict_options.top_k = per_text;
     }
-    size_t room = BATCH * (size_t)per_text;
-    int32_t *label_ids = grow(NULL, room * sizeof *label_ids);
-    float *numbers = grow(NULL, room * sizeof *numbers);
+    room.per_text = (size_t)per_text;
+    room.label_ids = grow(NULL, BATCH * room.per_text * sizeof *room.label_ids);
+    room.numbers = grow(NULL, BATCH * room.per_text * sizeof *room.numbers);
+    if (info.problem_type == BERT_PROBLEM_MULTI_LABEL) {
+        room.has_label = grow(NULL, BATCH * (size_t)info.num_labels);
+    }
 
     for (;;) {
         char *line;
@@ -391,7 +413,7 @@ int main(int argc, char **argv) {
             add_to_batch(line, length);
         }
         if (batch.count > 0 && (next != A_LINE || batch.count == BATCH)) {
-            answer(&predict_options, label_ids, numbers, (size_t)per_text);
+            answer(&predict_options);
         }
         if (next == THE_END) {
             break;
@@ -402,8 +424,9 @@ int main(int argc, char **argv) {
         free(batch.memory[i]);
     }
     free(input.bytes);
-    free(label_ids);
-    free(numbers);
+    free(room.label_ids);
+    free(room.numbers);
+    free(room.has_label);
     bert_free(model);
     return has_failed;
 }

@@ -63,7 +63,7 @@ static struct {
     const char *train, *valid, *test, *model, *output, *adapter_output, *device;
     double split, warmup_epochs, warmup_ratio, dropout, lora_alpha, lora_dropout;
     int64_t warmup_steps, seed;
-    int32_t preset, intermediate, threads, lora_rank, lora_targets;
+    int32_t preset, intermediate, threads, lora_rank, lora_targets, pooling, head_only, no_baseline;
 } settings = {.device = "cpu",
               .split = -1,
               .warmup_epochs = -1,
@@ -74,6 +74,7 @@ static struct {
               .seed = 42,
               .preset = BERT_PRESET_COMPACT,
               .intermediate = -1,
+              .pooling = BERT_POOLING_AUTO,
               .lora_targets = BERT_LORA_QUERY | BERT_LORA_VALUE};
 
 struct choice {
@@ -163,10 +164,15 @@ static const struct option table[] = {
     {INT32, 1, "--heads", "N", "attention heads of each block", &model_options.num_attention_heads, NULL},
     {INT32, 1, "--intermediate", "N", "width of the feed-forward block; without it, 4 times --hidden",
      &settings.intermediate, NULL},
-    {CHOICE, 1, "--pooling", "NAME", "what the classifier reads", &model_options.pooling, poolings},
+    {CHOICE, 0, "--pooling", "NAME", "what the classifier reads; for sentence-vector models, mean", &settings.pooling,
+     poolings},
     {REAL, 1, "--dropout", "P", "all of the model's dropouts", &settings.dropout, NULL},
 
     {HEADING, 0, "training", NULL, NULL, NULL, NULL},
+    {SWITCH, 0, "--head-only", NULL, "fit the classifier alone on a saved model's encoder: for few examples",
+     &settings.head_only, yes},
+    {SWITCH, 0, "--no-baseline", NULL, "don't fit the classifier alone first, to compare with", &settings.no_baseline,
+     yes},
     {INT32, 0, "--max-length", "N", "longest text in tokens; a new model has as many positions",
      &train_options.max_length, NULL},
     {INT32, 0, "--epochs", "N", "times through the data", &train_options.epochs, NULL},
@@ -200,7 +206,7 @@ static const struct option table[] = {
     {REAL, 0, "--clip", "X", "largest norm of the gradient; 0 turns clipping off", &train_options.max_grad_norm, NULL},
     {INT64, 0, "--seed", "N", "weights, order, dropout and --split follow from it", &settings.seed, NULL},
     {CHOICE, 0, "--metric", "NAME", "which evaluation is the best", &train_options.metric, metrics},
-    {REAL, 0, "--threshold", "P", "probability from which on a label counts as predicted (multi-label)",
+    {REAL, 0, "--threshold", "P", "probability from which on a label counts as predicted (multi-label); saved with the model",
      &train_options.threshold, NULL},
     {INT32, 0, "--patience", "N", "end after so many evaluations without a better one",
      &train_options.early_stopping_patience, NULL},
@@ -323,6 +329,9 @@ static void read_arguments(int argc, char **argv) {
     if (settings.valid != NULL && settings.split >= 0) {
         wrong_usage("--valid and --split are two ways to the validation data: give one of them");
     }
+    if (settings.model == NULL && settings.head_only) {
+        wrong_usage("--head-only needs --model: a new encoder knows nothing yet");
+    }
     if (settings.lora_rank == 0 && settings.adapter_output != NULL) {
         wrong_usage("--adapter-output needs --lora-rank");
     }
@@ -352,6 +361,9 @@ static void read_options_and_defaults(int argc, char **argv) {
         model_options.hidden_dropout_prob = settings.dropout;
         model_options.attention_probs_dropout_prob = settings.dropout;
         model_options.classifier_dropout = settings.dropout;
+    }
+    if (settings.pooling != BERT_POOLING_AUTO) {
+        model_options.pooling = settings.pooling;
     }
     model_options.device = settings.device;
     model_options.seed = (uint64_t)settings.seed;
@@ -489,7 +501,8 @@ static void print_confusion(const bert_model *model, const bert_evaluation *eval
     printf("\n");
 }
 
-static void print_evaluation(const bert_model *model, const bert_dataset *dataset, const char *title) {
+/* Prints what the model is worth on these examples, and gives its measure: see the baseline. */
+static double print_evaluation(const bert_model *model, const bert_dataset *dataset, const char *title) {
     bert_info info;
     check(bert_info_init(&info, sizeof info), "bert_info_init");
     check(bert_get_info(model, &info), "bert_get_info");
@@ -516,7 +529,7 @@ static void print_evaluation(const bert_model *model, const bert_dataset *datase
     if (info.problem_type == BERT_PROBLEM_REGRESSION) {
         printf("mean squared error %.4f, Pearson correlation %.4f, Spearman correlation %.4f\n", evaluation.mse,
                evaluation.pearson, evaluation.spearman);
-        return;
+        return evaluation.mse;
     }
     int width = 0;
     for (size_t i = 0; i < labels; i++) {
@@ -537,6 +550,12 @@ static void print_evaluation(const bert_model *model, const bert_dataset *datase
         printf("micro F1 %.4f\n", evaluation.f1_micro);
     } else {
         printf("Matthews correlation %.4f\n", evaluation.matthews);
+        size_t most = 0;
+        for (size_t i = 1; i < labels; i++) {
+            most = evaluation.support[i] > evaluation.support[most] ? i : most;
+        }
+        printf("to compare: %s for every text would have accuracy %.4f\n", label_name(model, (int32_t)most),
+               (double)evaluation.support[most] / (double)evaluation.examples);
     }
 
     free(evaluation.confusion);
@@ -544,6 +563,7 @@ static void print_evaluation(const bert_model *model, const bert_dataset *datase
     free(evaluation.recall);
     free(evaluation.f1);
     free(evaluation.support);
+    return info.problem_type == BERT_PROBLEM_MULTI_LABEL ? evaluation.f1_micro : evaluation.accuracy;
 }
 
 /* ---- The run ---------------------------------------------------------------------------------------------------- */
@@ -562,6 +582,7 @@ static bert_model *make_or_load(const bert_dataset *train) {
         load_options.device = settings.device;
         load_options.labels_from = train; /* a published BERT has no classifier for them yet */
         load_options.seed = (uint64_t)settings.seed;
+        load_options.pooling = settings.pooling;
         check(bert_load(settings.model, &load_options, &model), settings.model);
     } else {
         check(bert_create(&model_options, train, &model), "the new model");
@@ -599,6 +620,89 @@ static void print_model(const bert_model *model) {
            info.vocab_size, info.num_labels, (long long)info.parameter_count, info.device, threads);
     if (info.lora_rank > 0) {
         printf("LoRA adapters: rank %d, %lld parameters\n", info.lora_rank, (long long)info.lora_parameter_count);
+    }
+}
+
+/* Makes --threshold the model's own, so that it is used wherever the model is. */
+static void set_thresholds(bert_model *model) {
+    bert_info info;
+    check(bert_info_init(&info, sizeof info), "bert_info_init");
+    check(bert_get_info(model, &info), "bert_get_info");
+    if (info.problem_type != BERT_PROBLEM_MULTI_LABEL || train_options.threshold < 0) {
+        return;
+    }
+    double *thresholds = allocate((size_t)info.num_labels, sizeof *thresholds);
+    for (int32_t i = 0; i < info.num_labels; i++) {
+        thresholds[i] = train_options.threshold;
+    }
+    check(bert_set_thresholds(model, thresholds, (size_t)info.num_labels), "--threshold");
+    free(thresholds);
+}
+
+/* ---- The baseline: the classifier alone, fitted on the encoder as it was loaded ---------------------------------- */
+
+static struct {
+    const bert_dataset *dataset; /* it was measured on; NULL: there is none */
+    bert_problem_type problem;
+    double value;
+} baseline;
+
+/* What is compared: accuracy, of lists of labels the micro F1, of numbers the mean squared error. */
+static const char *measure(void) {
+    switch (baseline.problem) {
+    case BERT_PROBLEM_MULTI_LABEL:
+        return "micro F1";
+    case BERT_PROBLEM_REGRESSION:
+        return "mean squared error";
+    default:
+        return "accuracy";
+    }
+}
+
+static void fit_head(bert_model *model, const bert_dataset *data, const char *what) {
+    bert_fit_head_options options;
+    bert_fit_head_report report = BERT_FIT_HEAD_REPORT_INIT;
+    check(bert_fit_head_options_init(&options, sizeof options), "bert_fit_head_options_init");
+    options.max_length = train_options.max_length;
+    check(bert_fit_head(model, data, &options, &report), what);
+    printf("%s: fitted in %d iterations, %.1f s, loss %.4f%s\n", what, report.iterations, report.seconds, report.loss,
+           report.is_converged ? "" : "; not converged");
+}
+
+static void fit_baseline(const bert_model *model, const bert_dataset *data, const bert_dataset *held_out) {
+    if (settings.model == NULL || settings.head_only || settings.no_baseline || held_out == NULL) {
+        return;
+    }
+    bert_info info;
+    check(bert_info_init(&info, sizeof info), "bert_info_init");
+    check(bert_get_info(model, &info), "bert_get_info");
+    /* On the CPU the copy shares the weights. */
+    bert_model *copy;
+    check(bert_copy_to_device(model, info.device, &copy), "the baseline");
+    fit_head(copy, data, "baseline, the classifier alone on the encoder as it is");
+    bert_evaluation evaluation = BERT_EVALUATION_INIT;
+    check(bert_evaluate(copy, held_out, train_options.max_length, &evaluation), "the baseline");
+    bert_free(copy);
+    baseline.dataset = held_out;
+    baseline.problem = info.problem_type;
+    baseline.value = info.problem_type == BERT_PROBLEM_MULTI_LABEL  ? evaluation.f1_micro
+                     : info.problem_type == BERT_PROBLEM_REGRESSION ? evaluation.mse
+                                                                    : evaluation.accuracy;
+    printf("baseline: %s %.4f\n", measure(), baseline.value);
+}
+
+static void compare(const bert_dataset *dataset, double value) {
+    if (dataset != baseline.dataset) {
+        return;
+    }
+    int is_worse = baseline.problem == BERT_PROBLEM_REGRESSION ? value > baseline.value : value < baseline.value;
+    printf("to compare: the classifier alone, without fine-tuning, had %s %.4f\n", measure(), baseline.value);
+    if (is_worse) {
+        fflush(stdout);
+        fprintf(stderr,
+                "train_file: warning: fine-tuning came out worse (%s %.4f) than the classifier alone (%.4f). Train for "
+                "more epochs, try --lr between 2e-5 and 5e-5, or use --head-only\n",
+                measure(), value, baseline.value);
     }
 }
 
@@ -679,8 +783,16 @@ int main(int argc, char **argv) {
 
     bert_model *model = with_lora(make_or_load(data));
     print_model(model);
+    set_thresholds(model);
     fflush(stdout);
-    int cancelled = train(model, data, validation);
+    int cancelled = 0;
+    if (settings.head_only) {
+        fit_head(model, data, "the classifier");
+    } else {
+        fit_baseline(model, data, test != NULL ? test : validation);
+        fflush(stdout);
+        cancelled = train(model, data, validation);
+    }
 
     /* Saved first: whatever happens from here on, the training wasn't in vain. */
     if (settings.output != NULL) {
@@ -696,10 +808,10 @@ int main(int argc, char **argv) {
         print_evaluation(model, data, "training data");
     }
     if (validation != NULL) {
-        print_evaluation(model, validation, "validation data");
+        compare(validation, print_evaluation(model, validation, "validation data"));
     }
     if (test != NULL) {
-        print_evaluation(model, test, "test data");
+        compare(test, print_evaluation(model, test, "test data"));
     }
     bert_dataset_free(data);
     bert_dataset_free(validation);

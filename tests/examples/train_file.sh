@@ -47,6 +47,24 @@ train_file --train train.csv --model model --text-column text --label-column lab
 grep -q 'training data: 144 examples' out.txt || fail "a training without validation data"
 grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$(cat out.txt)"
 
+# With data to measure on there is a baseline, and a word where fine-tuning is worse; a rate of nearly nothing trains nothing.
+train_file --train train.tsv --model model --pooling mean --test train.tsv --epochs 1 --lr 1e-9 >out.txt 2>err.txt ||
+    fail "$(cat out.txt err.txt)"
+grep -q '^baseline: accuracy 1\.0000$' out.txt || fail "the baseline: $(cat out.txt err.txt)"
+grep -q '^to compare: the classifier alone, without fine-tuning, had accuracy 1\.0000$' out.txt || fail "$(cat out.txt)"
+grep -q '^to compare: . for every text would have accuracy 0\.5000$' out.txt || fail "$(cat out.txt)"
+grep -q 'warning: fine-tuning came out worse' err.txt || fail "a worse outcome: $(cat err.txt)"
+train_file --train train.tsv --model model --test train.tsv --epochs 1 --lr 1e-9 --no-baseline >out.txt 2>err.txt ||
+    fail "$(cat out.txt err.txt)"
+if grep -q baseline out.txt; then fail "--no-baseline: $(cat out.txt)"; fi
+
+# The classifier alone, on another vector than the model's own.
+train_file --train train.tsv --model model --pooling mean --head-only --test test.tsv --output head >out.txt 2>err.txt ||
+    fail "$(cat out.txt err.txt)"
+grep -q '^the classifier: fitted in [0-9]* iterations' out.txt || fail "--head-only: $(cat out.txt)"
+grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$(cat out.txt)"
+grep -q '"pooling": "mean"' head/config.json || fail "--pooling of a loaded model"
+
 # Adapters on the saved model, written apart and merged.
 train_file --train train.csv --model model --text-column text --label-column label --epochs 1 --lr 1e-3 \
     --lora-rank 4 --lora-dropout 0.1 --lora-targets attention --adapter-output adapter --output merged \
@@ -79,6 +97,7 @@ grep -q '^  hotel  *1\.0000  *1\.0000  *1\.0000 ' out.txt || fail "the labels' t
 grep -q 'accuracy 1\.0000, .*micro F1 1\.0000$' out.txt || fail "--problem multi-label"
 grep -q '"f1_micro":1\.0,' lists.jsonl || fail "--history of lists"
 grep -q multi_label_classification lists/config.json || fail "lists/config.json"
+grep -q '"0\.4"' lists/config.json || fail "--threshold is saved: $(cat lists/config.json)"
 awk -F '\t' '{ print $1 "\t" ($2 == 1 ? 1 : -0.5) }' train.tsv >numbers.tsv
 train_file --train numbers.tsv --split 0.25 --problem regression --metric pearson --epochs 30 --batch 8 --lr 3e-3 \
     --dropout 0 --max-length 16 --output numbers >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
@@ -133,6 +152,7 @@ expect 2 'BERT_ERR_INVALID_ARGUMENT' --train numbers.tsv --problem regression --
 expect 1 'line 1: the label holds ' --train lists.tsv --problem regression
 expect 2 'give one' --train train.tsv --warmup-steps 3 --warmup-epochs 1
 expect 2 BERT_ERR_INVALID_ARGUMENT --train train.tsv --hidden 64 --heads 5
+expect 2 '--head-only needs --model' --train train.tsv --head-only
 expect 2 'needs --lora-rank' --train train.tsv --adapter-output adapter
 expect 2 'rank is 5000' --train train.tsv --lora-rank 5000
 expect 1 BERT_ERR_IO --train no-such-file.tsv
