@@ -564,6 +564,8 @@ impl Machine<'_> {
             38 => self.ask_error(),
             39 => self.free(&self.errors),
             40 => self.close_trainer(),
+            41 => self.fit_head(),
+            42 => self.thresholds(),
             _ => {}
         }
     }
@@ -1426,6 +1428,48 @@ impl Machine<'_> {
         precision.check(status);
     }
 
+    fn fit_head(&self) {
+        let mut options = self.prepared(bert_fit_head_options_init);
+        let weights = [1.0f64; 4];
+        options.edit(|o| {
+            self.maybe(&mut o.inverse_regularization, || self.real());
+            self.maybe(&mut o.tolerance, || self.real());
+            // Few, so that none takes long.
+            o.max_iterations = 20;
+            self.maybe(&mut o.max_iterations, || self.integer().min(50));
+            self.maybe(&mut o.max_length, || self.integer());
+            self.maybe(&mut o.precision, || self.integer());
+            self.maybe(&mut o.class_weights, || weights.as_ptr());
+            if !o.class_weights.is_null() {
+                o.num_class_weights = usize::from(self.byte()) % (weights.len() + 1);
+            }
+        });
+        let mut report = self.prepared(bert_fit_head_report_init);
+        let with_report = self.byte() & 1 == 0;
+        // SAFETY: the structs are prepared; the weights are as many as the options say, or more.
+        check(unsafe {
+            bert_fit_head(
+                self.handle(&self.models),
+                self.handle(&self.datasets),
+                options.pointer(),
+                report.pointer_if(with_report),
+            )
+        });
+    }
+
+    fn thresholds(&self) {
+        let model = self.handle(&self.models);
+        let given = [self.real(), 0.5, 0.25, 1.0];
+        let count = usize::from(self.byte()) % (given.len() + 1);
+        // SAFETY: there are at least `count` numbers.
+        check(unsafe { bert_set_thresholds(model, given.as_ptr(), count) });
+        let mut found = self.output(-7.0f64);
+        // SAFETY: the array is writable in its capacity.
+        let status = unsafe { bert_get_thresholds(model, found.pointer(), found.capacity) };
+        check(status);
+        found.check(status);
+    }
+
     fn predict_options(&self) -> Struct<bert_predict_options> {
         let mut options = self.prepared(bert_predict_options_init);
         options.edit(|o| {
@@ -1644,7 +1688,7 @@ impl Machine<'_> {
             // SAFETY: NULL is allowed.
             assert!(!check(unsafe { init(null_mut(), size_of::<T>()) }));
         }
-        match self.byte() % 12 {
+        match self.byte() % 14 {
             0 => any(self, bert_read_options_init),
             1 => any(self, bert_load_options_init),
             2 => any(self, bert_info_init),
@@ -1656,6 +1700,8 @@ impl Machine<'_> {
             8 => any(self, bert_resume_report_init),
             9 => any(self, bert_evaluate_options_init),
             10 => any(self, bert_dataset_description_init),
+            11 => any(self, bert_fit_head_options_init),
+            12 => any(self, bert_fit_head_report_init),
             _ => any(self, bert_embed_options_init),
         }
     }
