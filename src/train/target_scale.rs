@@ -21,6 +21,8 @@ const MOST: f64 = 1e12;
 pub struct TargetScale {
     means: Vec<f64>,
     deviations: Vec<f64>,
+    /// Targets that stay as they are, because their numbers are too large or too small.
+    unscaled: Vec<u32>,
 }
 
 impl TargetScale {
@@ -31,8 +33,8 @@ impl TargetScale {
             return None;
         };
         let count = (values.len() / width).max(1) as f64;
-        let (mut means, mut deviations) = (Vec::new(), Vec::new());
-        for target in 0..*width {
+        let (mut means, mut deviations, mut unscaled) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, target) in (0u32..).zip(0..*width) {
             let column = || {
                 values
                     .iter()
@@ -47,15 +49,26 @@ impl TargetScale {
                 deviation => deviation,
             };
             let is_right = mean.abs() <= MOST && (LEAST..=MOST).contains(&deviation);
-            let (mean, deviation) = if is_right {
-                (mean, deviation)
-            } else {
-                (0.0, 1.0)
+            let (mean, deviation) = match is_right {
+                true => (mean, deviation),
+                false => {
+                    unscaled.push(id);
+                    (0.0, 1.0)
+                }
             };
             means.push(mean);
             deviations.push(deviation);
         }
-        Some(TargetScale { means, deviations })
+        Some(TargetScale {
+            means,
+            deviations,
+            unscaled,
+        })
+    }
+
+    /// The ids of the targets that stay as they are.
+    pub fn unscaled(&self) -> &[u32] {
+        &self.unscaled
     }
 
     /// The deviation of each target.
@@ -138,6 +151,7 @@ mod tests {
         assert_eq!(scale.deviations, [50.0, 1.0]);
         let huge = of(vec![3e38, -3e38], 1).unwrap();
         assert_eq!((huge.means[0], huge.deviations[0]), (0.0, 1.0));
+        assert_eq!((huge.unscaled(), scale.unscaled()), (&[0][..], &[][..]));
         assert_eq!(TargetScale::of(&Targets::Classes(vec![0, 1])), None);
     }
 }

@@ -398,6 +398,9 @@ impl Trainer {
             true => TargetScale::of(&data.targets),
             false => None,
         };
+        if let Some(scale) = &scale {
+            warnings::of_scale(classifier.labels(), scale);
+        }
         let units = scale.as_ref().map(|scale| scale.units(&model.table));
         let on_gpu = match &model.device {
             Device::Cpu => {

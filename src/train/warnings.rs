@@ -8,6 +8,7 @@ use super::evaluate::{EncodedDataset, Evaluation};
 use super::lengths::how_to_read_more;
 use super::options::{Metric, TrainOptions};
 use super::schedule::Schedule;
+use super::target_scale::TargetScale;
 use crate::classifier::Classifier;
 use crate::data::{Dataset, Labels, Targets, quoted};
 use crate::error::Result;
@@ -231,6 +232,26 @@ pub fn of_plan(classifier: &Classifier, options: &TrainOptions, schedule: &Sched
                 "The plan has {}; fine-tuning an encoder that was loaded needs {FEWEST_FINE_TUNING_STEPS} and more. Set \
                  more epochs or a smaller batch_size; leave epochs at -1 to have enough of them taken.",
                 steps(schedule.total_steps)
+            )
+        });
+    }
+}
+
+/// Of regression targets that can't be scaled.
+pub fn of_scale(labels: &Labels, scale: &TargetScale) {
+    let ids = scale.unscaled();
+    if !ids.is_empty() {
+        log::warning(|| {
+            format!(
+                "The numbers of {} too large or too small to be scaled, and are taken as they are; divide them by their \
+                 size.",
+                match ids {
+                    [id] => format!(
+                        "the target {} are",
+                        quoted(labels.name(*id).unwrap_or_default())
+                    ),
+                    ids => format!("{} targets are", ids.len()),
+                }
             )
         });
     }

@@ -406,6 +406,32 @@ static void the_report_counts_what_was_cut(void)
     bert_dataset_free(validation);
 }
 
+static void targets_that_float32_cannot_hold_are_told(void)
+{
+    bert_dataset *data = NULL;
+    const float huge[] = {3e38f, -3e38f}, large[] = {2e6f, 5e6f};
+    CHECK_OK(bert_dataset_create(&data));
+    CHECK_OK(bert_dataset_add_targets(data, 2, few_texts, NULL, NULL, NULL, huge, 1));
+    bert_model_options small = small_options();
+    bert_model *model = create(&small, data);
+    seen.count = 0;
+    bert_trainer_free(trainer_of(model, data, NULL, NULL));
+    WARNED("The numbers of the target 'LABEL_0' are too large or too small to be scaled");
+    bert_dataset_free(data);
+    CHECK_OK(bert_dataset_create(&data));
+    CHECK_OK(bert_dataset_add_targets(data, 2, few_texts, NULL, NULL, NULL, large, 1));
+    seen.count = 0;
+    bert_trainer_free(trainer_of(model, data, NULL, NULL));
+    SILENT("to be scaled");
+    /* A new head answers about 0. */
+    bert_evaluation e;
+    CHECK_OK(bert_evaluation_init(&e, sizeof(e)));
+    CHECK_OK(bert_evaluate(model, data, 0, &e));
+    WARNED("is no better than that of always answering the targets' mean");
+    bert_free(model);
+    bert_dataset_free(data);
+}
+
 int main(void)
 {
     CHECK_OK(bert_set_log_callback(keep, NULL));
@@ -420,6 +446,7 @@ int main(void)
     a_loss_that_rises_is_told();
     positions_follow_the_texts();
     the_report_counts_what_was_cut();
+    targets_that_float32_cannot_hold_are_told();
     bert_dataset_free(data);
     CHECK_OK(bert_set_log_callback(NULL, NULL));
     return 0;
