@@ -102,6 +102,10 @@ static const struct choice problems[] = {{"single-label", BERT_PROBLEM_SINGLE_LA
                                          {"multi-label", BERT_PROBLEM_MULTI_LABEL},
                                          {"regression", BERT_PROBLEM_REGRESSION},
                                          {NULL, 0}};
+static const struct choice quotings[] = {{"auto", BERT_QUOTING_AUTO},
+                                         {"none", BERT_QUOTING_NONE},
+                                         {"double", BERT_QUOTING_DOUBLE},
+                                         {NULL, 0}};
 static const struct choice metrics[] = {{"loss", BERT_METRIC_LOSS},
                                         {"accuracy", BERT_METRIC_ACCURACY},
                                         {"f1-macro", BERT_METRIC_F1_MACRO},
@@ -124,7 +128,7 @@ static const struct choice header_absent[] = {{"", BERT_HEADER_ABSENT}};
 static const struct choice yes[] = {{"", 1}};
 static const struct choice no[] = {{"", 0}};
 
-enum kind { HEADING, TEXT, INT32, INT64, REAL, CHOICE, SWITCH };
+enum kind { HEADING, TEXT, CHARACTER, INT32, INT64, REAL, CHOICE, SWITCH };
 
 struct option {
     enum kind kind;
@@ -151,6 +155,11 @@ static const struct option table[] = {
      &read_options.problem_type, problems},
     {TEXT, 0, "--label-separator", "TEXT", "between the names or numbers of a TSV or CSV field; without it, |",
      &read_options.label_separator, NULL},
+    {CHARACTER, 0, "--separator", "CHARACTER", "between the fields of a table, or tab; without it, what the file shows",
+     &read_options.separator, NULL},
+    {CHOICE, 0, "--quoting", "NAME", "whether fields of a table may be in double quotes", &read_options.quoting, quotings},
+    {TEXT, 0, "--encoding", "NAME", "such as windows-1252 or UTF-16LE; without it, UTF-8 or what its mark says",
+     &read_options.encoding, NULL},
 
     {HEADING, 0, "model", NULL, NULL, NULL, NULL},
     {TEXT, 0, "--model", "DIR", "start from a saved model or a published BERT; without it, a new one is made",
@@ -252,6 +261,15 @@ static void set(const struct option *option, const char *value) {
     switch (option->kind) {
     case TEXT:
         *(const char **)option->target = value;
+        return;
+    case CHARACTER: /* a tab is hard to type */
+        if (strcmp(value, "tab") == 0 || strcmp(value, "\\t") == 0) {
+            value = "\t";
+        }
+        if (strlen(value) != 1) {
+            wrong_usage("%s needs one ASCII character, not '%s'", option->name, value);
+        }
+        *(int32_t *)option->target = (unsigned char)value[0];
         return;
     case INT32:
     case INT64: {
@@ -568,10 +586,69 @@ static double print_evaluation(const bert_model *model, const bert_dataset *data
 
 /* ---- The run ---------------------------------------------------------------------------------------------------- */
 
+/* The library's sentences name the file. Options are called as in bert.h there: text_column is --text-column. */
 static bert_dataset *read_data(const char *path) {
     bert_dataset *dataset;
-    check(bert_dataset_read(path, &read_options, &dataset), path);
+    bert_status status = bert_dataset_read(path, &read_options, &dataset);
+    if (status != BERT_OK) {
+        fprintf(stderr, "train_file: %s (%s)\n", bert_last_error_message(), bert_status_string(status));
+        exit(status == BERT_ERR_INVALID_ARGUMENT ? 2 : 1);
+    }
     return dataset;
+}
+
+/* A line for each of the first labels: how many examples it has, and what share. */
+static void print_labels(const bert_dataset *dataset, const bert_dataset_description *found) {
+    const int32_t most = 20;
+    for (int32_t id = 0; id < found->num_labels && id < most; id++) {
+        size_t size;
+        check(bert_dataset_label_name(dataset, id, NULL, 0, &size), "bert_dataset_label_name");
+        char *name = allocate(size, 1);
+        check(bert_dataset_label_name(dataset, id, name, size, NULL), "bert_dataset_label_name");
+        double share = 100.0 * (double)found->label_counts[id] / (double)found->examples;
+        printf("    %-20.60s %8llu  %5.1f %%\n", name, (unsigned long long)found->label_counts[id], share);
+        free(name);
+    }
+    if (found->num_labels > most) {
+        printf("    and %d more\n", found->num_labels - most);
+    }
+}
+
+/* What is in a data set; with a model, lengths in its tokens. */
+static void describe(const char *title, const bert_dataset *dataset, const bert_model *model) {
+    bert_dataset_description found = BERT_DATASET_DESCRIPTION_INIT;
+    check(bert_dataset_describe(dataset, model, &found), title);
+    found.label_capacity = (size_t)found.num_labels;
+    found.label_counts = allocate(found.label_capacity + 1, sizeof *found.label_counts);
+    check(bert_dataset_describe(dataset, model, &found), title);
+    printf("%s: %lld %s", title, (long long)found.examples, found.has_pairs ? "pairs of texts" : "texts");
+    if (found.problem_type == BERT_PROBLEM_REGRESSION) {
+        printf(", %d target%s from %g to %g, mean %g\n", found.num_labels, found.num_labels == 1 ? "" : "s",
+               found.target_min, found.target_max, found.target_mean);
+    } else {
+        printf(", %d labels\n", found.num_labels);
+        print_labels(dataset, &found);
+    }
+    printf("    length in %s: median %lld, 95 %% up to %lld, 99 %% up to %lld, longest %lld",
+           found.lengths_in_tokens ? "tokens" : "characters", (long long)found.length_median,
+           (long long)found.length_p95, (long long)found.length_p99, (long long)found.length_longest);
+    if (found.over_max_length > 0) {
+        printf("; %lld longer than %lld", (long long)found.over_max_length, (long long)found.max_length);
+    }
+    printf("\n");
+    if (found.duplicates > 0) {
+        printf("    %lld are equal to an earlier one\n", (long long)found.duplicates);
+    }
+    if (found.contradictions > 0) {
+        printf("    %lld have a text that occurs with another label too\n", (long long)found.contradictions);
+    }
+    if (found.empty_texts > 0) {
+        printf("    %lld are empty\n", (long long)found.empty_texts);
+    }
+    if (found.without_label > 0) {
+        printf("    %lld have no label\n", (long long)found.without_label);
+    }
+    free(found.label_counts);
 }
 
 static bert_model *make_or_load(const bert_dataset *train) {
@@ -779,9 +856,12 @@ int main(int argc, char **argv) {
     size_t examples;
     check(bert_dataset_count(data, &examples), "bert_dataset_count");
     set_warmup(examples);
-    printf("data: %lu examples to train on\n", (unsigned long)examples);
 
     bert_model *model = with_lora(make_or_load(data));
+    describe("training data", data, model);
+    if (validation != NULL) {
+        describe("validation data", validation, model);
+    }
     print_model(model);
     set_thresholds(model);
     fflush(stdout);

@@ -2761,9 +2761,9 @@ BERT_API BERT_MUST_USE bert_status bert_dataset_describe(const struct bert_datas
  * bytes that `name` can hold. `size` receives the number of bytes that the name needs with its NUL, also if `name` is
  * NULL or too small; `size` may be NULL.
  *
- * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_UNKNOWN_LABEL (there is no such id),
- * BERT_ERR_BUFFER_TOO_SMALL (`name`; only `size` is written), BERT_ERR_DATA (more than 100000 labels),
- * BERT_ERR_FORKED (this process is a forked child).
+ * Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (`size` is not
+ * aligned), BERT_ERR_UNKNOWN_LABEL (there is no such id), BERT_ERR_BUFFER_TOO_SMALL (`name`; only `size` is written),
+ * BERT_ERR_DATA (more than 100000 labels), BERT_ERR_FORKED (this process is a forked child).
  *
  * Pointers:
  * `name` is NULL or writable for `capacity` bytes. `size` is NULL or writable.

@@ -213,9 +213,9 @@ fn tokens(classifier: &Classifier, dataset: &Dataset) -> Result<Vec<usize>> {
 /// bytes that `name` can hold. `size` receives the number of bytes that the name needs with its NUL, also if `name` is
 /// NULL or too small; `size` may be NULL.
 ///
-/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_UNKNOWN_LABEL (there is no such id),
-/// BERT_ERR_BUFFER_TOO_SMALL (`name`; only `size` is written), BERT_ERR_DATA (more than 100000 labels),
-/// BERT_ERR_FORKED (this process is a forked child).
+/// Returns BERT_OK, BERT_ERR_HANDLE (`dataset` is not a valid data set), BERT_ERR_INVALID_ARGUMENT (`size` is not
+/// aligned), BERT_ERR_UNKNOWN_LABEL (there is no such id), BERT_ERR_BUFFER_TOO_SMALL (`name`; only `size` is written),
+/// BERT_ERR_DATA (more than 100000 labels), BERT_ERR_FORKED (this process is a forked child).
 ///
 /// # Safety
 /// `name` is NULL or writable for `capacity` bytes. `size` is NULL or writable.
@@ -229,8 +229,6 @@ pub unsafe extern "C" fn bert_dataset_label_name(
 ) -> bert_status {
     call(|| {
         let dataset = handles::dataset(dataset)?;
-        // SAFETY: by this function's contract.
-        let out_size = unsafe { output(size, 1, 1, "size") }?;
         let labels = copy_of(&dataset)?.label_counts()?;
         let label = usize::try_from(label_id).ok().and_then(|id| labels.get(id));
         let label = label.ok_or_else(|| {
@@ -242,15 +240,33 @@ pub unsafe extern "C" fn bert_dataset_label_name(
                 .of_argument("label_id")
         })?;
         let bytes = label.name.as_bytes();
-        // SAFETY: as above.
-        let room = unsafe { output(name.cast::<u8>(), capacity, bytes.len() + 1, "name") };
+        // SAFETY: by this function's contract.
+        let (room, out_size) = unsafe {
+            (
+                output(name.cast::<u8>(), capacity, bytes.len() + 1, "name"),
+                output(size, 1, 1, "size"),
+            )
+        };
         let is_too_small = |error: &Error| matches!(error.category(), Error::BufferTooSmall(_));
-        if room.as_ref().err().is_none_or(is_too_small)
-            && let Some([size]) = out_size
+        if room
+            .as_ref()
+            .err()
+            .is_some_and(|error| !is_too_small(error))
         {
-            *size = bytes.len() + 1;
+            return room.map(|_| ());
         }
-        if let Some(room) = room?
+        let wrong_size = match out_size {
+            Ok(size) => {
+                if let Some([size]) = size {
+                    *size = bytes.len() + 1;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        let room = room?;
+        wrong_size?;
+        if let Some(room) = room
             && let Some((end, start)) = room.split_last_mut()
         {
             start.copy_from_slice(bytes);

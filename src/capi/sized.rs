@@ -28,11 +28,26 @@ pub(super) unsafe trait Sized_: Copy {
     fn describe() -> Struct;
 }
 
-/// `options` for a struct of options, `report` for a report, else the struct's name without its prefix.
+/// `options` for a struct of options, `report` for a report, `description` for a description, else the struct's name without its prefix.
 const fn argument_of(name: &'static str) -> &'static str {
     match name.as_bytes() {
         [.., b'_', b'o', b'p', b't', b'i', b'o', b'n', b's'] => "options",
         [.., b'_', b'r', b'e', b'p', b'o', b'r', b't'] => "report",
+        [
+            ..,
+            b'_',
+            b'd',
+            b'e',
+            b's',
+            b'c',
+            b'r',
+            b'i',
+            b'p',
+            b't',
+            b'i',
+            b'o',
+            b'n',
+        ] => "description",
         [b'b', b'e', b'r', b't', b'_', ..] => name.split_at(5).1,
         _ => name,
     }

@@ -1354,7 +1354,8 @@ static void try_buffer(size_t at, const argument *a)
         capacity_at++;
     }
     replace(at, "NULL", NULL, a->is_optional ? BERT_OK : BERT_ERR_INVALID_ARGUMENT);
-    replace(at, "misaligned", arena.bytes[at] + 1, BERT_ERR_INVALID_ARGUMENT);
+    /* Bytes lie anywhere. */
+    replace(at, "misaligned", arena.bytes[at] + 1, a->size == 1 ? BERT_OK : BERT_ERR_INVALID_ARGUMENT);
     for (size_t capacity = 0; capacity <= (size_t)a->number; capacity++) {
         prepare(running);
         arguments[capacity_at].n = capacity;
@@ -1615,7 +1616,7 @@ static int spoil(size_t at)
         return 1;
     case BUFFER:
         v->p = arena.bytes[at] + 1;
-        return 1;
+        return a->size > 1;
     case STRUCTURE:
         if (a->is_optional == 2) {
             v->p = NULL;

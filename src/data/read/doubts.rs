@@ -198,7 +198,11 @@ fn header(examples: &[Example]) -> Result<Option<Doubt>> {
     let numbers = columns()
         .filter(|column| column.has_numbers_below())
         .count();
-    let is_known = columns().any(|column| columns::is_known(column.first().trim()));
+    let is_known = |column: &Column| columns::is_known(column.first().trim());
+    // A label such as "question" is one, unless the text is a single word too.
+    let is_known = is_known(&texts)
+        || pairs.as_ref().is_some_and(is_known)
+        || (is_known(&labels) && words(texts.first()) < 2);
     // A word above texts.
     let is_short = |column: &Column| {
         let (name, below) = (words(column.first()), mean_words(column.others()));
@@ -221,8 +225,10 @@ fn header(examples: &[Example]) -> Result<Option<Doubt>> {
         "there are only numbers below one of its fields"
     } else if repeat {
         "it occurs nowhere else, while the other labels repeat"
+    } else if is_known {
+        "a column may be called so"
     } else {
-        "its text is one word, and those of the others have several"
+        "its text is shorter than those of the others"
     };
     let reads = if is_certain {
         "looks like"

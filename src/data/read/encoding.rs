@@ -152,7 +152,7 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "byte {} of the file isn't valid {}; expected a file in {0}, or the option encoding to name what it is in",
+            "byte {} of the file isn't valid {}; expected a file in {1}, or the option encoding to name what it is in",
             self.byte, self.encoding
         )
     }
@@ -179,6 +179,8 @@ struct Decoded<R> {
     at_end: bool,
     /// Whether all of it is decoded.
     is_done: bool,
+    /// Told when the text before it has been given.
+    wrong: Option<Malformed>,
 }
 
 impl<R: Read> Decoded<R> {
@@ -197,6 +199,7 @@ impl<R: Read> Decoded<R> {
             text_end: 0,
             at_end: false,
             is_done: false,
+            wrong: None,
         }
     }
 
@@ -220,13 +223,10 @@ impl<R: Read> Decoded<R> {
             DecoderResult::OutputFull => {}
             DecoderResult::Malformed(wrong, after) => {
                 let back = u64::from(wrong) + u64::from(after);
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    Malformed {
-                        encoding: self.encoding.name(),
-                        byte: self.before.saturating_sub(back) + 1,
-                    },
-                ));
+                self.wrong = Some(Malformed {
+                    encoding: self.encoding.name(),
+                    byte: self.before.saturating_sub(back) + 1,
+                });
             }
         }
         Ok(())
@@ -239,6 +239,9 @@ impl<R: Read> Read for Decoded<R> {
             return Ok(0);
         }
         while self.text_start == self.text_end {
+            if let Some(wrong) = self.wrong.take() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
+            }
             if self.is_done {
                 return Ok(0);
             }
