@@ -55,6 +55,14 @@ static void check(bert_status status, const char *what) {
     }
 }
 
+/* The library prints nothing: what may be a mistake comes here, such as parts of a model that were never trained. */
+static void print_warning(int32_t level, const char *message, void *user_data) {
+    (void)user_data;
+    if (level >= BERT_LOG_WARNING) {
+        fprintf(stderr, "classify: warning: %s\n", message);
+    }
+}
+
 static void wrong_usage(const char *problem, const char *argument) {
     fprintf(stderr, "classify: %s%s (--help lists the options)\n", problem, argument);
     exit(2);
@@ -373,6 +381,7 @@ static void answer(const bert_predict_options *predict_options) {
 
 int main(int argc, char **argv) {
     read_arguments(argc, argv);
+    check(bert_set_log_callback(print_warning, NULL), "bert_set_log_callback");
 
     bert_load_options load_options;
     check(bert_load_options_init(&load_options, sizeof load_options), "bert_load_options_init");

@@ -20,6 +20,14 @@ static void check(bert_status status, const char *what) {
     }
 }
 
+/* The library prints nothing: what may be a mistake comes here, such as parts of a model that were never trained. */
+static void print_warning(int32_t level, const char *message, void *user_data) {
+    (void)user_data;
+    if (level >= BERT_LOG_WARNING) {
+        fprintf(stderr, "quickstart: warning: %s\n", message);
+    }
+}
+
 static double evaluate(const bert_model *model, const bert_dataset *dataset, const char *name) {
     bert_evaluation evaluation;
     check(bert_evaluation_init(&evaluation, sizeof evaluation), "bert_evaluation_init");
@@ -55,6 +63,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     printf("%s\n", bert_build_info());
+    check(bert_set_log_callback(print_warning, NULL), "bert_set_log_callback");
 
     /* The data: for your own, see bert_dataset_read (a file) and bert_dataset_add_classes (from memory). */
     bert_dataset *train, *validation;

@@ -23,6 +23,7 @@ BERT_TOY_TRAIN = 0
 BERT_TOY_VALIDATION = 1
 BERT_EVENT_EVALUATION = 1
 BERT_METRIC_LOSS = 0
+BERT_LOG_WARNING = 2
 
 
 # The structs, field by field as in bert.h.
@@ -83,6 +84,7 @@ class Progress(ctypes.Structure):
 
 
 ProgressCallback = ctypes.CFUNCTYPE(c_int32, POINTER(Progress), c_void_p)
+LogCallback = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
 
 
 class TrainOptions(ctypes.Structure):
@@ -154,6 +156,9 @@ class LoadOptions(ctypes.Structure):
         ("labels_from", c_void_p),
         ("seed", c_uint64),
         ("problem_type", c_int32),
+        ("reserved", c_int32),
+        ("rename_labels", c_int32),
+        ("new_classifier", c_int32),
     ]
 
 
@@ -179,6 +184,7 @@ def load_library(path):
     texts = {"bert_last_error_message": [], "bert_status_string": [c_int32], "bert_build_info": []}
     frees = ["bert_dataset_free", "bert_free", "bert_trainer_free"]
     calls = {
+        "bert_set_log_callback": [LogCallback, c_void_p],
         "bert_dataset_toy": [c_int32, POINTER(handle)],
         "bert_model_options_init": [POINTER(ModelOptions), c_size_t, c_int32],
         "bert_create": [POINTER(ModelOptions), handle, POINTER(handle)],
@@ -219,6 +225,13 @@ def predict(bert, model, text):
     return prediction.label.decode(), prediction.probability
 
 
+@LogCallback
+def print_warning(level, message, _user_data):
+    """The library prints nothing itself: what may be a mistake comes here."""
+    if level >= BERT_LOG_WARNING:
+        print("warning: %s" % message.decode(), file=sys.stderr)
+
+
 def main():
     arguments = sys.argv[1:]
     path = arguments[0] if arguments else os.environ.get("BERT_LIBRARY", "target/release/libbert.so")
@@ -228,6 +241,7 @@ def main():
     # A bare file name would be looked for in the system's folders alone.
     bert = load_library(os.path.abspath(path))
     print(bert.bert_build_info().decode())
+    bert.bert_set_log_callback(print_warning, None)
 
     train, validation, model, trainer = c_void_p(), c_void_p(), c_void_p(), c_void_p()
     bert.bert_dataset_toy(BERT_TOY_TRAIN, byref(train))

@@ -33,6 +33,14 @@ static void check(bert_status status, const char *what) {
     }
 }
 
+/* The library prints nothing: what may be a mistake comes here, such as parts of a model that were never trained. */
+static void print_warning(int32_t level, const char *message, void *user_data) {
+    (void)user_data;
+    if (level >= BERT_LOG_WARNING) {
+        fprintf(stderr, "threads: warning: %s\n", message);
+    }
+}
+
 /* Half of the rounds ask for all texts in one call, the others for one text at a time. A text's answer can differ in
  * its last bits between these two ways (never between threads), so that each way is compared with itself. */
 enum { IN_ONE_CALL, ONE_BY_ONE, WAYS };
@@ -91,6 +99,7 @@ int main(int argc, char **argv) {
         return 2;
     }
 
+    check(bert_set_log_callback(print_warning, NULL), "bert_set_log_callback");
     bert_model *model = train_toy_model(device);
     float expected[WAYS][TEXTS * LABELS];
     for (int way = 0; way < WAYS; way++) {

@@ -42,6 +42,14 @@ static void check(bert_status status, const char *what) {
     }
 }
 
+/* The library prints nothing: what may be a mistake comes here, such as parts of a model that were never trained. */
+static void print_warning(int32_t level, const char *message, void *user_data) {
+    (void)user_data;
+    if (level >= BERT_LOG_WARNING) {
+        fprintf(stderr, "train_file: warning: %s\n", message);
+    }
+}
+
 static void *allocate(size_t count, size_t size) {
     void *memory = calloc(count, size);
     if (memory == NULL) {
@@ -838,6 +846,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     read_options_and_defaults(argc, argv);
+    check(bert_set_log_callback(print_warning, NULL), "bert_set_log_callback");
     check(bert_set_num_threads(settings.threads), "--threads");
 
     /* All files are read before the training, so that a mistake in one shows now rather than in an hour. */

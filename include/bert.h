@@ -2239,7 +2239,7 @@ typedef struct bert_embed_options {
   /**
    * Method that makes one vector from the states of a text's tokens. BERT_POOLING_MEAN: the mean of all tokens'
    * states. BERT_POOLING_CLS: the state of [CLS]. BERT_POOLING_POOLER: the output of the pooler, if the model has
-   * one. Default BERT_POOLING_MEAN.
+   * one whose values were loaded or trained. Default BERT_POOLING_MEAN.
    */
   bert_pooling pooling;
   /**
@@ -2837,9 +2837,11 @@ BERT_API BERT_MUST_USE bert_status bert_create(const struct bert_model_options *
  * `options` may be NULL for the defaults. Free the model with bert_free. Any thread.
  *
  * A published model is a BertModel, BertForPreTraining, BertForMaskedLM or BertForSequenceClassification. Its
- * directory has config.json, tokenizer.json or vocab.txt, and the weights: model.safetensors, its shards, or
- * pytorch_model.bin. If it has no pooler or no classifier, that part gets initial values and must be trained.
- * bert_parameter_name returns the names of these parameters.
+ * directory has config.json, tokenizer.json or vocab.txt, and the weights: model.safetensors or pytorch_model.bin, or
+ * their shards. If it has no pooler or no classifier, that part gets initial values and must be trained. The log then
+ * has a warning, unless labels_from or new_classifier asks for a new classifier. bert_parameter_name returns the names
+ * of these parameters. A model of another task, for example BertForTokenClassification, is loaded only if a new
+ * classifier is asked for.
  *
  * Checksums of models written by bert_save are verified. If you edit a file of such a model, delete libbert.json.
  *
@@ -2847,7 +2849,8 @@ BERT_API BERT_MUST_USE bert_status bert_create(const struct bert_model_options *
  * BERT_ERR_STRUCT_SIZE (the `struct_size` of `options` is unknown), BERT_ERR_UTF8 (an option is not valid UTF-8),
  * BERT_ERR_IO (a file is missing or can't be read), BERT_ERR_FORMAT (a file is damaged or was changed, or the files
  * don't fit each other), BERT_ERR_VERSION (a newer version of this library wrote the model), BERT_ERR_UNSUPPORTED
- * (this library doesn't support the model; an int8 model with other labels or on another device than the CPU),
+ * (this library doesn't support the model; a model of another task without new_classifier or labels_from; an int8
+ * model with other labels or on another device than the CPU),
  * BERT_ERR_DEVICE (the device doesn't exist or can't be used), BERT_ERR_OUT_OF_MEMORY (too little memory),
  * BERT_ERR_HANDLE (labels_from is not a valid data set), BERT_ERR_DATA (labels_from is empty, has only one class, or
  * is for another problem type), BERT_ERR_FORKED (this process is a forked child).
@@ -3201,8 +3204,9 @@ BERT_API BERT_MUST_USE bert_status bert_save_adapter(const struct bert_model *mo
  *
  * `model` must be the model on which the adapters were trained, as it was before that training. Its classifier may
  * have initial values. The label names are those that bert_save_adapter wrote. Adapters that PEFT wrote contain no
- * label names; the new model then has those of `model`. Settings of PEFT that this library doesn't support are
- * refused with their name.
+ * label names; the new model then has those of `model`. rank_pattern, alpha_pattern, layers_to_transform and
+ * exclude_modules are followed. An adapter of the pooler is merged into the pooler. Other settings of PEFT that this
+ * library doesn't support are refused with their name.
  *
  * Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`path` is NULL or
  * empty, `lora_model` is NULL, the model already has adapters), BERT_ERR_IO (a file is missing or can't be read),
@@ -3679,7 +3683,7 @@ BERT_API BERT_MUST_USE bert_status bert_embed_options_init(struct bert_embed_opt
  * Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
  * out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` isn't initialised), BERT_ERR_UTF8 (a
  * text isn't valid UTF-8), BERT_ERR_BUFFER_TOO_SMALL (`vectors`; nothing was written), BERT_ERR_UNSUPPORTED
- * (BERT_POOLING_POOLER, but the model has no pooler), BERT_ERR_NOT_FINITE (a vector would have numbers that are NaN or
+ * (BERT_POOLING_POOLER, but the model has no pooler, or one with initial values), BERT_ERR_NOT_FINITE (a vector would have numbers that are NaN or
  * infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
  *
  * Pointers:

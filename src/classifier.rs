@@ -402,10 +402,12 @@ impl Classifier {
         before
     }
 
-    /// As [`publish`](Classifier::publish), where the pooler is trained too.
+    /// As [`publish`](Classifier::publish), of a training's step: it trains the pooler too, unless adapters leave it out.
     pub fn publish_step(&self, parameters: Arc<Parameters>) -> Arc<Parameters> {
         let before = self.publish(parameters);
-        self.has_new_pooler.store(false, Ordering::Release);
+        if self.model.table.lora.is_none_or(|lora| lora.train_pooler) {
+            self.has_new_pooler.store(false, Ordering::Release);
+        }
         before
     }
 

@@ -210,8 +210,9 @@ pub unsafe extern "C" fn bert_save_adapter(
 ///
 /// `model` must be the model on which the adapters were trained, as it was before that training. Its classifier may
 /// have initial values. The label names are those that bert_save_adapter wrote. Adapters that PEFT wrote contain no
-/// label names; the new model then has those of `model`. Settings of PEFT that this library doesn't support are
-/// refused with their name.
+/// label names; the new model then has those of `model`. rank_pattern, alpha_pattern, layers_to_transform and
+/// exclude_modules are followed. An adapter of the pooler is merged into the pooler. Other settings of PEFT that this
+/// library doesn't support are refused with their name.
 ///
 /// Returns BERT_OK, BERT_ERR_HANDLE (`model` is not a valid model), BERT_ERR_INVALID_ARGUMENT (`path` is NULL or
 /// empty, `lora_model` is NULL, the model already has adapters), BERT_ERR_IO (a file is missing or can't be read),

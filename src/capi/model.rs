@@ -628,9 +628,11 @@ pub unsafe extern "C" fn bert_create(
 /// `options` may be NULL for the defaults. Free the model with bert_free. Any thread.
 ///
 /// A published model is a BertModel, BertForPreTraining, BertForMaskedLM or BertForSequenceClassification. Its
-/// directory has config.json, tokenizer.json or vocab.txt, and the weights: model.safetensors, its shards, or
-/// pytorch_model.bin. If it has no pooler or no classifier, that part gets initial values and must be trained.
-/// bert_parameter_name returns the names of these parameters.
+/// directory has config.json, tokenizer.json or vocab.txt, and the weights: model.safetensors or pytorch_model.bin, or
+/// their shards. If it has no pooler or no classifier, that part gets initial values and must be trained. The log then
+/// has a warning, unless labels_from or new_classifier asks for a new classifier. bert_parameter_name returns the names
+/// of these parameters. A model of another task, for example BertForTokenClassification, is loaded only if a new
+/// classifier is asked for.
 ///
 /// Checksums of models written by bert_save are verified. If you edit a file of such a model, delete libbert.json.
 ///
@@ -638,7 +640,8 @@ pub unsafe extern "C" fn bert_create(
 /// BERT_ERR_STRUCT_SIZE (the `struct_size` of `options` is unknown), BERT_ERR_UTF8 (an option is not valid UTF-8),
 /// BERT_ERR_IO (a file is missing or can't be read), BERT_ERR_FORMAT (a file is damaged or was changed, or the files
 /// don't fit each other), BERT_ERR_VERSION (a newer version of this library wrote the model), BERT_ERR_UNSUPPORTED
-/// (this library doesn't support the model; an int8 model with other labels or on another device than the CPU),
+/// (this library doesn't support the model; a model of another task without new_classifier or labels_from; an int8
+/// model with other labels or on another device than the CPU),
 /// BERT_ERR_DEVICE (the device doesn't exist or can't be used), BERT_ERR_OUT_OF_MEMORY (too little memory),
 /// BERT_ERR_HANDLE (labels_from is not a valid data set), BERT_ERR_DATA (labels_from is empty, has only one class, or
 /// is for another problem type), BERT_ERR_FORKED (this process is a forked child).

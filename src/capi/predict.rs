@@ -698,7 +698,7 @@ pub struct bert_embed_options {
     pub max_length: i32,
     /// Method that makes one vector from the states of a text's tokens. BERT_POOLING_MEAN: the mean of all tokens'
     /// states. BERT_POOLING_CLS: the state of [CLS]. BERT_POOLING_POOLER: the output of the pooler, if the model has
-    /// one. Default BERT_POOLING_MEAN.
+    /// one whose values were loaded or trained. Default BERT_POOLING_MEAN.
     pub pooling: bert_pooling,
     /// 1: vectors are scaled to length 1; 0: they aren't. 0 or 1. Default 0.
     pub normalise: i32,
@@ -760,8 +760,9 @@ pub unsafe extern "C" fn bert_embed_options_init(
 /// Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
 /// out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` isn't initialised), BERT_ERR_UTF8 (a
 /// text isn't valid UTF-8), BERT_ERR_BUFFER_TOO_SMALL (`vectors`; nothing was written), BERT_ERR_UNSUPPORTED
-/// (BERT_POOLING_POOLER, but the model has no pooler), BERT_ERR_NOT_FINITE (a vector would have numbers that are NaN or
-/// infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
+/// (BERT_POOLING_POOLER, but the model has no pooler, or one with initial values), BERT_ERR_NOT_FINITE (a vector would
+/// have numbers that are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED
+/// (in a forked child process).
 ///
 /// # Safety
 /// `texts`, and `lengths`, `pairs` and `pair_lengths` if they aren't NULL, have `count` elements. The texts are

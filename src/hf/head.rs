@@ -253,7 +253,7 @@ pub fn decide(
         rows.map(|_| {
             format!(
                 "The checkpoint's trained classifier isn't used: {why} The new one has initial values and must be \
-                 trained. {what_keeps}"
+                 trained.{what_keeps}"
             )
         })
     };
@@ -293,7 +293,7 @@ pub fn decide(
             format!("config.json names its problem as {other}, and {problem_type} is asked for.");
         dropped = drop_because(
             &why,
-            "To keep it, ask for the problem type that it was trained for.",
+            " To keep it, ask for the problem type that it was trained for.",
         );
         Head::New
     } else {
@@ -309,7 +309,7 @@ pub fn decide(
             Relation::Other(why) => {
                 dropped = drop_because(
                     &why,
-                    "To keep it under these names, set rename_labels to 1; to keep it under its own, give it the same \
+                    " To keep it under these names, set rename_labels to 1; to keep it under its own, give it the same \
                      names.",
                 );
                 Head::New

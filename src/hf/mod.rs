@@ -215,9 +215,13 @@ fn tell(
              set to train on, or new_classifier to 1."
         };
         let names = origins.initialised.join(", ");
+        let whose = match &decision.dropped {
+            Some(_) => String::new(),
+            None => format!(", which {file} doesn't hold"),
+        };
         say(
             is_meant,
-            format!("New, with initial values, which {file} doesn't hold: {names}. {advice}"),
+            format!("New, with initial values{whose}: {names}. {advice}"),
         );
         let has_language_model = origins
             .ignored
@@ -256,7 +260,7 @@ fn tell(
         say(
             decision.is_asked,
             format!(
-                "The {} of this saved model was never trained: its values are initial ones. Until it is trained the model's \
+                "Never trained, with initial values still: the {} of this saved model. Until that has changed the model's \
                  answers mean nothing.",
                 parts.join(" and the ")
             ),

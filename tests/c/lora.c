@@ -187,7 +187,6 @@ static void only_the_head_and_what_is_adapted_changes(void)
                    {"classifier.weight", 2 * 32, {1, 1}}};
     for (int i = 0; i < 2; i++) {
         saved b = save(trained[i]);
-        CHECK_EQUAL(a.length, b.length);
         for (size_t j = 0; j < COUNT_OF(tensors); j++) {
             const char *x = tensor((const char *)a.bytes, tensors[j].name);
             const char *y = tensor((const char *)b.bytes, tensors[j].name);

@@ -24,10 +24,14 @@ pub const TARGET: Target = Target {
         b"PK\x06\x07",
         b"\x80\x02}(",
         b"u.",
+        b"ctorch._utils\n_rebuild_tensor\n",
         b"ctorch._utils\n_rebuild_tensor_v2\n",
         b"ctorch._utils\n_rebuild_tensor_v3\n",
         b"ctorch._utils\n_rebuild_parameter\n",
         b"ccollections\nOrderedDict\n",
+        b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.",
+        b"\x80\x02M\xe9\x03.",
+        b"U\x07storage",
         b"ctorch\nFloatStorage\n",
         b"ctorch\nHalfStorage\n",
         b"ctorch\nBFloat16Storage\n",
@@ -194,7 +198,7 @@ fn seeds() -> Vec<Vec<u8>> {
         })
         .collect();
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/state_dict");
-    for name in ["checkpoint.bin", "legacy.bin", "mixed.bin", "module.bin"] {
+    for name in ["checkpoint.bin", "legacy.bin", "legacy-mixed.bin", "mixed.bin", "module.bin"] {
         let file = std::fs::read(format!("{fixtures}/{name}")).expect("the fixture is there");
         seeds.push([&[0], file.as_slice()].concat());
     }
