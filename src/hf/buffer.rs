@@ -1,13 +1,14 @@
-//! A whole model in one buffer: a safetensors file with config.json and tokenizer.json in its metadata, and the checksum
-//! of all its other bytes at its beginning.
+//! A whole model in one buffer: a safetensors file with config.json, tokenizer.json and tokenizer_config.json in its
+//! metadata, and the checksum of all its other bytes at its beginning.
 
 use serde_json::json;
 
 use super::checkpoint::{Checkpoint, TensorFile};
 use super::manifest::{Checksum, DIGITS};
+use super::save::tokenizer_config;
 use super::tensors::Saved;
 use super::weights::{Source, Weights, header_of, write_numbers};
-use super::{LoadOptions, assemble, config, config_json};
+use super::{LoadOptions, assemble, config, config_json, tokenizer_files};
 use crate::classifier::Classifier;
 use crate::device;
 use crate::error::{Error, Result};
@@ -16,6 +17,7 @@ use crate::text::Tokenizer;
 /// The keys of the metadata.
 const CONFIG_KEY: &str = "config.json";
 const TOKENIZER_KEY: &str = "tokenizer.json";
+const TOKENIZER_CONFIG_KEY: &str = "tokenizer_config.json";
 const MAX_LENGTH_KEY: &str = "model_max_length";
 
 /// Before the metadata's first value, the checksum, which thus is where the buffer tells of no other place.
@@ -66,6 +68,10 @@ pub fn save_buffer(classifier: &Classifier) -> Result<Vec<u8>> {
         TOKENIZER_KEY.into(),
         json!(classifier.tokenizer().to_json()?),
     );
+    metadata.insert(
+        TOKENIZER_CONFIG_KEY.into(),
+        json!(tokenizer_config(classifier)),
+    );
     let max_length = classifier.max_length(0)?.to_string();
     metadata.insert(MAX_LENGTH_KEY.into(), json!(max_length));
     metadata.insert(CHECKED_KEY.into(), json!("1"));
@@ -112,7 +118,20 @@ pub fn load_buffer(bytes: &[u8], options: &LoadOptions) -> Result<Classifier> {
     };
     let config = part(CONFIG_KEY)?.as_bytes();
     let description = config::read(config, "the buffer's config.json")?;
-    let tokenizer = Tokenizer::from_json(part(TOKENIZER_KEY)?.as_bytes())?;
+    let json = part(TOKENIZER_KEY)?.as_bytes();
+    let tokenizer = match weights.metadata(TOKENIZER_CONFIG_KEY) {
+        Some(config) => {
+            let origin = tokenizer_files::Origin {
+                path: &|name| format!("the buffer's {name}"),
+                class: None,
+                rows: description.config.vocab_size,
+                is_saved: true,
+            };
+            tokenizer_files::saved(json, config.as_bytes(), &origin)?
+        }
+        // An earlier version saved it.
+        None => Tokenizer::from_json(json)?,
+    };
     let max_length = match weights.metadata(MAX_LENGTH_KEY) {
         Some(text) => text.parse().ok(),
         None => None,

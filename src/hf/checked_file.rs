@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::files::{MAX_JSON_BYTES, became_shorter, read_at};
 use super::manifest::{Checksum, Entry, MANIFEST};
@@ -14,6 +14,23 @@ const PIECE: u64 = 1 << 20;
 
 /// No file of ours is longer; of a longer one the end isn't read.
 const MAX_CHECKED_BYTES: u64 = 1 << 36;
+
+/// What the pointer begins with that Git leaves in a large file's place where Git LFS hasn't fetched it.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
+
+/// Refuses the pointer of Git LFS in place of a file, with its remedy.
+pub fn refuse_lfs_pointer(file: &File, path: &Path) -> Result<()> {
+    let mut beginning = [0; LFS_POINTER.len()];
+    match file.read_exact_at(&mut beginning, 0) {
+        Ok(()) if beginning == LFS_POINTER => Err(Error::Format(format!(
+            "'{}' is a Git LFS pointer, not the file itself; run \"git lfs pull\" in the repository that it came from, or \
+             download the file.",
+            path.display()
+        ))),
+        // A file that is too short for one, or can't be read, is told of by those who read it.
+        _ => Ok(()),
+    }
+}
 
 /// An open file with what a save's manifest says of it.
 pub struct CheckedFile {

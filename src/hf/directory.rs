@@ -11,7 +11,7 @@ use crate::device::Device;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::checked_file::CheckedFile;
+use super::checked_file::{CheckedFile, refuse_lfs_pointer};
 use super::checkpoint::{Checkpoint, TensorFile};
 use super::files::{MAX_JSON_BYTES, read_open_file};
 use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, is_file_name};
@@ -19,11 +19,11 @@ use super::pickle::StateDict;
 use super::save::CHECKPOINT_FILES;
 use super::staging::{MAX_ATTEMPTS, has_saves_beside, recover};
 use super::weights::{Source, Weights};
-use super::{LoadOptions, PlanNumbers, assemble, config};
+use super::{LoadOptions, PlanNumbers, assemble, config, sentence_transformers, tokenizer_files};
 use crate::classifier::Classifier;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::text::{BertNormalization, Tokenizer};
+use crate::text::Tokenizer;
 
 pub const CONFIG: &str = "config.json";
 pub const WEIGHTS: &str = "model.safetensors";
@@ -105,6 +105,7 @@ impl Directory {
                 path.display()
             )));
         }
+        refuse_lfs_pointer(&file, &path)?;
         Ok(Some(file))
     }
 
@@ -263,33 +264,30 @@ impl Directory {
         names.into_iter().map(open).collect::<Result<_>>().map(Some)
     }
 
-    /// The tokenizer, and `model_max_length` where tokenizer_config.json tells it.
-    fn tokenizer(&self) -> Result<(Tokenizer, Option<usize>)> {
-        let config = self.json(TOKENIZER_CONFIG)?.unwrap_or_default();
-        // Published files hold 1e30 for "no limit": a number that isn't a size says nothing.
-        let max_length = config
-            .get("model_max_length")
-            .and_then(serde_json::Value::as_u64)
-            .and_then(|n| usize::try_from(n).ok());
-        if let Some(json) = self.read(TOKENIZER)? {
-            let tokenizer = Tokenizer::from_json(&json)
-                .map_err(|error| error.naming(TOKENIZER, &self.path.join(TOKENIZER)))?;
-            return Ok((tokenizer, max_length));
+    /// The tokenizer, and `model_max_length` where tokenizer_config.json tells it. `class` and `rows` are
+    /// `tokenizer_class` and `vocab_size` of config.json.
+    fn tokenizer(&self, class: Option<&str>, rows: usize) -> Result<(Tokenizer, Option<usize>)> {
+        let files = tokenizer_files::read(|name| self.read(name))?;
+        let manifest = self.manifest.as_ref();
+        let origin = tokenizer_files::Origin {
+            path: &|name| self.path.join(name).display().to_string(),
+            class,
+            rows,
+            is_saved: manifest.is_some_and(|manifest| manifest.get(TOKENIZER).is_some()),
+        };
+        if let Some(found) = tokenizer_files::tokenizer(files, &origin)? {
+            return Ok(found);
         }
-        let Some(vocabulary) = self.read(VOCABULARY)? else {
-            return Err(self.missing(&format!("{TOKENIZER} or {VOCABULARY}")));
-        };
-        let flag = |key: &str| config.get(key).and_then(serde_json::Value::as_bool);
-        let options = BertNormalization {
-            lowercase: flag("do_lower_case").unwrap_or(true),
-            strip_accents: flag("strip_accents"),
-            handle_chinese_chars: flag("tokenize_chinese_chars").unwrap_or(true),
-            clean_text: true,
-        };
-        Ok((
-            Tokenizer::from_vocab_txt(&vocabulary, &options)?,
-            max_length,
-        ))
+        for name in tokenizer_files::SENTENCEPIECE {
+            if self.open_file(name)?.is_some() {
+                return Err(Error::Unsupported(format!(
+                    "The directory '{}' has SentencePiece's {name} and neither {TOKENIZER} nor {VOCABULARY}; tokenizers of \
+                     the types WordPiece, WordLevel and BPE load, SentencePiece's (Unigram) don't.",
+                    self.path.display()
+                )));
+            }
+        }
+        Err(self.missing(&format!("{TOKENIZER} or {VOCABULARY}")))
     }
 }
 
@@ -369,7 +367,12 @@ fn load_open_directory(
         .ok_or_else(|| directory.missing(CONFIG))?;
     let name = directory.path.join(CONFIG).display().to_string();
     let description = config::read(&json, &name)?;
-    let (tokenizer, max_length) = directory.tokenizer()?;
+    let value: serde_json::Value = super::json::from_slice(&json, &name)?;
+    let class = value
+        .get("tokenizer_class")
+        .and_then(|class| class.as_str());
+    let (tokenizer, max_length) = directory.tokenizer(class, description.config.vocab_size)?;
+    sentence_transformers::tell(directory);
     let checkpoint = Checkpoint::new(directory.weights()?)?;
     let classifier = assemble(description, tokenizer, checkpoint, device.clone(), options)?;
     // A directory of another library's may have a file of this name too.

@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
 
+use super::checked_file::refuse_lfs_pointer;
 use crate::error::{Error, Result};
 
 /// A config or tokenizer file larger than this isn't one.
@@ -21,6 +22,7 @@ pub const MAX_JSON_BYTES: u64 = 64 << 20;
 /// A whole file of at most `most` bytes.
 pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(|error| Error::io("read", path, &error))?;
+    refuse_lfs_pointer(&file, path)?;
     read_open_file(file, path, most)
 }
 

@@ -21,8 +21,12 @@ mod pickle;
 mod published_tests;
 mod run;
 mod save;
+mod sentence_transformers;
 mod staging;
 mod tensors;
+mod tokenizer_files;
+#[cfg(test)]
+mod tokenizer_tests;
 mod weights;
 mod zip;
 

@@ -2,27 +2,29 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::config_json;
 use super::directory::{SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS};
 use super::staging::Staging;
 use super::tensors::Saved;
+use super::tokenizer_files::ADDED_TOKENS;
 use super::weights::{header_of, write_numbers};
 use crate::classifier::Classifier;
 use crate::error::Result;
 use crate::model::Parameters;
-use crate::text::{Tokenizer, TokenizerKind};
+use crate::text::Tokenizer;
 
 pub use super::directory::CONFIG;
 
 /// Every file that a save of a model writes: those that are ours in a directory without a manifest.
-pub const MODEL_FILES: [&str; 6] = [
+pub const MODEL_FILES: [&str; 7] = [
     CONFIG,
     WEIGHTS,
     TOKENIZER,
     TOKENIZER_CONFIG,
     SPECIAL_TOKENS,
+    ADDED_TOKENS,
     VOCABULARY,
 ];
 
@@ -63,47 +65,69 @@ fn write_model(
         file.write(&header_of(&tensors, metadata))?;
         write_numbers(&tensors, |piece| file.write(piece))
     })?;
-    let tokenizer = classifier.tokenizer();
-    let mut write = |name: &str, text: &str| staging.file(name, |file| file.write(text.as_bytes()));
-    write(TOKENIZER, &tokenizer.to_json()?)?;
-    write(TOKENIZER_CONFIG, &tokenizer_config(classifier))?;
-    write(SPECIAL_TOKENS, &special_tokens(tokenizer))?;
-    if tokenizer.kind() == TokenizerKind::WordPiece {
-        write(VOCABULARY, &(tokenizer.tokens().join("\n") + "\n"))?;
-    }
-    write(CONFIG, &config_json(classifier)?)
+    let mut write = |name: &str, bytes: &[u8]| staging.file(name, |file| file.write(bytes));
+    write_tokenizer(classifier, &mut write)?;
+    write(CONFIG, config_json(classifier)?.as_bytes())
 }
 
-/// The names of the special tokens, by transformers' keys.
-fn special_token_names(tokenizer: &Tokenizer) -> serde_json::Map<String, serde_json::Value> {
-    let mut names = serde_json::Map::new();
+/// The tokenizer's files: those that it was made of as they were, where that is right, and else new ones.
+fn write_tokenizer(
+    classifier: &Classifier,
+    write: &mut impl FnMut(&str, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let tokenizer = classifier.tokenizer();
+    let kept = tokenizer.files();
+    for (name, bytes) in kept {
+        write(name, bytes)?;
+    }
+    if !kept.contains_key(TOKENIZER) {
+        write(TOKENIZER, tokenizer.to_json()?.as_bytes())?;
+    }
+    if !kept.contains_key(TOKENIZER_CONFIG) {
+        write(TOKENIZER_CONFIG, tokenizer_config(classifier).as_bytes())?;
+    }
+    // A kept tokenizer_config.json has the tokens by role, with flags that this file would take away.
+    if kept.is_empty() {
+        let names = Value::Object(special_token_names(tokenizer));
+        write(SPECIAL_TOKENS, format!("{names:#}\n").as_bytes())?;
+    }
+    if tokenizer.as_bert().is_some() && !kept.contains_key(VOCABULARY) {
+        let vocabulary = tokenizer.tokens().join("\n") + "\n";
+        write(VOCABULARY, vocabulary.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The names of the special tokens, by transformers' keys. Only of added tokens: transformers would add the others.
+fn special_token_names(tokenizer: &Tokenizer) -> Map<String, Value> {
+    let roles = tokenizer.roles();
+    let mut names = Map::new();
     for (key, token) in [
-        ("unk_token", "[UNK]"),
-        ("sep_token", "[SEP]"),
-        ("pad_token", "[PAD]"),
-        ("cls_token", "[CLS]"),
-        ("mask_token", "[MASK]"),
+        ("unk_token", &roles.unk),
+        ("sep_token", &roles.sep),
+        ("pad_token", &roles.pad),
+        ("cls_token", &roles.cls),
+        ("mask_token", &roles.mask),
     ] {
-        if tokenizer.token_to_id(token).is_some() {
+        if let Some(token) = token.as_deref().filter(|token| tokenizer.is_added(token)) {
             names.insert(key.into(), json!(token));
         }
     }
     names
 }
 
-fn special_tokens(tokenizer: &Tokenizer) -> String {
-    format!(
-        "{:#}\n",
-        serde_json::Value::Object(special_token_names(tokenizer))
-    )
-}
-
-/// tokenizer_config.json. `BertTokenizer` would rebuild any other kind as WordPiece with other ids.
-fn tokenizer_config(classifier: &Classifier) -> String {
+/// tokenizer_config.json. transformers' BertTokenizer is made of the vocabulary and these settings alone, so that any
+/// tokenizer that isn't exactly BERT's is written as the class that takes tokenizer.json as it is.
+pub(super) fn tokenizer_config(classifier: &Classifier) -> String {
     let tokenizer = classifier.tokenizer();
     let mut object = special_token_names(tokenizer);
-    let class = if tokenizer.kind() == TokenizerKind::WordPiece {
-        object.insert("do_lower_case".into(), json!(tokenizer.lowercase()));
+    let class = if let Some(bert) = tokenizer.as_bert() {
+        object.insert("do_lower_case".into(), json!(bert.lowercase));
+        object.insert("strip_accents".into(), json!(bert.strip_accents));
+        let key = "tokenize_chinese_chars";
+        object.insert(key.into(), json!(bert.handle_chinese_chars));
+        // BertTokenizer would add its own.
+        object.entry("mask_token").or_insert(Value::Null);
         "BertTokenizer"
     } else {
         "PreTrainedTokenizerFast"
@@ -117,7 +141,7 @@ fn tokenizer_config(classifier: &Classifier) -> String {
         "model_max_length".into(),
         json!(classifier.max_length(0).unwrap_or_default()),
     );
-    format!("{:#}\n", serde_json::Value::Object(object))
+    format!("{:#}\n", Value::Object(object))
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ const TEXTS_A_TASK: usize = 16;
 const BYTES_A_THREAD: usize = if SMALL_PARTS { 16 } else { 1 << 16 };
 
 impl Tokenizer {
-    /// `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` with token types 0 and 1; an empty second text is still a
+    /// `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` with token types 0 and 1 (where the tokenizer's file says so,
+    /// 0 for both); an empty second text is still a
     /// pair. At most `max_length` ids: the text is cut at its end, of a pair the longer one first, and the closing
     /// `[SEP]` always stays. A special token that stands in the text as such ("[SEP]") is taken for one, as Hugging
     /// Face's tokenizers do.
@@ -172,7 +173,7 @@ impl Tokenizer {
         if let Some(second) = second {
             input_ids.extend_from_slice(second);
             input_ids.push(special.sep);
-            token_type_ids.resize(length, 1);
+            token_type_ids.resize(length, special.second_type);
         }
         Encoding {
             input_ids,

@@ -15,18 +15,22 @@
 //! - `word_counts`: the words of the training texts, cut as encoding cuts them.
 //! - `word_level`, `wordpiece_trainer`, `byte_level_bpe`: a vocabulary learned from word counts, one kind a file.
 //! - `pair_merges`: the merging of frequent pairs that the last two share.
-//! - `tokenizer_json`, `vocab_txt`: files from outside, checked before anything is built from them.
+//! - `tokenizer_json`, `vocab_txt`: files from outside, checked before anything is built from them; `json_file`,
+//!   `post_processor`: what the former holds; `settings`: what the files beside them say.
 
 mod added_tokens;
 mod by_character;
 mod byte_level_bpe;
 mod characters;
 mod encode;
+mod json_file;
 mod long_words;
 mod normalization;
 mod overlong;
 mod pair_merges;
 mod pipeline;
+mod post_processor;
+mod settings;
 mod simplification;
 mod splitting;
 #[cfg(test)]
@@ -47,6 +51,7 @@ mod words;
 
 use crate::setting::Setting;
 
+pub use settings::{AddedSetting, Class, Roles, Settings};
 pub use tokenizer::Tokenizer;
 
 /// Whether what is done in parts is done in small ones, and what pays for long texts only is done for short ones too: in the

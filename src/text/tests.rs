@@ -871,7 +871,7 @@ fn a_file_that_says_nonsense_is_refused() {
         (WordLevel, "/model", "-", wrong_kind),
         (WordLevel, "/model", "[]", wrong_kind),
         (WordLevel, "/model", "null", wrong_kind),
-        (WordLevel, "/model/type", "-", wrong_kind),
+        (WordLevel, "/model/vocab", "3", wrong_kind),
         (WordLevel, "/model/type", "3", wrong_kind),
         (
             WordLevel,

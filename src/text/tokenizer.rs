@@ -1,17 +1,21 @@
 //! The tokenizer that a user holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokenizers::ModelWrapper;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
-use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{Model, ModelWrapper};
 
+use super::json_file::shown;
 use super::pipeline::{self, Pipeline, unexpected};
+use super::post_processor::Template;
+use super::settings::{Class, Notes, Roles, Settings};
+use super::tokenizer_json::Parts;
 use super::{
     BertNormalization, MAX_VOCAB_SIZE, TokenizerKind, TokenizerOptions, byte_level_bpe,
     tokenizer_json, vocab_txt, word_counts, word_level, wordpiece_trainer,
@@ -31,15 +35,19 @@ pub(super) struct Inner {
     lowercase: bool,
     vocab_size: usize,
     pub(super) special: SpecialIds,
+    roles: Roles,
+    notes: Notes,
+    files: BTreeMap<&'static str, Vec<u8>>,
 }
 
-/// The ids of the special tokens.
+/// The ids of the special tokens, and the token type of a second text.
 pub(super) struct SpecialIds {
     pub(super) pad: u32,
     pub(super) cls: u32,
     pub(super) sep: u32,
     pub(super) mask: Option<u32>,
     pub(super) unk: u32,
+    pub(super) second_type: u32,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -116,23 +124,44 @@ impl Tokenizer {
             TokenizerKind::WordPiece => wordpiece_trainer::learn(words, options)?.into(),
             TokenizerKind::ByteLevelBpe => byte_level_bpe::learn(words, options)?,
         };
-        Tokenizer::from_pipeline(Pipeline::new(
+        let pipeline = Pipeline::new(
             model,
             normalizer,
             Some(pre_tokenizer),
             pipeline::special_tokens(),
-        )?)
+        )?;
+        let parts = Parts {
+            pipeline,
+            template: None,
+            unk: None,
+            pad: None,
+            notes: Notes::default(),
+        };
+        Tokenizer::from_parts(parts, &Settings::bert(BertNormalization::default()))
     }
 
-    /// From the bytes of a `tokenizer.json`: one that [`Tokenizer::to_json`] gave, or a Hugging Face BERT's. Its own
-    /// truncation, padding and dropout are discarded, and texts are always put together as `[CLS] a [SEP] b [SEP]`.
+    /// From the bytes of a `tokenizer.json`: one that [`Tokenizer::to_json`] gave, or any other. Its own truncation,
+    /// padding and dropout are discarded.
     ///
     /// # Errors
     /// [`Error::Format`] where the file is damaged, over 64 MiB, contradicts itself, or lacks `[PAD]`, `[CLS]`,
     /// `[SEP]` or `[UNK]`; [`Error::Unsupported`] where it is sound but of a kind that isn't done here, named in the
     /// message; [`Error::Version`] where its version is unknown.
     pub fn from_json(json: &[u8]) -> Result<Tokenizer> {
-        Tokenizer::from_pipeline(tokenizer_json::read(json)?)
+        Tokenizer::from_json_with(json, &Settings::alone())
+    }
+
+    /// As [`Tokenizer::from_json`], with what other files say. What they change is told in warnings, and so is what
+    /// transformers would do otherwise.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_json`].
+    pub fn from_json_with(json: &[u8], settings: &Settings) -> Result<Tokenizer> {
+        let mut parts = tokenizer_json::read(json, settings)?;
+        if settings.class == Class::Bert {
+            warn_of_other_readers(&mut parts, settings);
+        }
+        Tokenizer::from_parts(parts, settings)
     }
 
     /// From the text of a BERT `vocab.txt`: WordPiece, one token a line, the first line being id 0. Of a token that
@@ -141,25 +170,67 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Format`] where it isn't UTF-8, is over 64 MiB, or lacks `[PAD]`, `[CLS]`, `[SEP]` or `[UNK]`.
     pub fn from_vocab_txt(vocab: &[u8], options: &BertNormalization) -> Result<Tokenizer> {
-        Tokenizer::from_pipeline(vocab_txt::read(vocab, options)?)
+        Tokenizer::from_vocab_txt_with(vocab, &Settings::bert(*options))
+    }
+
+    /// As [`Tokenizer::from_vocab_txt`], with what other files say.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_vocab_txt`].
+    pub fn from_vocab_txt_with(vocab: &[u8], settings: &Settings) -> Result<Tokenizer> {
+        Tokenizer::from_parts(vocab_txt::read(vocab, settings)?, settings)
     }
 
     /// Checks that the special tokens are there, and adds what only saving needs.
-    fn from_pipeline(mut pipeline: Pipeline) -> Result<Tokenizer> {
+    fn from_parts(parts: Parts, settings: &Settings) -> Result<Tokenizer> {
+        let Parts {
+            mut pipeline,
+            template,
+            unk,
+            pad,
+            notes,
+        } = parts;
         let tokenizer = pipeline.inner();
-        let find = |token: &str| {
-            tokenizer.token_to_id(token).ok_or_else(|| {
-                Error::Format(format!(
-                    "The tokenizer has no token {token}; a BERT tokenizer has [PAD], [CLS], [SEP] and [UNK]."
-                ))
-            })
+        let named =
+            |role: &Option<String>, usual: &str| role.clone().unwrap_or_else(|| usual.into());
+        let template = template.unwrap_or_else(|| {
+            let roles = &settings.roles;
+            Template::bert(named(&roles.cls, "[CLS]"), named(&roles.sep, "[SEP]"))
+        });
+        let unk = unk.unwrap_or_else(|| named(&settings.roles.unk, "[UNK]"));
+        let pad = settings.roles.pad.clone().unwrap_or_else(|| {
+            let others = pad.into_iter().chain(["<pad>".to_owned()]);
+            let usual = ["[PAD]".to_owned()].into_iter().chain(others);
+            let mut there = usual.filter(|token| tokenizer.token_to_id(token).is_some());
+            there.next().unwrap_or_else(|| "[PAD]".into())
+        });
+        let missing = |token: &str| {
+            Error::Format(format!(
+                "The tokenizer has no token {}; a BERT tokenizer has [PAD], [CLS], [SEP] and [UNK], or names others in \
+                 tokenizer_config.json (pad_token, cls_token, sep_token, unk_token).",
+                shown(token)
+            ))
         };
+        let find = |token: &str| tokenizer.token_to_id(token).ok_or_else(|| missing(token));
         let special = SpecialIds {
-            pad: find("[PAD]")?,
-            cls: find("[CLS]")?,
-            sep: find("[SEP]")?,
-            mask: tokenizer.token_to_id("[MASK]"),
-            unk: find("[UNK]")?,
+            pad: find(&pad)?,
+            cls: find(&template.cls)?,
+            sep: find(&template.sep)?,
+            mask: tokenizer.token_to_id(&named(&settings.roles.mask, "[MASK]")),
+            // Where words may be unknown, a token that was only added is none to the model.
+            unk: match tokenizer.get_model() {
+                ModelWrapper::BPE(_) => find(&unk)?,
+                model => model.token_to_id(&unk).ok_or_else(|| missing(&unk))?,
+            },
+            second_type: template.second_type,
+        };
+        template.check_ids(special.cls, special.sep)?;
+        let roles = Roles {
+            unk: Some(unk),
+            cls: Some(template.cls.clone()),
+            sep: Some(template.sep.clone()),
+            pad: Some(pad),
+            mask: special.mask.map(|_| named(&settings.roles.mask, "[MASK]")),
         };
         let (kind, decoder): (TokenizerKind, Option<DecoderWrapper>) = match tokenizer.get_model() {
             ModelWrapper::WordLevel(_) => (TokenizerKind::WordLevel, None),
@@ -184,7 +255,7 @@ impl Tokenizer {
             ),
             ModelWrapper::Unigram(_) => {
                 return Err(Error::Unsupported(
-                    "The tokenizer's model is Unigram; WordLevel, WordPiece and BPE are supported."
+                    "The tokenizer's model is Unigram; WordPiece, WordLevel and BPE are supported."
                         .into(),
                 ));
             }
@@ -195,13 +266,7 @@ impl Tokenizer {
             .values()
             .max()
             .map_or(0, |id| *id as usize + 1);
-        let template = TemplateProcessing::builder()
-            .try_single("[CLS] $A [SEP]")
-            .and_then(|template| template.try_pair("[CLS] $A [SEP] $B:1 [SEP]:1"))
-            .map_err(unexpected("writing the template"))?
-            .special_tokens(vec![("[CLS]", special.cls), ("[SEP]", special.sep)])
-            .build()
-            .map_err(unexpected("building the template"))?;
+        let template = template.to_crate(special.cls, special.sep)?;
         pipeline
             .inner_mut()
             .with_post_processor(Some(template))
@@ -213,6 +278,9 @@ impl Tokenizer {
                 lowercase,
                 vocab_size,
                 special,
+                roles,
+                notes,
+                files: BTreeMap::new(),
             }),
         })
     }
@@ -224,6 +292,67 @@ impl Tokenizer {
     /// [`Error::Internal`] only.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self.inner.pipeline.inner()).map_err(unexpected("writing JSON"))
+    }
+
+    /// The tokens of each role; only that of `mask` may be lacking.
+    pub fn roles(&self) -> &Roles {
+        &self.inner.roles
+    }
+
+    /// Whether the token is looked for in a text before its words are.
+    pub fn is_added(&self, token: &str) -> bool {
+        let inner = self.inner.pipeline.inner();
+        let id = inner.token_to_id(token);
+        id.is_some_and(|id| inner.get_added_tokens_decoder().contains_key(&id))
+    }
+
+    /// BERT's normalization, where transformers' BertTokenizer of the same vocabulary, normalization and roles gives the
+    /// same ids.
+    pub fn as_bert(&self) -> Option<BertNormalization> {
+        let inner = self.inner.pipeline.inner();
+        let roles = &self.inner.roles;
+        let special = [&roles.unk, &roles.cls, &roles.sep, &roles.pad];
+        let are_added = special
+            .into_iter()
+            .flatten()
+            .all(|token| self.is_added(token));
+        if unlike_bert(inner).is_some() || self.inner.special.second_type != 1 || !are_added {
+            return None;
+        }
+        match inner.get_normalizer() {
+            Some(NormalizerWrapper::BertNormalizer(bert)) => Some(BertNormalization {
+                lowercase: bert.lowercase,
+                strip_accents: bert.strip_accents,
+                handle_chinese_chars: bert.handle_chinese_chars,
+                clean_text: bert.clean_text,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Keeps the files that it was made of, to be written back as they were: unless one of them changes what another
+    /// says, or transformers would make something else of them.
+    #[must_use]
+    pub fn with_files(self, files: BTreeMap<&'static str, Vec<u8>>) -> Tokenizer {
+        let Notes { changed, departs } = self.inner.notes;
+        match Arc::try_unwrap(self.inner) {
+            Ok(mut inner) if !changed && !departs => {
+                inner.files = files;
+                Tokenizer {
+                    inner: Arc::new(inner),
+                }
+            }
+            Ok(inner) => Tokenizer {
+                inner: Arc::new(inner),
+            },
+            // It is shared already.
+            Err(inner) => Tokenizer { inner },
+        }
+    }
+
+    /// The files that are written back as they were, by name; empty where they are to be written anew.
+    pub fn files(&self) -> &BTreeMap<&'static str, Vec<u8>> {
+        &self.inner.files
     }
 
     /// How text is cut into tokens.
@@ -275,9 +404,90 @@ impl Tokenizer {
         self.inner.special.mask
     }
 
+    /// The token type of the second text of a pair, 0 or 1.
+    pub fn second_token_type(&self) -> u32 {
+        self.inner.special.second_type
+    }
+
     /// The id of `[UNK]`.
     pub fn unk_token_id(&self) -> u32 {
         self.inner.special.unk
+    }
+}
+
+/// What of a tokenizer.json isn't as BERT's own class makes it, if anything: transformers rebuilds a tokenizer of that
+/// class from its vocabulary, with BERT's own steps.
+fn unlike_bert(tokenizer: &tokenizers::Tokenizer) -> Option<&'static str> {
+    let ModelWrapper::WordPiece(model) = tokenizer.get_model() else {
+        return Some("model isn't WordPiece");
+    };
+    if model.continuing_subword_prefix != wordpiece_trainer::PREFIX {
+        return Some("continuing_subword_prefix isn't '##'");
+    }
+    if model.max_input_chars_per_word != wordpiece_trainer::MAX_CHARS_A_WORD {
+        return Some("max_input_chars_per_word isn't 100");
+    }
+    match tokenizer.get_normalizer() {
+        Some(NormalizerWrapper::BertNormalizer(bert)) if bert.clean_text => {}
+        Some(NormalizerWrapper::BertNormalizer(_)) => return Some("clean_text is false"),
+        _ => return Some("normalizer isn't a single BertNormalizer"),
+    }
+    match tokenizer.get_pre_tokenizer() {
+        Some(PreTokenizerWrapper::BertPreTokenizer(_)) => None,
+        _ => Some("pre-tokenizer isn't BertPreTokenizer"),
+    }
+}
+
+/// Says what transformers, which rebuilds a tokenizer of BERT's class, does otherwise than tokenizer.json has it.
+fn warn_of_other_readers(parts: &mut Parts, settings: &Settings) {
+    let Parts {
+        pipeline,
+        template,
+        unk,
+        notes,
+        ..
+    } = parts;
+    let second_type = template
+        .as_ref()
+        .is_some_and(|template| template.second_type != 1)
+        .then_some("post-processor gives a second text token type 0");
+    if let Some(what) = unlike_bert(pipeline.inner()).or(second_type) {
+        notes.depart(|| {
+            format!(
+                "The tokenizer's class is BERT's, but tokenizer.json isn't: its {what}. tokenizer.json is followed, while \
+                 transformers would use BERT's own steps. Set \"tokenizer_class\" to \"PreTrainedTokenizerFast\" in \
+                 tokenizer_config.json to have the same there; bert_save writes that."
+            )
+        });
+    }
+    let roles = &settings.roles;
+    let template = template.as_ref();
+    for (key, usual, role, of_file) in [
+        ("unk_token", "[UNK]", &roles.unk, unk.as_deref()),
+        (
+            "cls_token",
+            "[CLS]",
+            &roles.cls,
+            template.map(|t| t.cls.as_str()),
+        ),
+        (
+            "sep_token",
+            "[SEP]",
+            &roles.sep,
+            template.map(|t| t.sep.as_str()),
+        ),
+    ] {
+        let role = role.as_deref().unwrap_or(usual);
+        if let Some(of_file) = of_file.filter(|of_file| *of_file != role) {
+            notes.depart(|| {
+                format!(
+                    "{key} is '{}' in tokenizer.json, which counts; by tokenizer_config.json, or BertTokenizer's default \
+                     where that lacks it, it is '{}'.",
+                    shown(of_file),
+                    shown(role)
+                )
+            });
+        }
     }
 }
 

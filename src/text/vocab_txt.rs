@@ -4,15 +4,16 @@ use tokenizers::models::bpe::Vocab;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 
-use super::BertNormalization;
-use super::pipeline::{Pipeline, bert_normalizer, special_tokens, unexpected};
-use super::tokenizer_json::{MAX_FILE_BYTES, MAX_TOKENS};
+use super::json_file::MAX_TOKENS;
+use super::pipeline::{ModelParts, Pipeline, bert_normalizer, unexpected};
+use super::settings::{Notes, Settings, added_tokens};
+use super::tokenizer_json::{MAX_FILE_BYTES, Parts};
 use super::wordpiece_trainer::{MAX_CHARS_A_WORD, PREFIX};
 use crate::error::{Error, Result};
 
 /// One token a line, the first one being id 0. A token that stands there twice has the later id, as in Hugging Face's
 /// `BertTokenizer`; an empty line is an id without a token.
-pub(super) fn read(vocab: &[u8], options: &BertNormalization) -> Result<Pipeline> {
+pub(super) fn read(vocab: &[u8], settings: &Settings) -> Result<Parts> {
     if vocab.len() > MAX_FILE_BYTES {
         return Err(Error::Format(format!(
             "vocab.txt has {} bytes; at most {MAX_FILE_BYTES} are read.",
@@ -38,21 +39,27 @@ pub(super) fn read(vocab: &[u8], options: &BertNormalization) -> Result<Pipeline
             ids.insert(token.to_owned(), line as u32);
         }
     }
-    let special = special_tokens()
-        .into_iter()
-        .filter(|token| ids.contains_key(&token.content))
-        .collect();
-    let model = WordPiece::builder()
+    let unk = settings.roles.unk.as_deref().unwrap_or("[UNK]");
+    let model: ModelParts = WordPiece::builder()
         .vocab(ids)
-        .unk_token("[UNK]".into())
+        .unk_token(unk.into())
         .continuing_subword_prefix(PREFIX.into())
         .max_input_chars_per_word(MAX_CHARS_A_WORD)
         .build()
-        .map_err(unexpected("building the WordPiece model"))?;
-    Pipeline::new(
-        model.into(),
-        Some(bert_normalizer(options)),
-        Some(BertPreTokenizer.into()),
-        special,
-    )
+        .map_err(unexpected("building the WordPiece model"))?
+        .into();
+    let mut notes = Notes::default();
+    let added = added_tokens(&model.model, None, settings, &mut notes)?;
+    Ok(Parts {
+        pipeline: Pipeline::new(
+            model,
+            Some(bert_normalizer(&settings.normalization)),
+            Some(BertPreTokenizer.into()),
+            added,
+        )?,
+        template: None,
+        unk: Some(unk.into()),
+        pad: None,
+        notes,
+    })
 }
