@@ -324,9 +324,10 @@ typedef struct bert_read_options {
   bert_header_mode header;
   /**
    * The column of the text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
-   * Lines. NULL: the library looks for a column named text, sentence, sentence1, review or content. If there is
-   * none, it looks for text_a, premise or question1, each with its partner (see pair_column). In a file without a
-   * header NULL means the first column that no other option names. Default NULL.
+   * Lines. NULL: the library looks for a column named text, sentence, sentence1, review or content. If there is none,
+   * it looks for text_a, premise or question1, each with its partner (see pair_column), and then for other names of a
+   * text, such as tweet, comment or message, of which one must be there and no second. Upper and lower case are the
+   * same. In a file without a header NULL means the first column that no other option names. Default NULL.
    */
   const char *text_column;
   /**
@@ -785,6 +786,18 @@ typedef struct bert_load_options {
    * Reserved for a later version. Must be 0.
    */
   int32_t reserved;
+  /**
+   * Whether the saved classifier is kept under other names. 1: label_names are new names of the saved model's labels,
+   * by their ids; there must be as many. Without label_names the names are those of labels_from. 0: the classifier is
+   * kept only if the names are the same. 0 or 1. Default 0.
+   */
+  int32_t rename_labels;
+  /**
+   * Whether the model gets a new classifier. 1: the classifier gets initial values and must be trained, whatever the
+   * checkpoint has; this also allows checkpoints of other tasks. 0: the classifier is kept if it fits. 0 or 1.
+   * Default 0.
+   */
+  int32_t new_classifier;
   /**
    * The vector that the classifier reads: BERT_POOLING_POOLER, BERT_POOLING_CLS or BERT_POOLING_MEAN.
    * BERT_POOLING_AUTO: the saved model's; for a published BERT this is the pooler. If it is not the saved model's,
@@ -1894,7 +1907,7 @@ typedef struct bert_evaluation {
 /**
  * Initialises a bert_evaluation without a call: `bert_evaluation value = BERT_EVALUATION_INIT;`.
  */
-#define BERT_EVALUATION_INIT {sizeof(bert_evaluation), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0}
+#define BERT_EVALUATION_INIT {sizeof(bert_evaluation), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Options of bert_fit_head. Call bert_fit_head_options_init first.
@@ -1988,44 +2001,6 @@ typedef struct bert_fit_head_report {
  * Initialises a bert_fit_head_report without a call: `bert_fit_head_report value = BERT_FIT_HEAD_REPORT_INIT;`.
  */
 #define BERT_FIT_HEAD_REPORT_INIT {sizeof(bert_fit_head_report), 0, 0, 0, 0, 0, 0, 0}
-
-/**
- * The treatment of texts that are longer than the maximum length.
- */
-typedef int32_t bert_long_text;
-enum bert_long_text_values {
-  /**
-   * Cuts texts that are longer than the maximum length.
-   */
-  BERT_LONG_TEXT_TRUNCATE = 0,
-  /**
-   * Splits texts that are longer than the maximum length into overlapping windows, and combines the windows' answers.
-   * Of a pair of texts, the second text is split. Each window contains the first text, which is cut if it needs more
-   * than about half of a window.
-   */
-  BERT_LONG_TEXT_WINDOWS = 1
-};
-
-/**
- * The method that makes one answer from the answers of a long text's windows.
- */
-typedef int32_t bert_combine;
-enum bert_combine_values {
-  /**
-   * The mean of the windows' logits. For regression, the mean of the windows' values.
-   */
-  BERT_COMBINE_MEAN_LOGITS = 0,
-  /**
-   * The mean of the windows' probabilities. The logits of the answer are computed from these means: the logarithm of a
-   * class's probability p, or ln(p / (1 - p)) for a label of a multi-label model. Not for regression.
-   */
-  BERT_COMBINE_MEAN_PROBABILITIES = 1,
-  /**
-   * Uses the answer of the window with the highest probability. For multi-label models this is decided separately for
-   * each label. Not for regression.
-   */
-  BERT_COMBINE_MOST_CONFIDENT = 2
-};
 
 /**
  * The options of a prediction. Initialise the struct with bert_predict_options_init.
@@ -3483,6 +3458,28 @@ BERT_API BERT_MUST_USE bert_status bert_evaluate(const struct bert_model *model,
                                                  struct bert_evaluation *evaluation);
 
 /**
+ * Evaluates a model on labelled examples, whose texts it reads as bert_predict_batch reads them with the same options:
+ * what is measured is what is used. `options` may be NULL: the defaults are used. Initialise `evaluation` with
+ * bert_evaluation_init or BERT_EVALUATION_INIT, then set threshold, compute_precision and the arrays as needed. Any
+ * thread, also while the model is trained. The log reports what bert_evaluate reports.
+ *
+ * Returns BERT_OK, BERT_ERR_HANDLE (`model` or `dataset` is invalid), BERT_ERR_INVALID_ARGUMENT (`evaluation` is NULL,
+ * or a value is out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` or `evaluation` isn't
+ * initialised), BERT_ERR_DATA (no examples, or labels for another problem type), BERT_ERR_UNKNOWN_LABEL (a label that
+ * the model doesn't have), BERT_ERR_BUFFER_TOO_SMALL (an array; nothing was written), BERT_ERR_UNSUPPORTED (an array
+ * for something that the model's problem type doesn't have), BERT_ERR_NOT_FINITE (the model's scores are NaN or
+ * infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
+ *
+ * Pointers:
+ * `options` is NULL or was initialised with bert_evaluate_options_init. `evaluation` was initialised with
+ * bert_evaluation_init or BERT_EVALUATION_INIT. Its arrays are NULL or writable for their capacities.
+ */
+BERT_API BERT_MUST_USE bert_status bert_evaluate_with(const struct bert_model *model,
+                                                      const struct bert_dataset *dataset,
+                                                      const struct bert_evaluate_options *options,
+                                                      struct bert_evaluation *evaluation);
+
+/**
  * Initialises `options` with the defaults. `struct_size` is sizeof(bert_fit_head_options). Any thread.
  *
  * Returns BERT_OK, BERT_ERR_INVALID_ARGUMENT (`options` is NULL or not aligned), BERT_ERR_STRUCT_SIZE (`struct_size`
@@ -3683,8 +3680,9 @@ BERT_API BERT_MUST_USE bert_status bert_embed_options_init(struct bert_embed_opt
  * Returns BERT_OK, BERT_ERR_HANDLE (`model` is invalid), BERT_ERR_INVALID_ARGUMENT (a pointer is NULL, or an option is
  * out of its range or doesn't fit the model), BERT_ERR_STRUCT_SIZE (`options` isn't initialised), BERT_ERR_UTF8 (a
  * text isn't valid UTF-8), BERT_ERR_BUFFER_TOO_SMALL (`vectors`; nothing was written), BERT_ERR_UNSUPPORTED
- * (BERT_POOLING_POOLER, but the model has no pooler, or one with initial values), BERT_ERR_NOT_FINITE (a vector would have numbers that are NaN or
- * infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED (in a forked child process).
+ * (BERT_POOLING_POOLER, but the model has no pooler, or one with initial values), BERT_ERR_NOT_FINITE (a vector would
+ * have numbers that are NaN or infinite), BERT_ERR_OUT_OF_MEMORY (the system has not enough memory), BERT_ERR_FORKED
+ * (in a forked child process).
  *
  * Pointers:
  * `texts`, and `lengths`, `pairs` and `pair_lengths` if they aren't NULL, have `count` elements. The texts are
