@@ -533,7 +533,7 @@ fn fitting_positions(tokenizer: &Tokenizer, train: &Dataset) -> Result<usize> {
             false => tokens.to_string(),
         };
         format!(
-            "Taken by itself: max_position_embeddings {positions}. The 99th percentile of the training texts' tokens is {most}."
+            "Chosen by the library: max_position_embeddings {positions}. The 99th percentile of the training texts' tokens is {most}."
         )
     });
     Ok(positions)

@@ -150,7 +150,7 @@ impl Asked {
         }
         log::info(|| {
             format!(
-                "Taken by itself: {}, {} {}.",
+                "Chosen by the library: {}, {} {}.",
                 taken.join(", "),
                 match is_of_run {
                     true => "from the run whose checkpoint was loaded, which trains",

@@ -283,7 +283,8 @@ impl Trainer {
         state.position = position;
         state.resume_moments(position.step, loaded.first_moments, loaded.second_moments)?;
         state.best = loaded.best;
-        state.is_head_ready = true;
+        // A checkpoint from before the first step has a new head as it was initialised.
+        state.is_head_ready = position.step > 0;
         self.classifier.publish(loaded.parameters);
         self.classifier.set_untrained(loaded.untrained);
         if self.classifier.check_has_thresholds().is_ok() {

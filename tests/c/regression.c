@@ -492,6 +492,51 @@ static void targets_of_any_size_are_learned(void)
     bert_dataset_free(d);
 }
 
+/* A checkpoint from before the first step is the run's beginning: what goes on from it ends as the run itself. */
+static void a_run_goes_on_from_its_beginning(void)
+{
+    bert_dataset *d = NULL;
+    CHECK_OK(bert_dataset_create(&d));
+    for (int i = 0; i < EXAMPLES; i++) {
+        char text[64];
+        text_of(i, text);
+        const float value = (float)(10 * i);
+        CHECK_OK(bert_dataset_add_target(d, text, NUL, NULL, 0, &value, 1));
+    }
+    bert_model_options small = small_options();
+    bert_train_options options = train_options();
+    options.epochs = 3;
+    bert_model *models[2];
+    for (int resumed = 0; resumed < 2; resumed++) {
+        models[resumed] = create(&small, d);
+        bert_trainer *trainer = trainer_of(models[resumed], d, d, &options);
+        if (resumed) {
+            bert_resume_report report;
+            CHECK_OK(bert_resume_report_init(&report, sizeof(report)));
+            CHECK_OK(bert_trainer_resume(trainer, "beginning", &report));
+            CHECK_EQUAL(report.is_exact, 1);
+            CHECK_EQUAL(report.step, 0);
+        } else {
+            CHECK_OK(bert_trainer_save(trainer, "beginning"));
+        }
+        CHECK_OK(bert_train(trainer, NULL));
+        bert_trainer_free(trainer);
+    }
+    CHECK(are_equal(models[0], models[1]));
+    /* A head that was trained isn't brought into units again. */
+    float before[EXAMPLES * 2], after[EXAMPLES * 2];
+    predict(models[0], 1, before);
+    options.learning_rate = 0;
+    bert_trainer *trainer = trainer_of(models[0], d, NULL, &options);
+    CHECK_OK(bert_train_step(trainer, NULL));
+    predict(models[0], 1, after);
+    CHECK(memcmp(before, after, EXAMPLES * sizeof(float)) == 0);
+    bert_trainer_free(trainer);
+    bert_free(models[0]);
+    bert_free(models[1]);
+    bert_dataset_free(d);
+}
+
 static void files_hold_numbers(void)
 {
     bert_read_options options;
@@ -555,6 +600,7 @@ int main(void)
     wrong_input_is_refused(models[0], dataset);
     targets_without_bounds(models[0]);
     targets_of_any_size_are_learned();
+    a_run_goes_on_from_its_beginning();
     files_hold_numbers();
     bert_dataset_free(dataset);
     bert_free(models[0]);

@@ -88,7 +88,7 @@ static void a_new_model_has_the_numbers_of_one(const bert_dataset *data)
     CHECK(report.learning_rate == 0.5);
     CHECK_EQUAL(report.planned_epochs, 2);
     CHECK_EQUAL(report.batch_size, 7);
-    CHECK_EQUAL(told(BERT_LOG_INFO, "Taken by itself"), 0);
+    CHECK_EQUAL(told(BERT_LOG_INFO, "Chosen by the library"), 0);
     bert_free(model);
 }
 
