@@ -1019,7 +1019,8 @@ typedef struct bert_lora_options {
 typedef int32_t bert_long_text;
 enum bert_long_text_values {
   /**
-   * Cuts texts that are longer than the maximum length.
+   * Cuts texts that are longer than the maximum length. was_cut of the results tells which. The log reports the first
+   * call of a model's handle that cuts a text, at BERT_LOG_WARNING.
    */
   BERT_LONG_TEXT_TRUNCATE = 0,
   /**

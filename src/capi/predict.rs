@@ -25,7 +25,8 @@ use crate::train::options::{THRESHOLD, threshold};
 /// The treatment of texts that are longer than the maximum length.
 pub type bert_long_text = i32;
 
-/// Cuts texts that are longer than the maximum length.
+/// Cuts texts that are longer than the maximum length. was_cut of the results tells which. The log reports the first
+/// call of a model's handle that cuts a text, at BERT_LOG_WARNING.
 pub const BERT_LONG_TEXT_TRUNCATE: bert_long_text = 0;
 /// Splits texts that are longer than the maximum length into overlapping windows, and combines the windows' answers.
 /// Of a pair of texts, the second text is split. Each window contains the first text, which is cut if it needs more
