@@ -11,12 +11,13 @@ use serde_json::{Map, json};
 
 use super::FORMAT_VERSION;
 use super::adapter_config::{Description, Size};
-use super::config::VERSION_KEY;
+use super::checkpoint::Untrained;
+use super::config::{UNTRAINED_KEY, VERSION_KEY};
 use super::directory::{Directory, read_directory};
 use super::staging::{Kind, Staging};
 use super::weights::{Source, Weights, check_finite, header, write_values};
 use crate::classifier::Classifier;
-use crate::data::Labels;
+use crate::data::{Labels, MAX_CLASSES};
 use crate::error::{Error, Result};
 use crate::model::{
     BertConfig, LoraConfig, Model, ParameterKind, ParameterSpec, ParameterTable, Projection,
@@ -99,6 +100,10 @@ pub fn save_adapter(classifier: &Classifier, path: &Path) -> Result<()> {
     metadata.insert(VERSION_KEY.into(), json!(FORMAT_VERSION.to_string()));
     let labels = json!(classifier.labels().names()).to_string();
     metadata.insert(LABELS_KEY.into(), json!(labels));
+    let untrained = classifier.untrained().names();
+    if !untrained.is_empty() {
+        metadata.insert(UNTRAINED_KEY.into(), json!(json!(untrained).to_string()));
+    }
     let config = config_json(&lora, &classifier.model().config);
     let mut staging = Staging::create_kind(path, ADAPTER)?;
     staging.file(WEIGHTS, |file| {
@@ -452,9 +457,16 @@ fn load_open_adapter(base: &Classifier, directory: &Directory) -> Result<Classif
         .parameters()
         .with_adapter_values(adapters, table)?
         .with_updated(updated, table)?;
-    let mut untrained = base.untrained();
-    untrained.pooler &= !has_pooler;
-    untrained.classifier &= !has_classifier;
+    let saved = match tensors.weights.metadata(UNTRAINED_KEY) {
+        Some(names) => super::json::from_slice(names.as_bytes(), UNTRAINED_KEY)?,
+        None => Vec::new(),
+    };
+    let (saved, of_base) = (Untrained::from_names(&saved), base.untrained());
+    let of = |is_there: bool, saved: bool, of_base: bool| if is_there { saved } else { of_base };
+    let untrained = Untrained {
+        pooler: of(has_pooler, saved.pooler, of_base.pooler),
+        classifier: of(has_classifier, saved.classifier, of_base.classifier),
+    };
     let loaded = base.with_model(model, labels, parameters, origins);
     Ok(loaded.with_untrained(untrained))
 }
@@ -526,10 +538,11 @@ fn labels(base: &Classifier, tensors: &Tensors<'_>) -> Result<Labels> {
     let labels = match tensors.weights.metadata(LABELS_KEY) {
         Some(text) => super::json::from_slice(text.as_bytes(), LABELS_KEY)
             .ok()
-            .and_then(|names| Labels::from_names(names).ok())
+            .filter(|names: &Vec<String>| (1..=MAX_CLASSES).contains(&names.len()))
+            .map(Labels::from_saved)
             .ok_or_else(|| {
                 Error::Format(format!(
-                    "In {file} the metadata's {LABELS_KEY} is not an array of names that differ."
+                    "In {file} the metadata's {LABELS_KEY} is not an array of names."
                 ))
             })?,
         None => base.labels().clone(),

@@ -60,6 +60,28 @@ pub struct Untrained {
 }
 
 impl Untrained {
+    const POOLER: &str = "pooler";
+    const CLASSIFIER: &str = "classifier";
+
+    /// The parts' names, as saves have them under `libbert_untrained`.
+    pub fn names(self) -> Vec<&'static str> {
+        let parts = [
+            (self.pooler, Untrained::POOLER),
+            (self.classifier, Untrained::CLASSIFIER),
+        ];
+        let parts = parts.into_iter().filter(|part| part.0);
+        parts.map(|part| part.1).collect()
+    }
+
+    /// The parts of these names.
+    pub fn from_names(names: &[String]) -> Untrained {
+        let has = |name: &str| names.iter().any(|other| other == name);
+        Untrained {
+            pooler: has(Untrained::POOLER),
+            classifier: has(Untrained::CLASSIFIER),
+        }
+    }
+
     /// What of the head the checkpoint lacks.
     pub fn of(origins: &Origins) -> Untrained {
         let has = |name: &str| origins.initialised.iter().any(|other| other == name);

@@ -21,10 +21,8 @@ const INT8: &str = "int8";
 /// The key that marks a directory as ours and tells the format's version.
 pub const VERSION_KEY: &str = "libbert_format_version";
 
-/// The key for the parts of the head that were never trained, by their names below.
-const UNTRAINED_KEY: &str = "libbert_untrained";
-const UNTRAINED_POOLER: &str = "pooler";
-const UNTRAINED_CLASSIFIER: &str = "classifier";
+/// The key for the parts of the head that were never trained.
+pub const UNTRAINED_KEY: &str = "libbert_untrained";
 
 /// The labels' thresholds, where they aren't the default. Numbers as text, which is read back to the last digit.
 const THRESHOLDS_KEY: &str = "libbert_thresholds";
@@ -88,12 +86,7 @@ pub fn write(
         }
     }
     if let (true, Some(object)) = (untrained != Untrained::default(), value.as_object_mut()) {
-        let names = [
-            (untrained.pooler, UNTRAINED_POOLER),
-            (untrained.classifier, UNTRAINED_CLASSIFIER),
-        ];
-        let names = names.iter().filter(|name| name.0).map(|name| name.1);
-        object.insert(UNTRAINED_KEY.into(), names.collect());
+        object.insert(UNTRAINED_KEY.into(), json!(untrained.names()));
     }
     let has_thresholds = thresholds.iter().any(|t| *t != DEFAULT_THRESHOLD);
     if let (true, Some(object)) = (has_thresholds, value.as_object_mut()) {
@@ -301,14 +294,7 @@ pub fn read(json: &[u8], name: &str) -> Result<Description> {
         config,
         labels,
         architectures: names_in(reader.get("architectures")),
-        untrained: {
-            let names = names_in(reader.get(UNTRAINED_KEY));
-            let has = |name: &str| names.iter().any(|other| other == name);
-            Untrained {
-                pooler: has(UNTRAINED_POOLER),
-                classifier: has(UNTRAINED_CLASSIFIER),
-            }
-        },
+        untrained: Untrained::from_names(&names_in(reader.get(UNTRAINED_KEY))),
         problem_type,
         is_int8,
         has_own_code: reader.get("auto_map").is_some(),

@@ -202,6 +202,8 @@ static const field fields[] = {
     FREE(bert_load_options, seed),
     INT(bert_load_options, problem_type, 4),
     RESERVED(bert_load_options, reserved),
+    FLAG(bert_load_options, rename_labels),
+    FLAG(bert_load_options, new_classifier),
     NUMBER(bert_load_options, pooling, INT32, INT32_MIN, -2, 3, INT32_MAX),
     RESERVED(bert_load_options, reserved2),
 

@@ -1142,6 +1142,8 @@ impl Machine<'_> {
             self.maybe(&mut o.labels_from, || {
                 self.handle(&self.datasets).cast_const()
             });
+            self.maybe(&mut o.rename_labels, || 1);
+            self.maybe(&mut o.new_classifier, || 1);
         });
         options
     }

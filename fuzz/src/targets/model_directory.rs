@@ -19,6 +19,10 @@ pub const TARGET: Target = Target {
         b"\"model_type\"",
         b"\"bert\"",
         b"\"id2label\"",
+        b"\"num_labels\"",
+        b"\"architectures\"",
+        b"\"BertForTokenClassification\"",
+        b"\"libbert_untrained\"",
         b"\"weight_map\"",
         b"\"model.safetensors\"",
         b"\"config.json\"",
@@ -36,7 +40,7 @@ pub const TARGET: Target = Target {
     ],
 };
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "config.json",
     "tokenizer.json",
     "model.safetensors",
@@ -45,6 +49,7 @@ const FILES: [&str; 8] = [
     "model.safetensors.index.json",
     "special_tokens_map.json",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
 ];
 
 fn run(bytes: &[u8]) {
@@ -82,6 +87,8 @@ fn run(bytes: &[u8]) {
     };
     let options = LoadOptions {
         labels,
+        rename_labels: choice & 4 != 0,
+        new_classifier: choice & 8 != 0,
         ..LoadOptions::default()
     };
     if let Some(classifier) = answer(Classifier::load(&directory, &options)) {
