@@ -215,8 +215,8 @@ fn tell(
         let advice = if is_meant {
             "Train the model before you use it."
         } else {
-            "Until it is trained the model's answers mean nothing. To say that this is meant, set labels_from to the data \
-             set to train on, or new_classifier to 1."
+            "Until it is trained the model's predictions mean nothing. To say that this is meant, set labels_from to the \
+             data set to train on, or new_classifier to 1."
         };
         let names = origins.initialised.join(", ");
         let whose = match &decision.dropped {
@@ -264,8 +264,8 @@ fn tell(
         say(
             decision.is_asked,
             format!(
-                "Never trained, with initial values still: the {} of this saved model. Until that has changed the model's \
-                 answers mean nothing.",
+                "Never trained, with initial values still: the {} of this saved model. Until it is trained the model's \
+                 predictions mean nothing.",
                 parts.join(" and the ")
             ),
         );
