@@ -2199,7 +2199,10 @@ typedef struct bert_predictions {
 #define BERT_PREDICTIONS_INIT {sizeof(bert_predictions), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * The options for making vectors from texts. Initialise the struct with bert_embed_options_init.
+ * The options for making vectors from texts. Initialise the struct with bert_embed_options_init. The files that
+ * sentence-transformers puts beside a model (modules.json, sentence_bert_config.json, 1_Pooling/config.json) have no
+ * effect on the defaults. bert_load writes a log line (BERT_LOG_INFO) with the options that do what these files ask
+ * for.
  */
 typedef struct bert_embed_options {
   /**

@@ -687,7 +687,10 @@ pub unsafe extern "C" fn bert_predict_ids(
     })
 }
 
-/// The options for making vectors from texts. Initialise the struct with bert_embed_options_init.
+/// The options for making vectors from texts. Initialise the struct with bert_embed_options_init. The files that
+/// sentence-transformers puts beside a model (modules.json, sentence_bert_config.json, 1_Pooling/config.json) have no
+/// effect on the defaults. bert_load writes a log line (BERT_LOG_INFO) with the options that do what these files ask
+/// for.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bert_embed_options {

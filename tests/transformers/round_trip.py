@@ -9,12 +9,16 @@ For each kind of tokenizer and each kind of problem a model with BERT's pooler i
 loaded by AutoTokenizer and AutoModelForSequenceClassification, whose own loss on those sentences is held against
 bert_evaluate's. Each MODEL_DIR (a published BERT) is loaded by transformers with a classifier of its own for each
 problem, saved there, and loaded here; so it is as each other class that has an encoder, in each type of numbers, as one
-file, in shards and as PyTorch's. Run by hand; prints one line a comparison, exits 1 on a difference.
+file, in shards and as PyTorch's. Last, a small model is laid beside tokenizers of many settings (BERT's switches, classes,
+added tokens with flags, other pipelines), loaded here, and saved to a directory and through a buffer: transformers finds
+the same ids in the original and in what was saved. Run by hand; prints one line a comparison, exits 1 on a difference.
 """
 
 import ctypes
 import glob
+import json
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -24,6 +28,7 @@ import torch
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
     BertForSequenceClassification,
@@ -280,6 +285,185 @@ def compare_published(bert, source, scratch):
     return right
 
 
+# --- Tokenizers of many settings ---
+
+VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "Hello", "world", "wor", "##ld", "##s", "[", "]", "über"]
+VOCAB += ["uber", "café", "cafe", "東", "京", "東京", "한국", "foo", "bar", "<", "e1", ">", "wait", "...", ".", ",", "!", "don"]
+VOCAB += ["'", "t", "a", "b", "##b", "#b", "1", "2", "12", "naïve", "naive", "mask", "cls", "sep", "unk", "new", "york"]
+FRAGMENTS = ["hello", "Hello", "HELLOS", "world", "[WORLD]", "[world]", "<e1>", "<E1>", "foo", "food", "東京", "한국", "Über"]
+FRAGMENTS += ["über", "café", "Café", "[MASK]", "[SEP]", "[CLS]", "[UNK]", "[PAD]", "<s>", "</s>", "wait...", "don't", "ab"]
+FRAGMENTS += ["#b", "12", "1 2", "naïve!", " ", "  ", "\t", "\u200b", "İ", "new york", "New York", "\0", "ｆｏｏ", "e\u0301"]
+ROWS = len(VOCAB) + 4
+
+
+def settings_texts():
+    """Each fragment, and 200 texts of several."""
+    pick = random.Random(7)
+    joined = ["".join(pick.choice(FRAGMENTS) + pick.choice(["", " ", "  "]) for _ in range(4)) for _ in range(200)]
+    return FRAGMENTS + joined
+
+
+def flagged(content, **flags):
+    usual = dict(content=content, single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
+    return {**usual, **flags}
+
+
+def bert_file(**changes):
+    """BERT's tokenizer.json; a change of `model` or `normalizer` that is an object is merged into it."""
+    special = lambda token, number: {"SpecialToken": {"id": token, "type_id": number}}
+    text = lambda name, number: {"Sequence": {"id": name, "type_id": number}}
+    single = [special("[CLS]", 0), text("A", 0), special("[SEP]", 0)]
+    file = {
+        "version": "1.0",
+        "added_tokens": [{"id": i, **flagged(token)} for i, token in enumerate(VOCAB[:5])],
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": None,
+            "lowercase": True,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": single,
+            "pair": single + [text("B", 1), special("[SEP]", 1)],
+            "special_tokens": {t: {"id": t, "ids": [VOCAB.index(t)], "tokens": [t]} for t in ("[CLS]", "[SEP]")},
+        },
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": "[UNK]",
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100,
+            "vocab": {token: i for i, token in enumerate(VOCAB)},
+        },
+    }
+    for key, value in changes.items():
+        merge = isinstance(value, dict) and isinstance(file.get(key), dict) and "type" not in value
+        file[key] = {**file[key], **value} if merge else value
+    return file
+
+
+def settings():
+    """(name, tokenizer_config.json, tokenizer.json or None, more files, whether transformers reads the original so)."""
+    for cls in ["BertTokenizer", "DistilBertTokenizerFast", "PreTrainedTokenizerFast", None]:
+        for lower in [True, False]:
+            for strip in [None, True, False]:
+                for chinese in [True, False]:
+                    config = {"do_lower_case": lower, "strip_accents": strip, "tokenize_chinese_chars": chinese}
+                    config.update({"tokenizer_class": cls} if cls else {})
+                    name = "%s, %s, %s, %s" % (cls, lower, strip, chinese)
+                    if cls != "PreTrainedTokenizerFast":
+                        yield name + ", vocab.txt", config, None, {}, True
+                    yield name + ", lower", config, bert_file(), {}, True
+                    other = bert_file(normalizer={"lowercase": False, "strip_accents": True})
+                    yield name + ", other", config, other, {}, True
+    number = str(len(VOCAB))
+    flags = [{}, {"lstrip": True}, {"rstrip": True}, {"single_word": True}, {"normalized": True}, {"special": False}]
+    for cls in ["BertTokenizer", "PreTrainedTokenizerFast"]:
+        of = {"tokenizer_class": cls}
+        for file in [None, bert_file()] if cls == "BertTokenizer" else [bert_file()]:
+            name = "%s, %s, " % (cls, "tokenizer.json" if file else "vocab.txt")
+            for flag in flags + [{"lstrip": True, "rstrip": True, "normalized": True, "special": False}]:
+                listed = {"added_tokens_decoder": {number: flagged("<E1>", **flag)}}
+                yield name + "listed, %s" % flag, {**of, **listed}, file, {}, True
+                mask = {"mask_token": flagged("[MASK]", **flag)}
+                yield name + "[MASK], %s" % flag, of, file, {"special_tokens_map.json": mask}, True
+            added = {"[WORLD]": len(VOCAB), "foo": VOCAB.index("foo")}
+            yield name + "added_tokens.json", of, file, {"added_tokens.json": added}, True
+            for key in ["additional_special_tokens", "extra_special_tokens"]:
+                yield name + key, {**of, key: ["<e1>", "foo", "new york"]}, file, {}, True
+                yield name + key + " in the map", of, file, {"special_tokens_map.json": {key: ["<e1>", "foo"]}}, True
+            yield name + "further tokens", {**of, "bos_token": "<s>", "eos_token": "</s>", "image_token": "bar"}, file, {}, True
+            yield name + "no mask", {**of, "mask_token": None}, file, {}, True
+            if file is None:
+                roles = {"cls_token": "cls", "sep_token": "</s>", "unk_token": "unk", "pad_token": "bar"}
+                yield name + "roles", {**of, **roles}, None, {}, True
+    processing = {"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]}
+    unk = {"unk_token": "[UNK]", "vocab": bert_file()["model"]["vocab"]}
+    digits = {"type": "Digits", "individual_digits": True}
+    sequence = {"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}, digits]}
+    nfd = {"type": "Sequence", "normalizers": [{"type": "NFD"}, {"type": "Lowercase"}, {"type": "StripAccents"}]}
+    for cls in ["BertTokenizer", "PreTrainedTokenizerFast"]:
+        for name, change in [
+            ("Lowercase", {"normalizer": {"type": "Lowercase"}}),
+            ("Whitespace", {"pre_tokenizer": {"type": "Whitespace"}}),
+            ("WhitespaceSplit", {"pre_tokenizer": {"type": "WhitespaceSplit"}}),
+            ("NFD, Lowercase, StripAccents", {"normalizer": nfd}),
+            ("Digits", {"pre_tokenizer": sequence}),
+            ("3 characters a word", {"model": {"max_input_chars_per_word": 3}}),
+            ("no normalizer", {"normalizer": None}),
+            ("no pre-tokenizer", {"pre_tokenizer": None}),
+            ("prefix #", {"model": {"continuing_subword_prefix": "#"}}),
+            ("clean_text false", {"normalizer": {"clean_text": False}}),
+            ("WordLevel", {"model": {"type": "WordLevel", **unk}}),
+            ("BPE", {"model": {"type": "BPE", "merges": [], **unk}}),
+            ("no added tokens", {"added_tokens": []}),
+            ("BertProcessing", {"post_processor": processing}),
+        ]:
+            # transformers makes BERT's own pipeline of BERT's class, whatever the file says.
+            agrees = cls == "PreTrainedTokenizerFast" or name in ("no added tokens", "BertProcessing")
+            yield "%s, %s" % (cls, name), {"tokenizer_class": cls}, bert_file(**change), {}, agrees
+
+
+def all_ids(bert, model, texts):
+    return [our_ids(bert, model, text) for text in texts]
+
+
+def their_ids(directory, texts):
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    return [tokenizer(text)["input_ids"] for text in texts]
+
+
+def compare_settings(bert, scratch):
+    """Ids of all texts: ours, those of transformers on the same files, and on what was saved, twice."""
+    texts = settings_texts()
+    weights = BertForSequenceClassification(
+        BertConfig(
+            vocab_size=ROWS,
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=8,
+            max_position_embeddings=512,
+        )
+    )
+    failed = total = 0
+    for name, config, file, more, agrees in settings():
+        total += 1
+        directory = os.path.join(scratch, "settings-%d" % total)
+        weights.save_pretrained(directory)
+        files = {"tokenizer_config.json": config, **({"tokenizer.json": file} if file else {}), **more}
+        for path, value in files.items():
+            with open(os.path.join(directory, path), "w", encoding="utf-8") as out:
+                json.dump(value, out)
+        if file is None:
+            with open(os.path.join(directory, "vocab.txt"), "w", encoding="utf-8") as out:
+                out.write("\n".join(VOCAB))
+        model, again, data, length = c_void_p(), c_void_p(), c_void_p(), c_size_t()
+        check(bert, bert.bert_load(c_char_p(directory.encode()), None, byref(model)))
+        ids = all_ids(bert, model, texts)
+        found = {"original": their_ids(directory, texts) if agrees else ids}
+        saved = directory + "-saved"
+        check(bert, bert.bert_save(model, c_char_p(saved.encode())))
+        check(bert, bert.bert_save_to_buffer(model, byref(data), byref(length)))
+        check(bert, bert.bert_load_from_buffer(data, length, None, byref(again)))
+        bert.bert_buffer_free(data)
+        found["buffer"] = all_ids(bert, again, texts)
+        check(bert, bert.bert_save(again, c_char_p((saved + "-again").encode())))
+        found["saved"] = their_ids(saved, texts)
+        found["saved again"] = their_ids(saved + "-again", texts)
+        wrong = [place for place, other in found.items() if other != ids]
+        if wrong:
+            failed += 1
+            print("%s: ids differ in: %s" % (name, ", ".join(wrong)))
+        bert.bert_free(model)
+        bert.bert_free(again)
+    print("%d settings of tokenizers, ids of %d texts each: %d settings differ" % (total, len(texts), failed))
+    return failed == 0
+
+
 def main():
     library = sys.argv[1] if len(sys.argv) > 1 else "target/release/libbert.so"
     bert = ctypes.CDLL(os.path.abspath(library))
@@ -319,6 +503,7 @@ def main():
             right &= compare(bert, model, directory, problem, "theirs, %s, %s" % (source_name, problem_name))
             bert.bert_free(model)
         right &= compare_published(bert, source, os.path.join(scratch, "as-published-%d" % number))
+    right &= compare_settings(bert, scratch)
     sys.exit(0 if right else 1)
 
 
