@@ -174,7 +174,7 @@ fn definitions() -> Result<Definitions, String> {
         }
     }
     let is_sound = found.constants.len() > 60 && found.structs.len() > 12;
-    match is_sound && found.initialised.len() == 9 {
+    match is_sound && found.initialised.len() == 10 {
         true => Ok(found),
         false => Err(format!(
             "the header was read wrongly: {} constants, {} structs, {} macros",
