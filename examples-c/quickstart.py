@@ -159,6 +159,8 @@ class LoadOptions(ctypes.Structure):
         ("reserved", c_int32),
         ("rename_labels", c_int32),
         ("new_classifier", c_int32),
+        ("pooling", c_int32),
+        ("reserved2", c_int32),
     ]
 
 

@@ -169,7 +169,7 @@ fn is_buffer(name: &str) -> bool {
 
 /// Whether the name says that the tensor is an encoder's.
 fn is_of_an_encoder(name: &str) -> bool {
-    let parts = ["encoder.", "embeddings.", ".layer.", "pooler.dense."];
+    let parts = ["encoder.", "embeddings.", ".layer."];
     !name.starts_with("cls.") && parts.iter().any(|part| name.contains(part))
 }
 

@@ -132,6 +132,7 @@ fn small(problem_type: ProblemType) -> Classifier {
             kind: TokenizerKind::WordPiece,
             ..TokenizerOptions::default()
         },
+        fits_positions: false,
         ..CreateOptions::preset(Preset::Tiny)
     };
     let mut classifier = Classifier::create(&options, &Dataset::toy_train()).unwrap();

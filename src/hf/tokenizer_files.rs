@@ -245,7 +245,7 @@ impl Object {
             )));
         }
         if !has_json {
-            return Err(Error::Format(format!(
+            return Err(Error::Io(format!(
                 "'{path}' names the tokenizer class '{class}', which is made of a {TOKENIZER}, and there is none; if a \
                  {VOCABULARY} is BERT's, \"tokenizer_class\" must be \"BertTokenizer\"."
             )));

@@ -682,11 +682,14 @@ impl Trainer {
         let evaluations = state.evaluations;
         // What is told to the log may call the library.
         drop(state);
+        let mut is_all_right = false;
         if let (true, Some(found), Some(validation)) = (has_worked, found, &self.validation) {
             warnings::of_evaluation(self.classifier.labels(), &validation.targets, &found);
+            is_all_right = found.metrics.scores().accuracy == 1.0;
         }
         if let (true, StopReason::Finished, Some(best)) = (has_worked, stop_reason, best)
             && best.step == position.step
+            && !is_all_right
         {
             let problem = self.classifier.model().config.problem_type;
             let decides = self.options.metric_for(problem);

@@ -93,7 +93,14 @@ static bert_model *model_of(const bert_dataset *dataset, int32_t pooling)
     bert_model_options options = small_options();
     options.pooling = pooling;
     options.initializer_range = 0.3;
-    return create(&options, dataset);
+    bert_model *model = create(&options, dataset);
+    if (pooling == BERT_POOLING_POOLER) {
+        /* A pooler that was never trained gives no vectors. */
+        bert_trainer *trainer = trainer_of(model, dataset, NULL, NULL);
+        CHECK_OK(bert_train_step(trainer, NULL));
+        bert_trainer_free(trainer);
+    }
+    return model;
 }
 
 /* The report is what bert_evaluate finds. */

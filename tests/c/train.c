@@ -124,6 +124,20 @@ static void learning_rates_follow_the_schedule(void)
     bert_dataset_free(train);
 }
 
+/* Whether two models answer alike. A saved model also says whether it was trained, so that files would differ. */
+static int answer_alike(const bert_model *a, const bert_model *b)
+{
+    static const char *const texts[] = {"a great film", "terrible food and rude staff", "we loved it", ""};
+    float first[8] = {0}, second[8] = {0};
+    int same = 1;
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        logits_of(a, texts[i], first);
+        logits_of(b, texts[i], second);
+        same = same && memcmp(first, second, sizeof(first)) == 0;
+    }
+    return same;
+}
+
 /* With a rate of 0 the first step changes nothing. */
 static void the_first_step_of_a_warmup_changes_nothing(void)
 {
@@ -131,9 +145,9 @@ static void the_first_step_of_a_warmup_changes_nothing(void)
     bert_model *model = small_model(), *untrained = small_model();
     bert_trainer *trainer = trainer_of(model, train, NULL, NULL);
     CHECK(step(trainer).learning_rate == 0);
-    CHECK(are_equal(model, untrained));
+    CHECK(answer_alike(model, untrained));
     step(trainer);
-    CHECK(!are_equal(model, untrained));
+    CHECK(!answer_alike(model, untrained));
     bert_trainer_free(trainer);
     bert_free(model);
     bert_free(untrained);

@@ -55,7 +55,7 @@ static void listen(int32_t level, const char *message, void *unused)
 {
     (void)unused;
     const char *step = strstr(message, "The run goes on from");
-    if (level == BERT_LOG_WARNING) {
+    if (level == BERT_LOG_WARNING && strstr(message, "checkpoint") != NULL) {
         has_warned = 1;
         if (prints) {
             printf("warning %s\n", message);

@@ -133,6 +133,7 @@ pub(super) fn may_separate(byte: u8) -> bool {
 pub(super) fn of(
     sample: &Sample,
     format: FileFormat,
+    separator: Option<u8>,
     options: &ReadOptions,
     source: &str,
 ) -> Result<Dialect> {
@@ -143,13 +144,11 @@ pub(super) fn of(
         Quoting::Double => true,
     };
     let usual = Dialect {
-        separator: options
-            .separator
-            .unwrap_or(if is_csv { b',' } else { b'\t' }),
+        separator: separator.unwrap_or(if is_csv { b',' } else { b'\t' }),
         quotes,
     };
     if is_csv {
-        return match options.separator {
+        return match separator {
             Some(_) => Ok(usual),
             None => of_csv(sample, usual, options, source),
         };

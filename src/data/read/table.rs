@@ -27,11 +27,8 @@ pub(super) fn read(
         (FileFormat::Csv, None) => sample.separator_line(),
         _ => None,
     };
-    let options = &ReadOptions {
-        separator: options.separator.or(named),
-        ..options.clone()
-    };
-    let dialect = dialect::of(&sample, format, options, source)?;
+    let separator = options.separator.or(named);
+    let dialect = dialect::of(&sample, format, separator, options, source)?;
     let whole = sample.bytes.as_slice().chain(rest);
     let mut records = Records::new(Lines::new(Box::new(whole), source), dialect);
     if named.is_some() {
