@@ -4,10 +4,10 @@
  *
  * Output: label and probability, separated by a tab; of a multi-label model all labels that a text has, each with its
  * probability, the best first; of a regression model the numbers. With --json a JSON object a line. Lines may be of any
- * length; an empty line is a text too. One that isn't UTF-8 is reported, has `ERROR` for its label (with --json an object
- * with "error"), and makes the exit code 1; an empty line is the answer for a text that has no label. Lines are classified
- * in batches, but an answer never waits for input that isn't there yet, so that the program can be typed to, or driven by
- * another one through pipes. */
+ * length; an empty line is a text too. One that isn't UTF-8 is reported, has `ERROR` for its label (with --json an
+ * object with "error"), and makes the exit code 1; an empty line is the answer for a text that has no label. Lines are
+ * classified in batches, but an answer never waits for input that isn't there yet, so that the program can be typed to,
+ * or driven by another one through pipes. */
 
 #define _POSIX_C_SOURCE 200809L
 
@@ -277,8 +277,8 @@ static void print_values(const float *values, size_t count) {
     }
 }
 
-/* One line: `label_ids` ranked with their probabilities in `numbers`, or a regression's values. `has_label` has a flag for
- * each label of a multi-label model. */
+/* One line: `label_ids` ranked with their probabilities in `numbers`, or a regression's values. `has_label` has a flag
+ * for each label of a multi-label model. */
 static void print_answer(size_t i, int32_t *label_ids, float *numbers, const uint8_t *has_label, size_t count) {
     if (options.json) {
         printf("{\"text\":");

@@ -4,7 +4,8 @@
  *
  * `train_file --help` lists the options. Files are TSV, CSV or JSON Lines, by their names. On a terminal a progress bar
  * shows loss, tokens a second and the time that is left; elsewhere a plain line comes now and then. Ctrl-C ends the
- * training after the step that runs; the model is evaluated and saved all the same, and the exit code is 130. */
+ * training after the step that runs; the model is evaluated and saved all the same, and the exit code is 130. With
+ * --checkpoint DIR the same command goes on later, as it does after a crash. */
 
 #define _POSIX_C_SOURCE 200809L
 
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -165,7 +167,8 @@ static const struct option table[] = {
      &read_options.label_separator, NULL},
     {CHARACTER, 0, "--separator", "CHARACTER", "between the fields of a table, or tab; without it, what the file shows",
      &read_options.separator, NULL},
-    {CHOICE, 0, "--quoting", "NAME", "whether fields of a table may be in double quotes", &read_options.quoting, quotings},
+    {CHOICE, 0, "--quoting", "NAME", "whether fields of a table may be in double quotes", &read_options.quoting,
+     quotings},
     {TEXT, 0, "--encoding", "NAME", "such as windows-1252 or UTF-16LE; without it, UTF-8 or what its mark says",
      &read_options.encoding, NULL},
 
@@ -201,7 +204,8 @@ static const struct option table[] = {
     {REAL, 0, "--warmup-epochs", "X", "warm-up in epochs", &settings.warmup_epochs, NULL},
     {CHOICE, 0, "--precision", "NAME", "what the layers' products are computed in", &train_options.precision,
      precisions},
-    {SWITCH, 0, "--gradient-checkpointing", NULL, "compute the layers' insides again instead of keeping them: less memory",
+    {SWITCH, 0, "--gradient-checkpointing", NULL,
+     "compute the layers' insides again instead of keeping them: less memory",
      &train_options.gradient_checkpointing, yes},
     {CHOICE, 0, "--schedule", "NAME", "the learning rate after the warm-up", &train_options.schedule, schedules},
     {REAL, 0, "--weight-decay", "X", "AdamW's weight decay", &train_options.weight_decay, NULL},
@@ -212,8 +216,8 @@ static const struct option table[] = {
     {SWITCH, 0, "--freeze-embeddings", NULL, "leave the embeddings as they are", &train_options.freeze_embeddings, yes},
     {INT32, 0, "--freeze-layers", "N", "leave the embeddings and the first N layers as they are",
      &train_options.freeze_layers, NULL},
-    {INT32, 0, "--lora-rank", "N", "train LoRA adapters of this rank and the head, and nothing else", &settings.lora_rank,
-     NULL},
+    {INT32, 0, "--lora-rank", "N", "train LoRA adapters of this rank and the head, and nothing else",
+     &settings.lora_rank, NULL},
     {REAL, 0, "--lora-alpha", "X", "what the adapters are scaled with, times the rank; without it, twice the rank",
      &settings.lora_alpha, NULL},
     {REAL, 0, "--lora-dropout", "P", "dropout on what the adapters read", &settings.lora_dropout, NULL},
@@ -223,7 +227,8 @@ static const struct option table[] = {
     {REAL, 0, "--clip", "X", "largest norm of the gradient; 0 turns clipping off", &train_options.max_grad_norm, NULL},
     {INT64, 0, "--seed", "N", "weights, order, dropout and --split follow from it", &settings.seed, NULL},
     {CHOICE, 0, "--metric", "NAME", "which evaluation is the best", &train_options.metric, metrics},
-    {REAL, 0, "--threshold", "P", "probability from which on a label counts as predicted (multi-label); saved with the model",
+    {REAL, 0, "--threshold", "P",
+     "probability from which on a label counts as predicted (multi-label); saved with the model",
      &train_options.threshold, NULL},
     {INT32, 0, "--patience", "N", "end after so many evaluations without a better one",
      &train_options.early_stopping_patience, NULL},
@@ -233,8 +238,15 @@ static const struct option table[] = {
 
     {HEADING, 0, "other", NULL, NULL, NULL, NULL},
     {TEXT, 0, "--output", "DIR", "save the model here, LoRA adapters merged", &settings.output, NULL},
-    {TEXT, 0, "--adapter-output", "DIR", "save the LoRA adapters here, in PEFT's format", &settings.adapter_output, NULL},
+    {TEXT, 0, "--adapter-output", "DIR", "save the LoRA adapters here, in PEFT's format", &settings.adapter_output,
+     NULL},
     {TEXT, 0, "--history", "FILE", "write a line of JSON for each step and evaluation", &train_options.history_path,
+     NULL},
+    {TEXT, 0, "--checkpoint", "DIR", "write checkpoints here, and go on from the newest one if there are any",
+     &train_options.checkpoint_path, NULL},
+    {INT64, 0, "--checkpoint-steps", "N", "a checkpoint every so many steps; without it, after each epoch",
+     &train_options.checkpoint_steps, NULL},
+    {REAL, 0, "--checkpoint-minutes", "X", "a checkpoint every so many minutes", &train_options.checkpoint_minutes,
      NULL},
     {INT32, 0, "--threads", "N", "threads to compute with; 0: as many as there are processors", &settings.threads,
      NULL},
@@ -432,14 +444,32 @@ static double now(void) {
 static struct {
     int terminal;
     double start, shown; /* seconds, as now() gives them */
+    int64_t first;       /* the first step of this run */
 } progress_state;
 
-static void print_time(double seconds) {
+/* The text is valid until the next call. */
+static const char *time_text(double seconds) {
+    static char text[48];
     long s = (long)(seconds + 0.5);
     if (s >= 3600) {
-        fprintf(stderr, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+        snprintf(text, sizeof text, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
     } else {
-        fprintf(stderr, "%ld:%02ld", s / 60, s % 60);
+        snprintf(text, sizeof text, "%ld:%02ld", s / 60, s % 60);
+    }
+    return text;
+}
+
+/* Columns of the terminal; it may have been resized since the last line. */
+static int terminal_width(void) {
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+/* Shows a line that the next one replaces, cut so that it doesn't wrap; nothing where stderr is no terminal. */
+static void show_status(const char *line) {
+    if (progress_state.terminal) {
+        fprintf(stderr, "\r\033[K%.*s", terminal_width() - 1, line);
+        fflush(stderr);
     }
 }
 
@@ -463,36 +493,48 @@ static int32_t show_progress(const bert_progress *progress, void *user_data) {
         }
         return 0;
     }
-    /* A terminal is redrawn ten times a second at most; a log file gets a line every ten seconds. */
+    /* A terminal is redrawn ten times a second at most; a log file gets a line at once and one every ten seconds. */
     double interval = progress_state.terminal ? 0.1 : 10;
     if (time - progress_state.shown < interval) {
         return 0;
     }
     progress_state.shown = time;
     double share = (double)progress->step / (double)progress->total_steps;
-    fprintf(stderr, "%s", clear);
-    if (progress_state.terminal) {
-        const int width = 10;
-        int done = (int)(share * width);
-        fprintf(stderr, "[");
-        for (int i = 0; i < width; i++) {
-            fputc(i < done ? '=' : i == done ? '>' : ' ', stderr);
-        }
-        fprintf(stderr, "] ");
+    /* Steps that a checkpoint had done already took no time. */
+    if (progress_state.first == 0) {
+        progress_state.first = progress->step;
     }
-    fprintf(stderr, "epoch %d/%d  step %lld/%lld  loss %.4f  %.0f tokens/s  ", progress->epoch, progress->epochs,
-            (long long)progress->step, (long long)progress->total_steps, progress->loss, progress->tokens_per_second);
-    print_time((time - progress_state.start) * (1 - share) / share);
-    fprintf(stderr, " left%s", progress_state.terminal ? "" : "\n");
-    fflush(stderr);
+    double done_here = (double)(progress->step - progress_state.first + 1);
+    double steps_left = (double)(progress->total_steps - progress->step);
+    const char *left = time_text((time - progress_state.start) / done_here * steps_left);
+    char bar[16] = "", line[200];
+    const int width = 10;
+    if (progress_state.terminal && terminal_width() > 80) {
+        snprintf(bar, sizeof bar, "[%-*.*s] ", width, (int)(share * width), "==========");
+    }
+    snprintf(line, sizeof line, "%sepoch %d/%d  step %lld/%lld  loss %.4f  %s left  %.0f tokens/s", bar,
+             progress->epoch, progress->epochs, (long long)progress->step, (long long)progress->total_steps,
+             progress->loss, left, progress->tokens_per_second);
+    if (progress_state.terminal) {
+        show_status(line);
+    } else {
+        fprintf(stderr, "%s\n", line);
+        fflush(stderr);
+    }
     return 0;
 }
 
-/* The trainer that runs, for the signal handler. bert_trainer_cancel is one of the few calls that a handler may make. */
+/* The trainer that runs, for the signal handler. bert_trainer_cancel is one of the few calls that one may make. */
 static bert_trainer *volatile running;
 
 static void cancel(int signal_number) {
     (void)signal_number;
+    static const char message[] = "\nstopping after this step; once more ends the program at once\n";
+    int before = errno;
+    if (write(STDERR_FILENO, message, sizeof message - 1) < 0) {
+        /* Nobody can be told. */
+    }
+    errno = before;
     bert_trainer_cancel(running);
 }
 
@@ -795,18 +837,16 @@ static void compare(const bert_dataset *dataset, double value) {
 static int train(bert_model *model, const bert_dataset *data, const bert_dataset *validation) {
     train_options.progress = show_progress;
     bert_trainer *trainer;
+    show_status("tokenizing");
     check(bert_trainer_create(model, data, validation, &train_options, &trainer), "the training");
     running = trainer;
     cancel_on_signals();
-    progress_state.terminal = isatty(STDERR_FILENO);
-    progress_state.start = progress_state.shown = now();
+    progress_state.start = now();
 
     bert_train_report report;
     check(bert_train_report_init(&report, sizeof report), "bert_train_report_init");
     bert_status status = bert_train(trainer, &report);
-    if (progress_state.terminal) {
-        fprintf(stderr, "\r\033[K");
-    }
+    show_status("");
     if (status != BERT_OK && status != BERT_ERR_CANCELLED) {
         check(status, "the training");
     }
@@ -817,15 +857,20 @@ static int train(bert_model *model, const bert_dataset *data, const bert_dataset
     bert_trainer_free(trainer);
 
     if (status == BERT_ERR_CANCELLED) {
-        printf("cancelled: the model has the last step's weights\n");
+        printf("cancelled: the model has the last step's weights%s\n",
+               train_options.checkpoint_path != NULL ? "; the same command goes on from there" : "");
         return 1;
+    }
+    if (report.resumed_step > 0) {
+        printf("resumed from the checkpoint of step %lld\n", (long long)report.resumed_step);
     }
     printf("plan: %d epochs, batches of %d, highest learning rate %g, %lld steps\n", report.planned_epochs,
            report.batch_size, report.learning_rate, (long long)report.planned_steps);
     if (report.train_texts_cut > 0) {
         printf("cut to the maximum length: %lld training texts\n", (long long)report.train_texts_cut);
     }
-    printf("trained: %d epochs, %lld steps, last epoch's loss %.4f", report.epochs, (long long)report.steps, report.loss);
+    printf("trained: %d epochs, %lld steps, last epoch's loss %.4f", report.epochs, (long long)report.steps,
+           report.loss);
     if (!isnan(report.accuracy)) { /* regression has none */
         printf(" and accuracy %.4f", report.accuracy);
     }
@@ -848,6 +893,7 @@ int main(int argc, char **argv) {
     read_options_and_defaults(argc, argv);
     check(bert_set_log_callback(print_warning, NULL), "bert_set_log_callback");
     check(bert_set_num_threads(settings.threads), "--threads");
+    progress_state.terminal = isatty(STDERR_FILENO);
 
     /* All files are read before the training, so that a mistake in one shows now rather than in an hour. */
     bert_dataset *data = read_data(settings.train);

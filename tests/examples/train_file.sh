@@ -27,7 +27,7 @@ train_file --train train.tsv --split 0.25 --test test.tsv --epochs 6 --batch 8 -
     --warmup-epochs 0.5 --max-length 16 --seed 7 --history history.jsonl --output model >out.txt 2>err.txt ||
     fail "$(cat out.txt err.txt)"
 cat out.txt
-grep -q 'data: 108 examples' out.txt || fail "--split"
+grep -q '^training data: 108 texts, 2 labels' out.txt || fail "--split"
 grep -q '16 positions' out.txt || fail "--max-length"
 test "$(grep -c 'validation loss' err.txt)" -eq 6 || fail "an evaluation after each epoch: $(cat err.txt)"
 grep -q 'test data: 4 examples' out.txt || fail "--test"
@@ -127,6 +127,20 @@ wait $process || status=$?
 test $status -eq 130 || fail "exit code $status after a signal: $(cat out.txt err.txt)"
 grep -q cancelled out.txt || fail "$(cat out.txt)"
 test -f interrupted/config.json || fail "the model was not saved after a signal"
+grep -q 'stopping after this step' err.txt || fail "nothing was shown at the signal: $(cat err.txt)"
+grep -q '^epoch 1/100000  step [0-9]*/' err.txt || fail "no line at once: $(cat err.txt)"
+
+# A run that is stopped goes on from its checkpoint, and ends where it would have ended.
+set -- --train train.tsv --epochs 3 --batch 16 --lr 1e-3 --seed 3 --max-length 16
+train_file "$@" --output whole >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
+train_file "$@" --checkpoint steps --checkpoint-steps 4 --output first >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
+newest=$(ls steps | sort -t- -k2 -n | tail -1)
+rm -r "steps/$newest"
+train_file "$@" --checkpoint steps --checkpoint-steps 4 --output second >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
+grep -q '^resumed from the checkpoint of step [1-9]' out.txt || fail "--checkpoint: $(cat out.txt)"
+for end in first second; do
+    cmp whole/model.safetensors $end/model.safetensors || fail "--checkpoint: $end isn't what the whole run gives"
+done
 
 # What is wrong is said in one sentence, with exit code 2 for options.
 expect() {
@@ -146,7 +160,7 @@ expect 2 '--lr needs a number' --train train.tsv --lr nan
 expect 2 "--pooling has no choice 'max'" --train train.tsv --pooling max
 expect 2 "can't go with --model" --train train.tsv --model model --hidden 64
 expect 2 'give one of them' --train train.tsv --split 0.1 --valid test.tsv
-expect 2 '--warmup-epochs 1e+300 is more' --train train.tsv --warmup-epochs 1e300
+expect 2 '--warmup-epochs 1e+300 is more' --train train.tsv --batch 8 --warmup-epochs 1e300
 expect 2 'BERT_ERR_INVALID_ARGUMENT' --train numbers.tsv --problem regression --metric accuracy
 expect 2 'BERT_ERR_INVALID_ARGUMENT' --train numbers.tsv --problem regression --label-smoothing 0.1
 expect 1 'line 1: the label holds ' --train lists.tsv --problem regression

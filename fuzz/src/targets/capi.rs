@@ -741,7 +741,8 @@ impl Machine<'_> {
     fn describe(&self, dataset: *const bert_dataset) {
         let mut counts = self.output(77u64 << 32);
         let mut description = self.prepared(bert_dataset_description_init);
-        description.edit(|d| (d.label_counts, d.label_capacity) = (counts.pointer(), counts.capacity));
+        description
+            .edit(|d| (d.label_counts, d.label_capacity) = (counts.pointer(), counts.capacity));
         let model = if self.seldom() {
             self.handle(&self.models)
         } else {

@@ -198,7 +198,13 @@ fn seeds() -> Vec<Vec<u8>> {
         })
         .collect();
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/state_dict");
-    for name in ["checkpoint.bin", "legacy.bin", "legacy-mixed.bin", "mixed.bin", "module.bin"] {
+    for name in [
+        "checkpoint.bin",
+        "legacy.bin",
+        "legacy-mixed.bin",
+        "mixed.bin",
+        "module.bin",
+    ] {
         let file = std::fs::read(format!("{fixtures}/{name}")).expect("the fixture is there");
         seeds.push([&[0], file.as_slice()].concat());
     }
