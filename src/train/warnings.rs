@@ -291,8 +291,11 @@ pub fn of_evaluation(labels: &Labels, targets: &Targets, evaluation: &Evaluation
     }
     match &evaluation.metrics {
         Metrics::SingleLabel(metrics, _) => {
-            let largest = (0u32..).zip(classes).max_by_key(|(_, class)| class.support);
-            let Some((id, class)) = largest else { return };
+            // The first of several that are as large, as one counts them.
+            let all = classes.iter().enumerate().rev();
+            let Some((id, class)) = all.max_by_key(|(_, class)| class.support) else {
+                return;
+            };
             let share = class.support as f64 / evaluation.examples.max(1) as f64;
             // Where one class is all that there is, nothing can be better.
             if share < 1.0 && metrics.accuracy <= share {
@@ -300,7 +303,7 @@ pub fn of_evaluation(labels: &Labels, targets: &Targets, evaluation: &Evaluation
                     format!(
                         "The accuracy, {:.4}, is no better than that of always answering {}, {share:.4}.",
                         metrics.accuracy,
-                        quoted(labels.name(id).unwrap_or_default())
+                        quoted(labels.name(id as u32).unwrap_or_default())
                     )
                 });
             }
