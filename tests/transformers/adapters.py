@@ -114,6 +114,10 @@ def main():
             {"target_modules": ["query", "value"], "modules_to_save": ["classifier", "pooler"]},
             {"target_modules": ["query", "key", "value", "output.dense", "intermediate.dense"], "use_rslora": True},
             {"target_modules": r".*\.attention\.self\.(key|value)", "init_lora_weights": "gaussian"},
+            {"target_modules": ["query", "value"], "rank_pattern": {"query": 2}, "alpha_pattern": {"value": 7}},
+            {"target_modules": ["query", "key"], "layers_to_transform": [1]},
+            {"target_modules": ["dense"]},
+            {"target_modules": "all-linear"},
         ]
     ):
         torch.manual_seed(number)
@@ -129,7 +133,7 @@ def main():
         peft.save_pretrained(adapter)
         ours = c_void_p()
         check(bert, bert.bert_load_adapter(fresh, path(adapter), byref(ours)))
-        right &= compare(bert, ours, peft, tokenizer, "theirs, " + str(keys["target_modules"])[:48])
+        right &= compare(bert, ours, peft, tokenizer, "theirs, " + str(keys)[:72])
         again = place("again-%d" % number)
         check(bert, bert.bert_save_adapter(ours, path(again)))
         right &= compare(bert, ours, from_peft(base, again), tokenizer, "theirs, saved here")
@@ -138,10 +142,7 @@ def main():
     for keys, word in [
         ({"use_dora": True}, "use_dora"),
         ({"bias": "all"}, "bias"),
-        ({"rank_pattern": {"query": 2}}, "rank_pattern"),
-        ({"layers_to_transform": [1]}, "layers_to_transform"),
         ({"modules_to_save": ["classifier", "embeddings"]}, "modules_to_save"),
-        ({"target_modules": ["dense"]}, "pooler.dense"),
     ]:
         keys = {"target_modules": ["query"], **keys}
         peft = get_peft_model(
