@@ -160,7 +160,11 @@ impl<'a> Encodings<'a> {
                         &[sep],
                     ]
                     .concat(),
-                    token_type_ids: [vec![0; kept_first + 2], vec![1; kept_second + 1]].concat(),
+                    token_type_ids: [
+                        vec![0; kept_first + 2],
+                        vec![self.tokenizer.second_token_type(); kept_second + 1],
+                    ]
+                    .concat(),
                     truncated: kept_first < of_first.len() || kept_second < of_second.len(),
                 };
                 assert_eq!(cut, expected, "cut to {max_length}");
