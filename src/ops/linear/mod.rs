@@ -29,10 +29,6 @@ use crate::model::HiddenAct;
 const BAND: usize = 96;
 
 /// The same for kernels that take whole tiles: they are so fast that weights are read once for all rows of a group.
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    expect(dead_code, reason = "no kernel of these takes whole tiles")
-)]
 const WHOLE_BAND: usize = 256;
 
 /// Pieces of work for each member of a team, about: the last ones end at the same time then.
