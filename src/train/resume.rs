@@ -124,9 +124,16 @@ impl Trainer {
             if !loaded.others.is_empty() {
                 return Err(Error::InvalidArgument(format!(
                     "The checkpoint '{}' is of another run: {}. Train with what it was made with, or give another \
-                     checkpoint_path.",
+                     checkpoint_path.{}",
                     path.display(),
-                    loaded.others.join(", ")
+                    loaded.others.join(", "),
+                    // The commonest wish behind it.
+                    match loaded.others.iter().any(|other| other.starts_with("epochs ")) {
+                        true =>
+                            " To train a finished model for more epochs, load it (bert_load takes the checkpoint's \
+                             directory) and train it as a new run.",
+                        false => "",
+                    }
                 )));
             }
             Ok(loaded)

@@ -138,6 +138,10 @@ newest=$(ls steps | sort -t- -k2 -n | tail -1)
 rm -r "steps/$newest"
 train_file "$@" --checkpoint steps --checkpoint-steps 4 --output second >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
 grep -q '^resumed from the checkpoint of step [1-9]' out.txt || fail "--checkpoint: $(cat out.txt)"
+if train_file "$@" --epochs 4 --checkpoint steps >out.txt 2>err.txt; then
+    fail "a checkpoint of another run: $(cat out.txt err.txt)"
+fi
+grep -q 'epochs (then 3, now 4).*for more epochs' err.txt || fail "$(cat err.txt)"
 for end in first second; do
     cmp whole/model.safetensors $end/model.safetensors || fail "--checkpoint: $end isn't what the whole run gives"
 done
