@@ -44,11 +44,56 @@ static void check(bert_status status, const char *what) {
     }
 }
 
-/* The library prints nothing: what may be a mistake comes here, such as parts of a model that were never trained. */
+/* What the library calls otherwise than this program does. */
+static const struct {
+    const char *field, *option;
+} spellings[] = {
+    {"problem_type to BERT_PROBLEM_MULTI_LABEL", "--problem multi-label"},
+    {"problem_type to BERT_PROBLEM_REGRESSION", "--problem regression"},
+    {"quoting to BERT_QUOTING_DOUBLE", "--quoting double"},
+    {"to BERT_QUOTING_NONE", "--quoting none"},
+    {"header to BERT_HEADER_PRESENT", "--header"},
+    {"to BERT_HEADER_ABSENT", "--no-header"},
+    {"labels_are_ids = 0", "no --label-ids"},
+    {"label_separator to", "--label-separator"},
+    {"separator to", "--separator"},
+    {"encoding to", "--encoding"},
+    {"text_column", "--text-column"},
+    {"pair_column", "--pair-column"},
+    {"label_column", "--label-column"},
+    {"learning_rate", "--lr"},
+    {"batch_size", "--batch"},
+    {"max_length", "--max-length"},
+    {"BERT_POOLING_MEAN", "--pooling mean"},
+};
+
+/* Prints one of the library's sentences with this program's options in it. */
+static void print_sentence(const char *sentence) {
+    while (*sentence != '\0') {
+        size_t i = 0, count = sizeof spellings / sizeof *spellings;
+        while (i < count && strncmp(sentence, spellings[i].field, strlen(spellings[i].field)) != 0) {
+            i++;
+        }
+        if (i < count) {
+            fputs(spellings[i].option, stderr);
+            sentence += strlen(spellings[i].field);
+        } else {
+            fputc(*sentence++, stderr);
+        }
+    }
+}
+
+/* What is done when a warning comes, unless it is the main thing. */
+static const char *stage = "";
+
+/* The library prints nothing: what may be a mistake comes here, such as parts of a model that were never trained. What
+ * a directory of sentence-transformers asks for is worth knowing too. */
 static void print_warning(int32_t level, const char *message, void *user_data) {
     (void)user_data;
-    if (level >= BERT_LOG_WARNING) {
-        fprintf(stderr, "train_file: warning: %s\n", message);
+    if (level >= BERT_LOG_WARNING || strstr(message, "sentence-transformers") != NULL) {
+        fprintf(stderr, "train_file: %s%s: ", stage, level >= BERT_LOG_WARNING ? "warning" : "note");
+        print_sentence(message);
+        fprintf(stderr, "\n");
     }
 }
 
@@ -636,12 +681,14 @@ static double print_evaluation(const bert_model *model, const bert_dataset *data
 
 /* ---- The run ---------------------------------------------------------------------------------------------------- */
 
-/* The library's sentences name the file. Options are called as in bert.h there: text_column is --text-column. */
+/* The library's sentences name the file. */
 static bert_dataset *read_data(const char *path) {
     bert_dataset *dataset;
     bert_status status = bert_dataset_read(path, &read_options, &dataset);
     if (status != BERT_OK) {
-        fprintf(stderr, "train_file: %s (%s)\n", bert_last_error_message(), bert_status_string(status));
+        fprintf(stderr, "train_file: ");
+        print_sentence(bert_last_error_message());
+        fprintf(stderr, " (%s)\n", bert_status_string(status));
         exit(status == BERT_ERR_INVALID_ARGUMENT ? 2 : 1);
     }
     return dataset;
@@ -806,10 +853,12 @@ static void fit_baseline(const bert_model *model, const bert_dataset *data, cons
     /* On the CPU the copy shares the weights. */
     bert_model *copy;
     check(bert_copy_to_device(model, info.device, &copy), "the baseline");
+    stage = "baseline: ";
     fit_head(copy, data, "baseline, the classifier alone on the encoder as it is");
     bert_evaluation evaluation = BERT_EVALUATION_INIT;
     check(bert_evaluate(copy, held_out, train_options.max_length, &evaluation), "the baseline");
     bert_free(copy);
+    stage = "";
     baseline.dataset = held_out;
     baseline.problem = info.problem_type;
     baseline.value = info.problem_type == BERT_PROBLEM_MULTI_LABEL  ? evaluation.f1_micro

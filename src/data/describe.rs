@@ -80,8 +80,8 @@ impl Dataset {
         let most = ids.last_key_value().map_or(0, |(id, _)| *id as usize + 1);
         if names.len().max(most) > MAX_CLASSES {
             return Err(Error::Data(format!(
-                "The data set has more than {MAX_CLASSES} labels; a label names one of a few classes. Are the columns of \
-                 text and label swapped?"
+                "The data set has more than {MAX_CLASSES} labels; a label names one of a few classes. Make sure \
+                 that the columns of text and label aren't swapped."
             )));
         }
         if most.max(width) > 0 {

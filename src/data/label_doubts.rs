@@ -63,6 +63,7 @@ fn names(labels: &[LabelCount], examples: usize, are_classes: bool) -> Vec<Strin
         found.extend(amounts(labels));
     }
     found.extend(lists(labels, are_classes));
+    found.extend(in_quotes(labels));
     found.extend(spellings(labels));
     found
 }
@@ -77,11 +78,18 @@ fn few_examples(labels: &[LabelCount], examples: usize) -> Option<String> {
     let names = || listed(single.iter().copied());
     match single.len() {
         0 => None,
-        count if count == labels.len() && count > 1 && count == examples => Some(format!(
-            "Each of the {count} examples has a label of its own, such as {}; a label names one of a few classes. Are the \
-             columns of text and label swapped?",
-            names()
-        )),
+        count
+            if count == labels.len()
+                && count > 1
+                && count == examples
+                && are_like_texts(&single) =>
+        {
+            Some(format!(
+                "Each of the {count} examples has a label of its own, such as {}; a label names one of a few classes. Make sure \
+             that the columns of text and label aren't swapped.",
+                names()
+            ))
+        }
         count if count == labels.len() && count > 1 => Some(format!(
             "Each of the {count} labels has one example: {}.",
             names()
@@ -94,13 +102,22 @@ fn few_examples(labels: &[LabelCount], examples: usize) -> Option<String> {
     }
 }
 
+/// Whether names are as long as texts, or more than there are classes in small data.
+fn are_like_texts(names: &[&str]) -> bool {
+    let words: usize = names
+        .iter()
+        .map(|name| name.split_whitespace().count())
+        .sum();
+    words > 2 * names.len() || names.len() > 5
+}
+
 /// Classes that are all numbers, and more or other ones than classes commonly are.
 fn amounts(labels: &[LabelCount]) -> Option<String> {
     let values: Vec<f64> = labels
         .iter()
         .map(|label| number(&label.name))
         .collect::<Option<_>>()?;
-    let is_decimal = |label: &&LabelCount| label.name.parse::<i128>().is_err();
+    let is_decimal = |label: &&LabelCount| number(&label.name).is_some_and(|n| n.fract() != 0.0);
     let why = match labels.iter().find(is_decimal) {
         Some(label) => format!("not all are whole, such as '{}'", label.name),
         None => {
@@ -131,12 +148,15 @@ fn lists(labels: &[LabelCount], are_classes: bool) -> Option<String> {
         let mut parts = name.split(separator).map(str::trim);
         name.contains(separator) && parts.all(|part| known.contains(part))
     };
-    let (name, separator) = labels.iter().find_map(|label| {
+    let found = labels.iter().find_map(|label| {
         let found = ['|', ',', ';', '/']
             .into_iter()
             .find(|s| is_list(&label.name, *s));
         Some((label.name.as_str(), found?))
-    })?;
+    });
+    let Some((name, separator)) = found else {
+        return shared_parts(labels, are_classes);
+    };
     let option = if are_classes {
         "If an example may have several labels, set problem_type to BERT_PROBLEM_MULTI_LABEL and"
     } else {
@@ -145,6 +165,52 @@ fn lists(labels: &[LabelCount], are_classes: bool) -> Option<String> {
     Some(format!(
         "The label {} is made of other labels of the data set. {option} set label_separator to \"{separator}\".",
         super::quoted(name)
+    ))
+}
+
+/// Labels of several parts, of which one stands in more labels than one.
+fn shared_parts(labels: &[LabelCount], are_classes: bool) -> Option<String> {
+    // A multi-label field is cut at its separator already.
+    let separators = if are_classes {
+        &['|', ',', ';'][..]
+    } else {
+        &[',', ';']
+    };
+    separators.iter().find_map(|separator| {
+        let names = || labels.iter().map(|label| label.name.as_str());
+        let several = names().filter(|name| name.contains(*separator)).count();
+        let mut seen: HashMap<&str, &str> = HashMap::new();
+        let part = names().find_map(|name| {
+            let mut parts = name.split(*separator).map(str::trim).filter(|part| !part.is_empty());
+            parts.find(|part| seen.insert(part, name).is_some_and(|before| before != name))
+        });
+        let part = part.filter(|_| several > 1)?;
+        let option = if are_classes {
+            "if an example may have several labels, set problem_type to BERT_PROBLEM_MULTI_LABEL and"
+        } else {
+            "if they are several labels,"
+        };
+        Some(format!(
+            "The part {} stands in several labels, such as {}: {option} set label_separator to \"{separator}\".",
+            super::quoted(part),
+            listed(names().filter(|name| name.contains(part)).collect::<Vec<_>>().into_iter())
+        ))
+    })
+}
+
+/// Labels that are all in quotes, which are a part of them then.
+fn in_quotes(labels: &[LabelCount]) -> Option<String> {
+    let is_quoted = |name: &str, quote: char| {
+        name.len() > 2 && name.starts_with(quote) && name.ends_with(quote)
+    };
+    let quote = ['"', '\'']
+        .into_iter()
+        .find(|quote| labels.iter().all(|l| is_quoted(&l.name, *quote)))?;
+    let first = labels.first()?;
+    Some(format!(
+        "Every label is in quotes, such as {}, and they are a part of it. Set quoting to BERT_QUOTING_DOUBLE if {quote} \
+         encloses fields; in CSV no blank may stand before it.",
+        first.name
     ))
 }
 
@@ -213,11 +279,15 @@ mod tests {
             ["2 of the labels have one example each: 'b', 'c'."]
         );
         assert_eq!(
-            names_of(&[("bad film", 1), ("good film", 1)]),
+            names_of(&[("what a bad film", 1), ("quite a good film", 1)]),
             [
-                "Each of the 2 examples has a label of its own, such as 'bad film', 'good film'; a label names one of a few \
-                 classes. Are the columns of text and label swapped?"
+                "Each of the 2 examples has a label of its own, such as 'what a bad film', 'quite a good film'; a label \
+                 names one of a few classes. Make sure that the columns of text and label aren't swapped."
             ]
+        );
+        assert_eq!(
+            names_of(&[("neg", 1), ("pos", 1)]),
+            ["Each of the 2 labels has one example: 'neg', 'pos'."]
         );
         assert!(names_of(&[("neg", 2), ("pos", 2)]).is_empty());
     }
@@ -227,7 +297,7 @@ mod tests {
         assert_eq!(
             twice(&["0.0", "0.5", "1.0"]),
             [
-                "The 3 labels are all numbers, and not all are whole, such as '0.0': '0.0', '0.5', '1.0'. If they are \
+                "The 3 labels are all numbers, and not all are whole, such as '0.5': '0.0', '0.5', '1.0'. If they are \
                  amounts and not classes, set problem_type to BERT_PROBLEM_REGRESSION."
             ]
         );
@@ -260,6 +330,18 @@ mod tests {
         let multi = names(&counted(&[("a", 2), ("a;b", 2), ("b", 2)]), 6, false);
         assert!(multi[0].ends_with("If they are several labels, set label_separator to \";\"."));
         assert!(twice(&["a", "b, c"]).is_empty());
+        assert!(twice(&["1.0", "2.0", "3.0"]).is_empty());
+        assert_eq!(
+            twice(&["rude, toxic", "spam, rude"]),
+            [
+                "The part 'rude' stands in several labels, such as 'rude, toxic', 'spam, rude': if an example may have \
+                 several labels, set problem_type to BERT_PROBLEM_MULTI_LABEL and set label_separator to \",\"."
+            ]
+        );
+        assert!(
+            twice(&["\"neg\"", "\"pos\""])[0]
+                .starts_with("Every label is in quotes, such as \"neg\",")
+        );
     }
 
     #[test]

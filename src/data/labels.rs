@@ -50,7 +50,7 @@ impl Labels {
             if names.len() > MAX_CLASSES {
                 return Err(Error::Data(format!(
                     "The data set has more than {MAX_CLASSES} different labels, of which example {}'s is {}; a label \
-                     names one of a few classes. Are the columns of text and label swapped?",
+                     names one of a few classes. Make sure that the columns of text and label aren't swapped.",
                     i + 1,
                     quoted(name)
                 )));

@@ -14,10 +14,12 @@ const MAX_PATTERNS: usize = 8192;
 const MAX_PATTERN_BYTES: usize = 4096;
 
 /// Settings that say nothing of what is computed with the tensors as they are.
-const TELL_NOTHING: [&str; 8] = [
+const TELL_NOTHING: [&str; 10] = [
     "auto_mapping",
     "base_model_name_or_path",
+    "eva_config",
     "inference_mode",
+    "loftq_config",
     "megatron_core",
     "peft_version",
     "qalora_group_size",

@@ -86,8 +86,8 @@ impl Untrained {
     pub fn of(origins: &Origins) -> Untrained {
         let has = |name: &str| origins.initialised.iter().any(|other| other == name);
         Untrained {
-            pooler: has("bert.pooler.dense.weight"),
-            classifier: has("classifier.weight"),
+            pooler: has("bert.pooler.dense.weight") || has("bert.pooler.dense.bias"),
+            classifier: has("classifier.weight") || has("classifier.bias"),
         }
     }
 }

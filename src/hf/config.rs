@@ -8,6 +8,7 @@ use super::id2label::SavedLabels;
 use crate::classifier::{DEFAULT_THRESHOLD, check_thresholds};
 use crate::data::Labels;
 use crate::error::{Error, Result};
+use crate::log;
 use crate::model::{BertConfig, HiddenAct, Pooling};
 use crate::problem::ProblemType;
 
@@ -324,6 +325,20 @@ fn read_thresholds(reader: &Reader<'_>, count: usize) -> Result<Vec<f64>> {
     let thresholds: Option<Vec<f64>> = value
         .as_array()
         .and_then(|list| list.iter().map(number).collect());
+    // Who changed the number of labels with another program has other probabilities too.
+    if let Some(list) = &thresholds
+        && list.len() != count
+        && check_thresholds(list).is_ok()
+    {
+        log::warning(|| {
+            format!(
+                "config.json has {} thresholds ({THRESHOLDS_KEY}) for {count} labels; they aren't used, and each label's is \
+                 {DEFAULT_THRESHOLD}.",
+                list.len()
+            )
+        });
+        return Ok(Vec::new());
+    }
     thresholds
         .filter(|list| list.len() == count && check_thresholds(list).is_ok())
         .ok_or_else(|| {

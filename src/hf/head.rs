@@ -253,7 +253,7 @@ pub fn decide(
         rows.map(|_| {
             format!(
                 "The checkpoint's trained classifier isn't used: {why} The new one has initial values and must be \
-                 trained.{what_keeps}"
+                 trained. {what_keeps}"
             )
         })
     };
@@ -267,6 +267,21 @@ pub fn decide(
         check_renamed(&labels, rows, other_problem, problem_type)?;
         if let (Ok(saved), LabelChoice::Dataset(_)) = (saved, &options.labels) {
             labels = by_lowercase(saved, &labels).unwrap_or(labels);
+            // By their order a name would go to another class than the one that it is the name of.
+            let moved = labels
+                .names()
+                .iter()
+                .enumerate()
+                .find(|(id, name)| saved.id(name).is_some_and(|saved| saved as usize != *id));
+            if let Some((id, name)) = moved {
+                return Err(Error::InvalidArgument(format!(
+                    "rename_labels is 1, and the data set's label '{name}' would become the name of the saved label '{}', \
+                     though one of the saved labels is called '{name}'; give label_names in the order of the saved labels, {}.",
+                    saved.name(id as u32).unwrap_or_default(),
+                    shown(saved)
+                ))
+                .of_argument("rename_labels"));
+            }
         }
         told = Some(match saved {
             Ok(saved) if saved != &labels => format!(
@@ -293,7 +308,7 @@ pub fn decide(
             format!("config.json names its problem as {other}, and {problem_type} is asked for.");
         dropped = drop_because(
             &why,
-            " To keep it, ask for the problem type that it was trained for.",
+            "To keep it, ask for the problem type that it was trained for.",
         );
         Head::New
     } else {
@@ -307,11 +322,14 @@ pub fn decide(
                 Head::Reordered(order)
             }
             Relation::Other(why) => {
-                dropped = drop_because(
-                    &why,
-                    " To keep it under these names, set rename_labels to 1; to keep it under its own, give it the same \
-                     names.",
-                );
+                let keeps = match rows == Some(labels.len()) {
+                    true => {
+                        "To keep it under these names, set rename_labels to 1; to keep it under its own, give it the same \
+                             names."
+                    }
+                    false => "To keep it, give it the same names.",
+                };
+                dropped = drop_because(&why, keeps);
                 Head::New
             }
         }
@@ -373,7 +391,9 @@ pub fn looks_like_a_head(name: &str, saved_from: &Saved<'_>, has_language_model:
         name.starts_with("cls.") && (has_language_model || *saved_from == Saved::Encoder);
     let is_buffer = name.ends_with("position_ids") || name.ends_with("token_type_ids");
     let is_parameter = name.ends_with("weight") || name.ends_with("bias");
-    is_parameter && !is_buffer && !is_of_pretraining
+    // A pooler that isn't read is a part of BERT.
+    let is_pooler = name.contains("pooler.dense.");
+    is_parameter && !is_buffer && !is_of_pretraining && !is_pooler
 }
 
 #[cfg(test)]

@@ -212,7 +212,7 @@ fn tell(
     let is_meant =
         decision.is_asked && origins.initialised.iter().any(|n| n == "classifier.weight");
     if !origins.initialised.is_empty() {
-        let advice = if is_meant {
+        let advice = if decision.is_asked {
             "Train the model before you use it."
         } else {
             "Until it is trained the model's predictions mean nothing. To say that this is meant, set labels_from to the \
@@ -227,27 +227,28 @@ fn tell(
             is_meant,
             format!("New, with initial values{whose}: {names}. {advice}"),
         );
-        let has_language_model = origins
-            .ignored
-            .iter()
-            .any(|n| n.starts_with("cls.predictions."));
-        let heads: Vec<&str> = origins
-            .ignored
-            .iter()
-            .map(String::as_str)
-            .filter(|name| !is_classifier(name))
-            .filter(|name| looks_like_a_head(name, &saved_from, has_language_model))
-            .collect();
-        if !heads.is_empty() {
-            say(
-                options.new_classifier,
-                format!(
-                    "{file} holds what looks like a head under other names, which isn't used: {}. A classifier that is to be \
-                     used is called classifier.weight and classifier.bias.",
-                    heads.join(", ")
-                ),
-            );
-        }
+    }
+    // Whoever trained them had another head than the one that is read.
+    let has_language_model = origins
+        .ignored
+        .iter()
+        .any(|n| n.starts_with("cls.predictions."));
+    let heads: Vec<&str> = origins
+        .ignored
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !is_classifier(name))
+        .filter(|name| looks_like_a_head(name, &saved_from, has_language_model))
+        .collect();
+    if !heads.is_empty() {
+        say(
+            options.new_classifier,
+            format!(
+                "{file} holds what looks like a head under other names, which isn't used: {}. A classifier that is to be \
+                 used is called classifier.weight and classifier.bias.",
+                heads.join(", ")
+            ),
+        );
     }
     let parts: Vec<&str> = [
         (untrained.pooler && description.untrained.pooler, "pooler"),

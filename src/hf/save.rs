@@ -77,10 +77,18 @@ fn write_tokenizer(
 ) -> Result<()> {
     let tokenizer = classifier.tokenizer();
     let kept = tokenizer.files();
+    // What only this library reads isn't written back.
+    let is_standard = |name: &str, bytes: &[u8]| {
+        name != TOKENIZER || tokenizers::Tokenizer::from_bytes(bytes).is_ok()
+    };
+    let mut has_json = false;
     for (name, bytes) in kept {
-        write(name, bytes)?;
+        if is_standard(name, bytes) {
+            write(name, bytes)?;
+            has_json |= *name == TOKENIZER;
+        }
     }
-    if !kept.contains_key(TOKENIZER) {
+    if !has_json {
         write(TOKENIZER, tokenizer.to_json()?.as_bytes())?;
     }
     if !kept.contains_key(TOKENIZER_CONFIG) {

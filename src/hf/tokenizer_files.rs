@@ -35,6 +35,10 @@ const ROLES: [&str; 7] = [
     "mask_token",
 ];
 
+/// The keys of lists of further special tokens: transformers 5's, and the older one.
+const EXTRA: &str = "extra_special_tokens";
+const ADDITIONAL: &str = "additional_special_tokens";
+
 /// What BertTokenizer takes for a role that no file names.
 const BERT_ROLES: [(&str, &str); 5] = [
     ("unk_token", "[UNK]"),
@@ -57,6 +61,9 @@ const BERT_CLASSES: [&str; 10] = [
     "DPRContextEncoderTokenizer",
     "DPRReaderTokenizer",
 ];
+
+/// Those of them that give their models no token types.
+const UNTYPED_CLASSES: [&str; 2] = ["DistilBertTokenizer", "DPRReaderTokenizer"];
 
 /// BERT's class with a vocab.txt, and a tokenizer.json as it is.
 const CONVBERT: &str = "ConvBertTokenizer";
@@ -204,6 +211,22 @@ impl Object {
         }
     }
 
+    /// Whether the model gets token types: `model_input_names`, or what the class has for it. Without them transformers' model
+    /// takes 0 for both texts of a pair.
+    fn has_token_types(&self, class: Class) -> Result<bool> {
+        const KEY: &str = "model_input_names";
+        match self.get(KEY) {
+            Some(Value::Array(names)) => Ok(names.iter().any(|name| name == "token_type_ids")),
+            Some(_) => Err(self.wrong(KEY, "a list of names")),
+            None => {
+                let name = self.get("tokenizer_class").and_then(Value::as_str);
+                let slow = name.map(|name| name.strip_suffix("Fast").unwrap_or(name));
+                Ok(class == Class::Bert
+                    && !slow.is_some_and(|name| UNTYPED_CLASSES.contains(&name)))
+            }
+        }
+    }
+
     /// What the class makes of a tokenizer.json; refuses what can't be followed.
     fn class(&self, origin: &Origin<'_>, has_json: bool) -> Result<Class> {
         let code = match self.get("auto_map") {
@@ -327,6 +350,10 @@ struct Token {
     rstrip: bool,
     normalized: Option<bool>,
     special: bool,
+    /// Whether added_tokens.json's token of this name is special by it, as transformers has it: a role as a text, or as an
+    /// object in special_tokens_map.json, and what `extra_special_tokens` lists, but no other object, nor that file's
+    /// `additional_special_tokens`.
+    makes_special: bool,
     file: &'static str,
 }
 
@@ -340,6 +367,7 @@ impl Token {
             rstrip: false,
             normalized: None,
             special: true,
+            makes_special: true,
             file,
         }
     }
@@ -347,9 +375,19 @@ impl Token {
     /// A text, or an object with flags; `None` for null.
     fn read(value: &Value, key: &str, object: &Object) -> Result<Option<Token>> {
         let must = "a token: a text, or an object with the text \"content\" and flags that are true or false";
+        let makes_special = |is_text: bool| match key {
+            EXTRA => true,
+            ADDITIONAL => is_text && object.file == TOKENIZER_CONFIG,
+            _ => is_text || object.file == SPECIAL_TOKENS,
+        };
         let fields = match value {
             Value::Null => return Ok(None),
-            Value::String(content) => return Ok(Some(Token::plain(content, object.file))),
+            Value::String(content) => {
+                return Ok(Some(Token {
+                    makes_special: makes_special(true),
+                    ..Token::plain(content, object.file)
+                }));
+            }
             Value::Object(fields) => fields,
             _ => return Err(object.wrong(key, must)),
         };
@@ -368,6 +406,7 @@ impl Token {
             rstrip: flag("rstrip")?.unwrap_or(false),
             normalized: flag("normalized")?,
             special: flag("special")?.unwrap_or(false),
+            makes_special: makes_special(false),
             file: object.file,
         }))
     }
@@ -451,8 +490,6 @@ impl Beside {
 
     /// The tokens that one of the two files names by a key; a later file's count.
     fn tokens_of(&mut self, object: &Object) -> Result<()> {
-        const EXTRA: &str = "extra_special_tokens";
-        const ADDITIONAL: &str = "additional_special_tokens";
         for (key, value) in &object.map {
             if ROLES.contains(&key.as_str()) {
                 self.roles.retain(|(role, _)| role != key);
@@ -539,7 +576,7 @@ impl Beside {
             let roles = self.roles.iter().map(|(_, token)| token);
             let special = roles
                 .chain(&self.extra)
-                .any(|token| &token.content == content);
+                .any(|token| token.makes_special && &token.content == content);
             let token = Token {
                 special,
                 ..Token::plain(content, object.file)
@@ -647,6 +684,7 @@ impl Beside {
             roles,
             added,
             lists_all,
+            has_token_types: config.has_token_types(class)?,
             is_saved: origin.is_saved,
             rows: Some(origin.rows),
         })

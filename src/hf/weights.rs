@@ -209,7 +209,7 @@ impl<'a> Weights<'a> {
         let dtype = info.dtype;
         let Some(append) = decoder(dtype) else {
             return Err(Error::Unsupported(format!(
-                "In {file} the parameter '{name}' has the type {dtype:?}; supported are F32, F16 and BF16."
+                "In {file} the parameter '{name}' has the type {dtype:?}; supported are F64, F32, F16 and BF16."
             )));
         };
         // The header was checked: the range lies inside the file and fits the shape and type.
@@ -249,6 +249,10 @@ fn decoder(dtype: Dtype) -> Option<Decoder> {
         Dtype::BF16 => Some(|bytes, numbers| {
             let numbers_of = bytes.chunks_exact(2);
             numbers.extend(numbers_of.map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()));
+        }),
+        Dtype::F64 => Some(|bytes, numbers| {
+            let numbers_of = bytes.as_chunks::<8>().0.iter();
+            numbers.extend(numbers_of.map(|b| f64::from_le_bytes(*b) as f32));
         }),
         _ => None,
     }

@@ -105,6 +105,8 @@ pub struct Settings {
     pub added: Vec<AddedSetting>,
     /// Whether `added` is meant to be all of them, so that [`Class::Bert`] would leave out those of tokenizer.json alone.
     pub lists_all: bool,
+    /// Whether the model gets token types (`model_input_names`): where it doesn't, all are 0.
+    pub has_token_types: bool,
     /// Whether this library has saved tokenizer.json: then its switches count, whatever the class is.
     pub is_saved: bool,
     /// The rows of the model's embedding: no token that the vocabulary lacks may get an id beyond. `None`: none may be
@@ -121,6 +123,7 @@ impl Settings {
             roles: Roles::default(),
             added: Vec::new(),
             lists_all: false,
+            has_token_types: true,
             is_saved: false,
             rows: None,
         }

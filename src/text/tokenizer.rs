@@ -193,10 +193,13 @@ impl Tokenizer {
         let tokenizer = pipeline.inner();
         let named =
             |role: &Option<String>, usual: &str| role.clone().unwrap_or_else(|| usual.into());
-        let template = template.unwrap_or_else(|| {
+        let mut template = template.unwrap_or_else(|| {
             let roles = &settings.roles;
             Template::bert(named(&roles.cls, "[CLS]"), named(&roles.sep, "[SEP]"))
         });
+        if !settings.has_token_types {
+            template.second_type = 0;
+        }
         let unk = unk.unwrap_or_else(|| named(&settings.roles.unk, "[UNK]"));
         let pad = settings.roles.pad.clone().unwrap_or_else(|| {
             let others = pad.into_iter().chain(["<pad>".to_owned()]);

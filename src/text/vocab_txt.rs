@@ -29,7 +29,8 @@ pub(super) fn read(vocab: &[u8], settings: &Settings) -> Result<Parts> {
                 line + 1
             ))
         })?;
-        let token = token.strip_suffix('\r').unwrap_or(token);
+        // As Python's rstrip.
+        let token = token.trim_end();
         if line >= MAX_TOKENS && !token.is_empty() {
             return Err(Error::Format(format!(
                 "vocab.txt has more than {MAX_TOKENS} lines; it should hold one token a line."

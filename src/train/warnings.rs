@@ -222,7 +222,7 @@ pub fn of_plan(classifier: &Classifier, options: &TrainOptions, schedule: &Sched
         log::warning(|| {
             format!(
                 "learning_rate is {rate}, and the encoder was loaded: above {HIGHEST_FINE_TUNING_RATE} training spoils \
-                 what it knows. Usual are 2e-5 to 5e-5; leave learning_rate at -1 to have 3e-5 taken."
+                 what it knows. Usual are 2e-5 to 5e-5; a learning_rate that isn't set is 3e-5."
             )
         });
     }
@@ -230,7 +230,7 @@ pub fn of_plan(classifier: &Classifier, options: &TrainOptions, schedule: &Sched
         log::warning(|| {
             format!(
                 "The plan has {}; fine-tuning an encoder that was loaded needs {FEWEST_FINE_TUNING_STEPS} and more. Set \
-                 more epochs or a smaller batch_size; leave epochs at -1 to have enough of them taken.",
+                 more epochs or a smaller batch_size; where epochs isn't set, there are enough of them.",
                 steps(schedule.total_steps)
             )
         });
@@ -286,7 +286,8 @@ pub fn of_evaluation(labels: &Labels, targets: &Targets, evaluation: &Evaluation
     if !never.is_empty() {
         log::warning(|| {
             let text = labels_that(&never, labels, "is", "are");
-            format!("{text} never predicted, though the evaluated data have examples of it.")
+            let it = if never.len() == 1 { "it" } else { "them" };
+            format!("{text} never predicted, though the evaluated data have examples of {it}.")
         });
     }
     match &evaluation.metrics {
@@ -301,7 +302,8 @@ pub fn of_evaluation(labels: &Labels, targets: &Targets, evaluation: &Evaluation
             if share < 1.0 && metrics.accuracy <= share {
                 log::warning(|| {
                     format!(
-                        "The accuracy, {:.4}, is no better than that of always answering {}, {share:.4}.",
+                        "The accuracy on {} examples, {:.4}, is no better than that of always answering {}, {share:.4}.",
+                        evaluation.examples,
                         metrics.accuracy,
                         quoted(labels.name(id as u32).unwrap_or_default())
                     )
@@ -363,6 +365,10 @@ pub struct LossWatch {
 impl LossWatch {
     /// An epoch ended with that mean loss: whether it is to be told that the loss rises.
     pub fn rises(&mut self, mean: f64, ignorance: f64) -> bool {
+        // Where all targets are the same, any loss is more than that of who knows nothing else.
+        if ignorance <= 0.0 {
+            return false;
+        }
         let lowest = self.lowest.unwrap_or(mean);
         // A low loss may double by chance. The first epoch has the loss of initial values in it.
         let rises = (mean > 2.0 * lowest && mean > ignorance)

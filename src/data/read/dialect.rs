@@ -42,7 +42,9 @@ impl Sample {
             None if !self.is_whole => 0,
             _ => self.bytes.len(),
         };
-        let mut bytes = self.bytes.get(..end).unwrap_or_default();
+        // How a file is cut shows whatever its encoding is; what isn't UTF-8 is told when it is read.
+        let text = String::from_utf8_lossy(self.bytes.get(..end).unwrap_or_default());
+        let mut bytes = text.as_bytes();
         let mut records = Records::new(Lines::new(Box::new(&mut bytes), "sample"), dialect);
         let mut found = Vec::new();
         while found.len() < MOST_RECORDS {
@@ -65,6 +67,17 @@ impl Sample {
         (first > 1 && counts.iter().all(|count| *count == first)).then_some(counts.len())
     }
 
+    /// Whether most records have the same number of fields, and more than one: four in five.
+    fn is_mostly_even(&self, dialect: Dialect) -> bool {
+        let counts = self
+            .collect(dialect, |fields, _| fields.len())
+            .unwrap_or_default();
+        counts.iter().any(|most| {
+            let same = counts.iter().filter(|count| *count == most).count();
+            *most > 1 && 5 * same >= 4 * counts.len()
+        })
+    }
+
     /// Whether the first record has a name that tells a header, where `dialect` cuts it.
     fn has_known_header(&self, dialect: Dialect) -> bool {
         let records = self.records(dialect).unwrap_or_default();
@@ -73,7 +86,7 @@ impl Sample {
         })
     }
 
-    /// Whether each field of each record is in quotes.
+    /// Whether each field of each record is in quotes; of a header it needn't be.
     fn is_all_quoted(&self, separator: u8) -> bool {
         let dialect = Dialect {
             separator,
@@ -87,7 +100,11 @@ impl Sample {
                 && raw.starts_with('"')
                 && raw.ends_with('"')
         });
-        quoted.is_some_and(|all| !all.is_empty() && all.iter().all(|quoted| *quoted))
+        quoted.is_some_and(|all| match all.split_first() {
+            Some((_, others @ [_, ..])) => others.iter().all(|quoted| *quoted),
+            Some((first, [])) => *first,
+            None => false,
+        })
     }
 
     /// The separator that Excel reads from a first line such as "sep=;".
@@ -102,7 +119,7 @@ impl Sample {
         (key.eq_ignore_ascii_case(b"sep=") && may_separate(*separator)).then_some(*separator)
     }
 
-    /// The separator that cuts the records evenly where `used` leaves each in one piece, for a message.
+    /// The separator that cuts most records evenly where `used` leaves them in one piece, for a message.
     pub fn better_than(&self, used: Dialect) -> Option<u8> {
         let candidates = [b',', b';', b'\t', b'|'].into_iter();
         let mut others = candidates
@@ -112,7 +129,7 @@ impl Sample {
                     separator: *separator,
                     ..used
                 };
-                self.even_records(dialect).is_some()
+                self.is_mostly_even(dialect)
             });
         match (others.next(), others.next()) {
             (Some(only), None) => Some(only),

@@ -160,12 +160,25 @@ fn is_whole(field: &str) -> bool {
 /// Whether a field can be the name of a column.
 fn is_name(field: &str) -> bool {
     let field = field.trim();
-    let is_part = |c: char| c.is_alphanumeric() || "_-.:/()# ".contains(c);
-    field.chars().count() <= 40
-        && words(field) <= 3
+    let is_part = |c: char| c.is_alphanumeric() || "_-.:/()# ?<>[]{}$*'&%".contains(c);
+    field.chars().count() <= 60
+        && words(field) <= 8
         && field.chars().any(char::is_alphabetic)
         && field.chars().all(is_part)
         && !field.ends_with('.')
+}
+
+/// Whether the first record counts the columns, as pandas and R name those without a name.
+fn counts_columns(first: &Example, label: &str) -> bool {
+    let text = first.text.trim();
+    let pair = first.pair.as_deref().map(str::trim);
+    match pair {
+        None => matches!((text, label.trim()), ("0", "1") | ("", "0") | ("V1", "V2")),
+        Some(pair) => matches!(
+            (text, pair, label.trim()),
+            ("0", "1", "2") | ("", "0", "1") | ("V1", "V2", "V3")
+        ),
+    }
 }
 
 /// Whether the first record names the columns.
@@ -176,15 +189,38 @@ fn header(examples: &[Example]) -> Result<Option<Doubt>> {
     let mut names = names.into_iter().flatten();
     // pandas leaves the name of its index empty.
     let has_names = names.all(|name| name.trim().is_empty() || is_name(name));
-    if others == 0 || !has_names || matches!(first.label, Label::Targets(_) | Label::Id(_)) {
+    if others == 0 || matches!(first.label, Label::Targets(_) | Label::Id(_)) {
         return Ok(None);
     }
     let labels = Column::labels(examples)?;
     let label = labels.first();
-    if !is_name(label) || labels.others().any(|other| other == label) {
+    let texts = Column::texts(examples)?;
+    if counts_columns(first, label) && !texts.others().any(is_number) {
+        return Ok(Some(Doubt {
+            is_certain: true,
+            what: format!(
+                "the line looks like a header that counts the columns, with the label {}; {SET_HEADER}",
+                quoted(label)
+            ),
+        }));
+    }
+    if !has_names || !is_name(label) {
         return Ok(None);
     }
-    let texts = Column::texts(examples)?;
+    if labels.others().any(|other| other == label) {
+        // A column may be called as one of its classes is: a name of several words in one tells.
+        let name = texts.first().trim();
+        let is_word = words(name) == 1 && (name.contains('_') || columns::is_known(name));
+        let is_likely = is_word && mean_words(texts.others()) >= 2.0;
+        return Ok(is_likely.then(|| Doubt {
+            is_certain: false,
+            what: format!(
+                "the line is read as an example with the text {}, but may be a header: a column may be called so; \
+                 {SET_HEADER}",
+                quoted(name)
+            ),
+        }));
+    }
     let pairs = match first.pair {
         Some(_) => Some(Column::pairs(examples)?),
         None => None,
@@ -209,12 +245,14 @@ fn header(examples: &[Example]) -> Result<Option<Doubt>> {
         name > 0 && below >= 2.0 * name as f64
     };
     let is_word = is_known || is_short(&texts) || pairs.as_ref().is_some_and(is_short);
+    // Only one word is surely no text.
+    let is_one_word = is_known || words(texts.first()) <= 1;
     let different = labels.different - 1;
     let repeat = different * 2 <= others;
 
     let is_certain = (numbers > 0 && others > 1)
         || numbers > 1
-        || (is_word && repeat && others > 3 && (different > 1 || others > 4));
+        || (is_word && is_one_word && repeat && others > 3 && (different > 1 || others > 4));
     let is_likely = numbers > 0 || (repeat && others > 2) || is_word;
     if !is_certain && !is_likely {
         return Ok(None);
@@ -238,12 +276,14 @@ fn header(examples: &[Example]) -> Result<Option<Doubt>> {
     Ok(Some(Doubt {
         is_certain,
         what: format!(
-            "the line {reads} a header, with the label {}: {why}; set header to BERT_HEADER_PRESENT if it names the \
-             columns (and text_column and label_column to those that are meant), or to BERT_HEADER_ABSENT if it is an example",
+            "the line {reads} a header, with the label {}: {why}; {SET_HEADER}",
             quoted(label),
         ),
     }))
 }
+
+const SET_HEADER: &str = "set header to BERT_HEADER_PRESENT if it names the columns (and text_column and label_column to those \
+                          that are meant), or to BERT_HEADER_ABSENT if it is an example";
 
 const SET_COLUMNS: &str =
     "set text_column and label_column to the numbers of the columns that are meant, counted from 1";
@@ -325,7 +365,7 @@ fn pairs(examples: &[Example]) -> Result<Option<Doubt>> {
     }
     let second = Column::pairs(examples)?;
     let is_id = |text: &str| words(text) == 1 && text.bytes().any(|b| b.is_ascii_digit());
-    if count > 1 && first.all(is_id) && second.words() >= 2.0 {
+    if count > 1 && first.all(is_id) && first.is_mostly_unique() && second.words() >= 2.0 {
         return doubt(
             false,
             format!(
