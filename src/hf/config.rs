@@ -402,6 +402,13 @@ mod tests {
         }
     }
 
+    /// Another program changed the number of labels.
+    #[test]
+    fn thresholds_of_another_number_of_labels_are_not_used() {
+        let json = r#"{"num_labels": 2, "libbert_thresholds": [0.5]}"#;
+        assert!(read(json.as_bytes(), "c").unwrap().thresholds.is_empty());
+    }
+
     #[test]
     fn architectures_are_read_in_any_form() {
         for (json, names) in [
@@ -469,8 +476,8 @@ mod tests {
         let by_hand = br#"{"num_labels": 2, "libbert_thresholds": [0.25, "0.75"]}"#;
         assert_eq!(read(by_hand, "c").unwrap().thresholds, [0.25, 0.75]);
         for wrong in [
-            "[0.5]",
             "[0.5, 1.5]",
+            "[1.5]",
             "[0.5, -1]",
             "[0.5, \"x\"]",
             "[0.5, \"NaN\"]",

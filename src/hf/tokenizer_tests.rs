@@ -415,7 +415,11 @@ fn a_tokenizer_json_without_a_type_is_read() {
 
 #[test]
 fn post_processors_are_followed_or_refused() {
-    let config = |class: &str| (TOKENIZER_CONFIG, json!({"tokenizer_class": class}));
+    let inputs = json!(["input_ids", "token_type_ids", "attention_mask"]);
+    let config = |class: &str| {
+        let config = json!({"tokenizer_class": class, "model_input_names": inputs});
+        (TOKENIZER_CONFIG, config)
+    };
     let fast = || config("PreTrainedTokenizerFast");
     let post = |post: Value| (TOKENIZER, changed(|json| json["post_processor"] = post));
     let bert = json!({"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]});
@@ -429,6 +433,21 @@ fn post_processors_are_followed_or_refused() {
             assert_eq!(pair.input_ids, [2, 5, 3, 12, 3]);
             assert_eq!(pair.token_type_ids, [0, 0, 0, 1, 1]);
         }
+    }
+    // What doesn't reach the model is 0 there.
+    for (config, second) in [
+        (json!({"tokenizer_class": "PreTrainedTokenizerFast"}), 0),
+        (json!({"tokenizer_class": "DistilBertTokenizerFast"}), 0),
+        (json!({"tokenizer_class": "ElectraTokenizer"}), 1),
+        (
+            json!({"model_input_names": ["input_ids", "attention_mask"]}),
+            0,
+        ),
+        (json!({}), 1),
+    ] {
+        let tokenizer = read(&[post(template()), (TOKENIZER_CONFIG, config)]).unwrap();
+        let pair = tokenizer.encode("hello", Some("foo"), 10).unwrap();
+        assert_eq!(pair.token_type_ids, [0, 0, 0, second, second]);
     }
     let mut one_type = template();
     for piece in one_type["pair"].as_array_mut().unwrap() {
@@ -699,7 +718,9 @@ fn what_is_saved_tells_transformers_the_same() {
 fn files_that_nothing_changed_are_written_back_as_they_were() {
     let config = json!({"tokenizer_class": "BertTokenizer", "do_lower_case": true, "never_split": null, "name": "x",
         "mask_token": {"__type": "AddedToken", "content": "[MASK]", "lstrip": true, "normalized": false}});
-    let json = changed(|json| json["padding"] = json!({"pad_token": "[PAD]"}));
+    let padding = json!({"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
+        "pad_type_id": 0, "pad_token": "[PAD]"});
+    let json = changed(|json| json["padding"] = padding);
     for files in [
         vec![(TOKENIZER_CONFIG, config.clone()), (TOKENIZER, json)],
         vec![

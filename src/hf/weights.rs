@@ -419,6 +419,13 @@ mod tests {
             decoded(Dtype::F32, &[0x0000, 0x3f80, 0x0fdb, 0x4049]),
             [1.0, std::f32::consts::PI]
         );
-        assert!(decoder(Dtype::F64).is_none() && decoder(Dtype::I64).is_none());
+        assert_eq!(
+            decoded(
+                Dtype::F64,
+                &[0, 0, 0, 0x3ff8, 0x9999, 0x9999, 0x9999, 0xbfb9]
+            ),
+            [1.5, -0.1]
+        );
+        assert!(decoder(Dtype::I64).is_none());
     }
 }

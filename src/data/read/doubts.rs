@@ -157,6 +157,12 @@ fn is_whole(field: &str) -> bool {
     field.trim().parse::<i64>().is_ok()
 }
 
+/// Whether a field is written as names of columns mostly are.
+fn is_plain_name(field: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || "_-.:/()# ".contains(c);
+    is_name(field) && words(field) <= 3 && field.trim().chars().all(is_part)
+}
+
 /// Whether a field can be the name of a column.
 fn is_name(field: &str) -> bool {
     let field = field.trim();
@@ -250,10 +256,24 @@ fn header(examples: &[Example]) -> Result<Option<Doubt>> {
     let different = labels.different - 1;
     let repeat = different * 2 <= others;
 
-    let is_certain = (numbers > 0 && others > 1)
-        || numbers > 1
-        || (is_word && is_one_word && repeat && others > 3 && (different > 1 || others > 4));
-    let is_likely = numbers > 0 || (repeat && others > 2) || is_word;
+    let named = [
+        Some(first.text.as_str()),
+        first.pair.as_deref(),
+        Some(label),
+    ];
+    let is_plain = named
+        .into_iter()
+        .flatten()
+        .all(|name| name.trim().is_empty() || is_plain_name(name));
+    // A question, or as long as one, above classes.
+    let is_long_label =
+        label.trim_end().ends_with('?') || (words(label) > 2 && mean_words(labels.others()) < 2.0);
+    let is_certain = is_plain
+        && ((numbers > 0 && others > 1)
+            || numbers > 1
+            || (is_word && is_one_word && repeat && others > 3 && (different > 1 || others > 4)));
+    let is_likely = (is_plain && (numbers > 0 || (repeat && others > 2) || is_word))
+        || (repeat && others > 2 && (is_word || is_long_label));
     if !is_certain && !is_likely {
         return Ok(None);
     }
