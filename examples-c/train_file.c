@@ -87,10 +87,11 @@ static void print_sentence(const char *sentence) {
 static const char *stage = "";
 
 /* The library prints nothing: what may be a mistake comes here, such as parts of a model that were never trained. What
- * a directory of sentence-transformers asks for is worth knowing too. */
+ * a directory of sentence-transformers asks for, and what isn't read of a file, is worth knowing too. */
 static void print_warning(int32_t level, const char *message, void *user_data) {
     (void)user_data;
-    if (level >= BERT_LOG_WARNING || strstr(message, "sentence-transformers") != NULL) {
+    if (level >= BERT_LOG_WARNING || strstr(message, "sentence-transformers") != NULL ||
+        strstr(message, "columns that aren't read") != NULL) {
         fprintf(stderr, "train_file: %s%s: ", stage, level >= BERT_LOG_WARNING ? "warning" : "note");
         print_sentence(message);
         fprintf(stderr, "\n");

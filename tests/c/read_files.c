@@ -349,6 +349,8 @@ static void three_columns_that_are_no_pair(void)
     finds("p.tsv", "id_7\tI love it\tpos\nid_8\tI hate it\tneg\n", NULL, 2, "neg 1, pos 1", "an id or a date");
     finds("p.tsv", "I love it\tpos\tann\nI hate it\tneg\tbob\nSo good\tpos\tcem\nNo way\tneg\tdon\n", NULL, 4,
           "ann 1, bob 1, cem 1, don 1", "the second, read as a text of a pair");
+    finds("p.csv", "alice,I love it so,pos\nbob,I hate it much,neg\nalice,not so good,neg\n", NULL, 3, "neg 2, pos 1",
+          "single words, such as 'alice'");
     /* Pairs, also few of them, and of one premise. */
     finds("p.tsv", "a man eats\ta man sleeps\tno\na man eats\the has food\tyes\na man eats\the likes it\tmaybe\n", NULL, 3,
           "maybe 1, no 1, yes 1", NULL);

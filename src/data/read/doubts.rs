@@ -395,6 +395,15 @@ fn pairs(examples: &[Example]) -> Result<Option<Doubt>> {
             ),
         );
     }
+    if count > 2 && first.words() <= 1.5 && first.is_short() && second.words() >= 3.0 {
+        return doubt(
+            false,
+            format!(
+                "the first of three columns holds single words, such as {}, but is read as the first text of a pair; {meant}",
+                quoted(first.first())
+            ),
+        );
+    }
     if matches!(examples[0].label, Label::Targets(_) | Label::Id(_)) {
         return Ok(None);
     }

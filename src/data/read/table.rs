@@ -5,7 +5,7 @@ use std::io::Read;
 use crate::error::Result;
 use crate::log;
 
-use super::super::{Dataset, Example, listed};
+use super::super::{Dataset, Example, listed, quoted};
 use super::columns::{self, Columns, Place};
 use super::dialect::{self, Sample};
 use super::doubts::{self, Guess};
@@ -129,12 +129,43 @@ impl TableReader<'_> {
             place.hint = columns::indicators(fields, &rows);
         }
         let (is_header, columns) = columns::of_table(fields, self.options, &place)?;
+        if is_header {
+            self.tell_unread(fields, columns);
+        }
         Ok(Layout {
             columns,
             fields: fields.len(),
             line,
             is_header,
         })
+    }
+
+    /// Tells the log which columns of a header aren't read.
+    fn tell_unread(&self, names: &[&str], columns: Columns) {
+        let is_read =
+            |at: usize| at == columns.text || at == columns.label || Some(at) == columns.pair;
+        let unread: Vec<&str> = names
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !is_read(*at))
+            .map(|(_, name)| name.trim())
+            .collect();
+        if unread.is_empty() {
+            return;
+        }
+        let name = |at: usize| quoted(names.get(at).map_or("", |name| name.trim()));
+        log::info(|| {
+            let pair = columns.pair.map_or(String::new(), |at| {
+                format!(", the second text {}", name(at))
+            });
+            format!(
+                "Of {} the text is the column {}{pair}, the label {}; columns that aren't read: {}.",
+                self.source,
+                name(columns.text),
+                name(columns.label),
+                listed(unread.iter().copied())
+            )
+        });
     }
 
     /// Why a record may have one field.
