@@ -5,8 +5,8 @@
  *     ./precisions MODEL_DIR ../shared/data/sst2/dev.tsv ../shared/data/sst2/test.tsv
  *
  * MODEL_DIR is a fine-tuned classifier; the files have text and label, with a tab between and no header. For each
- * precision it prints the accuracy over all files, the share of texts that get the same label as in float32, and how far
- * the logits are from those in float32. */
+ * precision it prints the accuracy over all files, the share of texts that get the same label as in float32, and how
+ * far the logits are from those in float32. */
 
 #include <bert.h>
 
@@ -110,7 +110,8 @@ int main(int argc, char **argv)
     double count = (double)rows * (double)num_labels;
     printf("%ld texts; root mean square of the logits %.3f\n", rows, sqrt(size / count));
     for (int k = 0; k < KINDS; k++) {
-        printf("%-8s  accuracy %.2f %%, same label %.2f %%, logits differ by %.5f (root mean square), at most %.4f\n", names[k],
+        printf("%-8s  accuracy %.2f %%, same label %.2f %%, logits differ by %.5f (root mean square), at most %.4f\n",
+               names[k],
                100.0 * (double)totals[k].right / (double)rows, 100.0 * (double)totals[k].same / (double)rows,
                sqrt(totals[k].squares / count), totals[k].worst);
         free(logits[k]);

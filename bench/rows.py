@@ -96,48 +96,49 @@ def predict_path(context, one):
     return context.inputs.sorted_batches(8 if context.quick else 16, 32)
 
 
-def prediction(context, title, one, target):
+def prediction(context, title, one, sides, target):
+    """A row of predictions: `sides` are label, kind and what is computed; the target is for those that it names."""
     path = predict_path(context, one)
     batch, passes = (1, 2) if one else (32, 1)
-
-    def contender(label, kind, compute):
-        setup = minilm(context, kind) + [("data", 0, path, 0)]
-        return Contender(label, kind, setup, ("predict", 0, 0, batch, passes, compute))
-
     contenders = [
-        contender(OURS, "ours", "f32"),
-        contender("ONNX Runtime float32", "onnx", "f32"),
-        contender("PyTorch float32", "torch", "f32"),
+        Contender(
+            label,
+            kind,
+            minilm(context, kind) + [("data", 0, path, 0)],
+            ("predict", 0, 0, batch, passes, compute),
+        )
+        for label, kind, compute in sides
+    ]
+    calls = passes * (24 if context.quick else 64) if one else 0
+    return Row(title, other_build(context, contenders), target, calls)
+
+
+def prediction_f32(context, title, one, target):
+    sides = [
+        (OURS, "ours", "f32"),
+        ("ONNX Runtime float32", "onnx", "f32"),
+        ("PyTorch float32", "torch", "f32"),
     ]
     if not context.quick:
-        contenders.append(contender("PyTorch bfloat16", "torch", "bf16"))
-    calls = passes * (24 if context.quick else 64) if one else 0
-    return Row(title, other_build(context, contenders), {"ONNX Runtime float32": target}, calls)
-
-
-def predict_f32(context):
-    return prediction(context, "prediction float32, batch 32 of similar length", False, 1.3)
-
-
-def predict_one(context):
-    return prediction(context, "prediction float32, one sentence", True, 1.5)
+        sides.append(("PyTorch bfloat16", "torch", "bf16"))
+    return prediction(context, title, one, sides, {"ONNX Runtime float32": target})
 
 
 def prediction_bf16(context, title, one, target):
-    path = predict_path(context, one)
-    batch, passes = (1, 2) if one else (32, 1)
-
-    def contender(label, kind, compute):
-        setup = minilm(context, kind) + [("data", 0, path, 0)]
-        return Contender(label, kind, setup, ("predict", 0, 0, batch, passes, compute))
-
-    contenders = [
-        contender(OURS, "ours", "bf16"),
-        contender("PyTorch bfloat16", "torch", "bf16"),
-        contender(f"{OURS} float32", "ours", "f32"),
+    sides = [
+        (OURS, "ours", "bf16"),
+        ("PyTorch bfloat16", "torch", "bf16"),
+        (f"{OURS} float32", "ours", "f32"),
     ]
-    calls = passes * (24 if context.quick else 64) if one else 0
-    return Row(title, other_build(context, contenders), {"PyTorch bfloat16": target}, calls)
+    return prediction(context, title, one, sides, {"PyTorch bfloat16": target})
+
+
+def predict_f32(context):
+    return prediction_f32(context, "prediction float32, batch 32 of similar length", False, 1.3)
+
+
+def predict_one(context):
+    return prediction_f32(context, "prediction float32, one sentence", True, 1.5)
 
 
 def predict_bf16(context):

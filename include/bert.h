@@ -325,9 +325,9 @@ typedef struct bert_read_options {
   /**
    * The column of the text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
    * Lines. NULL: the library looks for a column named text, sentence, sentence1, review or content. If there is none,
-   * it looks for text_a, premise or question1, each with its partner (see pair_column), and then for other names of a
-   * text, such as tweet, comment or message, of which one must be there and no second. Upper and lower case are the
-   * same. In a file without a header NULL means the first column that no other option names. Default NULL.
+   * it looks for text_a, premise or question1, each with its partner (see pair_column), and then for other names of
+   * a text, such as tweet, comment or message, of which one must be there and no second. Upper and lower case are
+   * the same. In a file without a header NULL means the first column that no other option names. Default NULL.
    */
   const char *text_column;
   /**
@@ -341,9 +341,9 @@ typedef struct bert_read_options {
   /**
    * The column of the label. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
    * Lines. NULL: the library looks for a column named label, class, category, target or labels, and then for other
-   * names of a label, such as sentiment, score, stars, rating or Kategorie, of which one must be there and no second.
-   * Upper and lower case are the same. In a file without a header NULL means the last column that no other option
-   * names. Default NULL.
+   * names of a label, such as sentiment, score, stars, rating or Kategorie, of which one must be there and no
+   * second. Upper and lower case are the same. In a file without a header NULL means the last column that no other
+   * option names. Default NULL.
    */
   const char *label_column;
   /**
@@ -371,10 +371,10 @@ typedef struct bert_read_options {
    */
   const char *label_separator;
   /**
-   * The character between two fields of a TSV or CSV file, such as ';'. It is an ASCII character, and neither a quote
-   * nor a line break. 0: a tab in TSV. In CSV 0 means a comma; if commas don't cut the first records into the same
-   * number of fields, but semicolons, tabs or vertical bars do, those separate. Not used for JSON Lines. Range 0 to
-   * 127. Default 0.
+   * The character between two fields of a TSV or CSV file, such as ';'. It is an ASCII character, and neither a
+   * quote nor a line break. 0: a tab in TSV. In CSV 0 means a comma; if commas don't cut the first records into the
+   * same number of fields, but semicolons, tabs or vertical bars do, those separate. Not used for JSON Lines. Range
+   * 0 to 127. Default 0.
    */
   int32_t separator;
   /**
@@ -624,9 +624,9 @@ typedef struct bert_model_options {
    */
   int32_t intermediate_size;
   /**
-   * The maximum number of tokens in a sequence, including [CLS] and [SEP]. -1: it follows from the training texts. It
-   * is then the 99th percentile of their numbers of tokens, rounded up to a multiple of 16, at least 32 and at most
-   * 512. The log reports it, at BERT_LOG_INFO. -1 (automatic) or 4 to 1048576. Default -1.
+   * The maximum number of tokens in a sequence, including [CLS] and [SEP]. -1: it follows from the training texts.
+   * It is then the 99th percentile of their numbers of tokens, rounded up to a multiple of 16, at least 32 and at
+   * most 512. The log reports it, at BERT_LOG_INFO. -1 (automatic) or 4 to 1048576. Default -1.
    */
   int32_t max_position_embeddings;
   /**
@@ -765,10 +765,10 @@ typedef struct bert_load_options {
   size_t num_label_names;
   /**
    * A data set on which you will train the model. If the saved model has all labels of the data set (or the same
-   * number of regression targets), it keeps its own labels. Labels such as 0 and 1 are then the saved model's LABEL_0
-   * and LABEL_1. Otherwise the model gets the data set's labels, in the order that bert_create gives them, and the
-   * classifier gets initial values; if a trained classifier is lost, the log has a warning. Not used if label_names is
-   * set. NULL: no data set. Default NULL.
+   * number of regression targets), it keeps its own labels. Labels such as 0 and 1 are then the saved model's
+   * LABEL_0 and LABEL_1. Otherwise the model gets the data set's labels, in the order that bert_create gives them,
+   * and the classifier gets initial values; if a trained classifier is lost, the log has a warning. Not used if
+   * label_names is set. NULL: no data set. Default NULL.
    */
   const struct bert_dataset *labels_from;
   /**
@@ -787,9 +787,9 @@ typedef struct bert_load_options {
    */
   int32_t reserved;
   /**
-   * Whether the saved classifier is kept under other names. 1: label_names are new names of the saved model's labels,
-   * by their ids; there must be as many. Without label_names the names are those of labels_from. 0: the classifier is
-   * kept only if the names are the same. 0 or 1. Default 0.
+   * Whether the saved classifier is kept under other names. 1: label_names are new names of the saved model's
+   * labels, by their ids; there must be as many. Without label_names the names are those of labels_from. 0: the
+   * classifier is kept only if the names are the same. 0 or 1. Default 0.
    */
   int32_t rename_labels;
   /**
@@ -1319,8 +1319,8 @@ typedef struct bert_train_options {
   uint64_t seed;
   /**
    * Number of epochs in the plan: how often the run uses each example. The length of the learning rate schedule
-   * follows from it. -1 takes 30 for a model from bert_create. For a model from bert_load it takes 3, or more so that
-   * the plan has at least 200 steps. -1 (automatic) or 1 to 1000000. Default -1.
+   * follows from it. -1 takes 30 for a model from bert_create. For a model from bert_load it takes 3, or more so
+   * that the plan has at least 200 steps. -1 (automatic) or 1 to 1000000. Default -1.
    */
   int32_t epochs;
   /**
@@ -1340,10 +1340,10 @@ typedef struct bert_train_options {
    */
   int32_t max_length;
   /**
-   * Highest learning rate, which is reached after the warm-up. -1 takes 0.001 for a model from bert_create. For a model
-   * from bert_load it takes 3e-5, with LoRA adapters 3e-4, and 0.001 if freeze_layers freezes all layers. A model that
-   * was loaded from a checkpoint of bert_trainer_save takes the epochs, batch_size and learning_rate of that run.
-   * -1 (automatic) or 0 to 10. Default -1.
+   * Highest learning rate, which is reached after the warm-up. -1 takes 0.001 for a model from bert_create. For a
+   * model from bert_load it takes 3e-5, with LoRA adapters 3e-4, and 0.001 if freeze_layers freezes all layers. A
+   * model that was loaded from a checkpoint of bert_trainer_save takes the epochs, batch_size and learning_rate of
+   * that run. -1 (automatic) or 0 to 10. Default -1.
    */
   double learning_rate;
   /**
@@ -1383,8 +1383,8 @@ typedef struct bert_train_options {
    */
   int64_t warmup_steps;
   /**
-   * Share of all planned steps in which the learning rate rises from 0 to its highest value, rounded up to whole steps.
-   * At least one step follows them. It is used if warmup_steps is 0. Range 0 to 1. Default 0.1.
+   * Share of all planned steps in which the learning rate rises from 0 to its highest value, rounded up to whole
+   * steps. At least one step follows them. It is used if warmup_steps is 0. Range 0 to 1. Default 0.1.
    */
   double warmup_ratio;
   /**
@@ -1488,9 +1488,9 @@ typedef struct bert_train_options {
    */
   double label_smoothing;
   /**
-   * Probability from which a label of a multi-label model counts as predicted, from 0 to 1. It is used in evaluations
-   * during training and in the training accuracy. -1: the model's own thresholds, see bert_set_thresholds. Other
-   * negative numbers are refused. Range -1 to 1. Default -1.
+   * Probability from which a label of a multi-label model counts as predicted, from 0 to 1. It is used in
+   * evaluations during training and in the training accuracy. -1: the model's own thresholds, see
+   * bert_set_thresholds. Other negative numbers are refused. Range -1 to 1. Default -1.
    */
   double threshold;
   /**
@@ -1519,8 +1519,8 @@ typedef struct bert_train_options {
   /**
    * Whether regression targets are scaled during training. 1: each target is measured by its mean and its standard
    * deviation in the training data, so that the learning rate fits targets of any size; 0: it isn't, as in
-   * transformers. Values, losses and saved weights are in the units of the targets in both cases. It has no effect on
-   * classification. 0 or 1. Default 1.
+   * transformers. Values, losses and saved weights are in the units of the targets in both cases. It has no effect
+   * on classification. 0 or 1. Default 1.
    */
   int32_t scale_targets;
   /**
@@ -1862,8 +1862,8 @@ typedef struct bert_evaluation {
    */
   size_t class_capacity;
   /**
-   * Probability from which a label of a multi-label model counts as predicted, from 0 to 1. The caller sets it before
-   * the call. -1: the model's own thresholds, see bert_set_thresholds. Other negative numbers are refused.
+   * Probability from which a label of a multi-label model counts as predicted, from 0 to 1. The caller sets it
+   * before the call. -1: the model's own thresholds, see bert_set_thresholds. Other negative numbers are refused.
    * Range -1 to 1. Default -1.
    */
   double threshold;
@@ -1899,8 +1899,8 @@ typedef struct bert_evaluation {
    */
   int32_t reserved;
   /**
-   * Number of examples whose text was cut to the maximum length. With BERT_LONG_TEXT_WINDOWS only the first text of a
-   * pair can be cut.
+   * Number of examples whose text was cut to the maximum length. With BERT_LONG_TEXT_WINDOWS only the first text of
+   * a pair can be cut.
    */
   int64_t texts_cut;
 } bert_evaluation;

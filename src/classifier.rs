@@ -253,8 +253,8 @@ impl Classifier {
         parameters.choose_instructions(precision);
         if self.untrained() != Untrained::default() {
             log::warning(|| {
-                "The model that is quantized has parts with initial values, and an int8 model can't be trained: train the \
-                 model first."
+                "The model that is quantized has parts with initial values, and an int8 model can't be trained: train \
+                 the model first."
                     .into()
             });
         }
@@ -402,7 +402,8 @@ impl Classifier {
         before
     }
 
-    /// As [`publish`](Classifier::publish), of a training's step: it trains the pooler too, unless adapters leave it out.
+    /// As [`publish`](Classifier::publish), of a training's step: it trains the pooler too, unless adapters leave it
+    /// out.
     pub fn publish_step(&self, parameters: Arc<Parameters>) -> Arc<Parameters> {
         let before = self.publish(parameters);
         if self.model.table.lora.is_none_or(|lora| lora.train_pooler) {
@@ -440,8 +441,8 @@ impl Classifier {
         if !thresholds.is_empty() {
             if thresholds.len() != all.len() {
                 return Err(Error::InvalidArgument(format!(
-                    "There are {} thresholds, but this model has {} labels; give one for each, in the order of the label \
-                     ids.",
+                    "There are {} thresholds, but this model has {} labels; give one for each, in the order of the \
+                     label ids.",
                     thresholds.len(),
                     all.len()
                 ))
@@ -533,7 +534,8 @@ fn fitting_positions(tokenizer: &Tokenizer, train: &Dataset) -> Result<usize> {
             false => tokens.to_string(),
         };
         format!(
-            "Chosen by the library: max_position_embeddings {positions}. The 99th percentile of the training texts' tokens is {most}."
+            "Chosen by the library: max_position_embeddings {positions}. The 99th percentile of the training texts' \
+             tokens is {most}."
         )
     });
     Ok(positions)

@@ -235,15 +235,15 @@ impl Classifier {
         Predictions::new(num_labels, problem_type, logits, is_cut)
     }
 
-    /// Warns of the first texts that predictions of this classifier don't read whole; later answers say it by their flags
-    /// alone, so that a service's log isn't full of it.
+    /// Warns of the first texts that predictions of this classifier don't read whole; later answers say it by their
+    /// flags alone, so that a service's log isn't full of it.
     fn tell_of_cut(&self, is_cut: &[bool], max_length: usize) {
         let count = is_cut.iter().filter(|is_cut| **is_cut).count();
         if count > 0 && self.is_first_cut() {
             log::warning(|| {
                 format!(
-                    "{count} of {} texts are longer than the maximum length of {max_length} tokens and were cut; was_cut \
-                     tells which. Further cut texts of this model aren't told here. {}",
+                    "{count} of {} texts are longer than the maximum length of {max_length} tokens and were cut; \
+                     was_cut tells which. Further cut texts of this model aren't told here. {}",
                     is_cut.len(),
                     how_to_read_more(self, max_length)
                 )
@@ -278,7 +278,8 @@ impl Classifier {
         (config.num_labels, config.problem_type)
     }
 
-    /// The logits of texts by their windows, of which a limited number is held at once, and whether a text was cut still.
+    /// The logits of texts by their windows, of which a limited number is held at once, and whether a text was cut
+    /// still.
     fn windowed(
         &self,
         parameters: &Parameters,

@@ -96,8 +96,8 @@ const KERNELS: &[Kernel] = &[
             lefts: &["by rows", "by rows, ahead", PACKED],
         },
     },
-    // AMX's loops that ask for memory meanwhile, all of int8's among them, are written as assembly with a loop inside: nothing of
-    // theirs is the compiler's.
+    // AMX's loops that ask for memory meanwhile, all of int8's among them, are written as assembly with a loop inside:
+    // nothing of theirs is the compiler's.
     Kernel {
         name: "AMX bfloat16",
         function: "bert::ops::",

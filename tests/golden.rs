@@ -184,8 +184,8 @@ fn states_and_logits(path: &Path) {
     }
 }
 
-/// Numbers of 8 significant bits are off by a 512th at most, so products by a 256th; over six layers errors of either sign add up to
-/// about that share of the whole vector, and to a few times as much in its worst number.
+/// Numbers of 8 significant bits are off by a 512th at most, so products by a 256th; over six layers errors of either
+/// sign add up to about that share of the whole vector, and to a few times as much in its worst number.
 fn check_rounded(name: &str, got: &[f32], want: &[f64]) {
     assert_eq!(got.len(), want.len(), "{name}");
     let size = (want.iter().map(|x| x * x).sum::<f64>() / want.len() as f64).sqrt();

@@ -146,7 +146,8 @@ fn every_level_computes_the_same() {
             }
         }
     }
-    // Both have the same instructions for everything but products of bfloat16 and int8, whose sums of whole numbers are exact.
+    // Both have the same instructions for everything but products of bfloat16 and int8, whose sums of whole numbers are
+    // exact.
     if let [.., avx512, amx] = results.as_slice()
         && levels.ends_with(&[Level::Avx512, Level::Amx])
     {

@@ -77,9 +77,9 @@ pub struct bert_read_options {
     pub header: bert_header_mode,
     /// The column of the text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
     /// Lines. NULL: the library looks for a column named text, sentence, sentence1, review or content. If there is none,
-    /// it looks for text_a, premise or question1, each with its partner (see pair_column), and then for other names of a
-    /// text, such as tweet, comment or message, of which one must be there and no second. Upper and lower case are the
-    /// same. In a file without a header NULL means the first column that no other option names. Default NULL.
+    /// it looks for text_a, premise or question1, each with its partner (see pair_column), and then for other names of
+    /// a text, such as tweet, comment or message, of which one must be there and no second. Upper and lower case are
+    /// the same. In a file without a header NULL means the first column that no other option names. Default NULL.
     pub text_column: *const c_char,
     /// The column of the second text. Set it to a name in the header, a number counted from 1 (such as "2"), or a key
     /// in JSON Lines. NULL: if text_column is also NULL, the library uses the partner of the text column that it found:
@@ -89,9 +89,9 @@ pub struct bert_read_options {
     pub pair_column: *const c_char,
     /// The column of the label. Set it to a name in the header, a number counted from 1 (such as "2"), or a key in JSON
     /// Lines. NULL: the library looks for a column named label, class, category, target or labels, and then for other
-    /// names of a label, such as sentiment, score, stars, rating or Kategorie, of which one must be there and no second.
-    /// Upper and lower case are the same. In a file without a header NULL means the last column that no other option
-    /// names. Default NULL.
+    /// names of a label, such as sentiment, score, stars, rating or Kategorie, of which one must be there and no
+    /// second. Upper and lower case are the same. In a file without a header NULL means the last column that no other
+    /// option names. Default NULL.
     pub label_column: *const c_char,
     /// Whether labels are class ids. 1: labels are the ids 0, 1, 2, ...; 0: labels are names, which may consist of
     /// digits. 1 is allowed only for BERT_PROBLEM_SINGLE_LABEL. 0 or 1. Default 0.
@@ -111,10 +111,10 @@ pub struct bert_read_options {
     /// around the separator is ignored. Not used for JSON Lines. Must be NULL for BERT_PROBLEM_SINGLE_LABEL.
     /// Default NULL.
     pub label_separator: *const c_char,
-    /// The character between two fields of a TSV or CSV file, such as ';'. It is an ASCII character, and neither a quote
-    /// nor a line break. 0: a tab in TSV. In CSV 0 means a comma; if commas don't cut the first records into the same
-    /// number of fields, but semicolons, tabs or vertical bars do, those separate. Not used for JSON Lines. Range 0 to
-    /// 127. Default 0.
+    /// The character between two fields of a TSV or CSV file, such as ';'. It is an ASCII character, and neither a
+    /// quote nor a line break. 0: a tab in TSV. In CSV 0 means a comma; if commas don't cut the first records into the
+    /// same number of fields, but semicolons, tabs or vertical bars do, those separate. Not used for JSON Lines. Range
+    /// 0 to 127. Default 0.
     pub separator: i32,
     /// Whether fields of a TSV or CSV file may be in double quotes: BERT_QUOTING_AUTO, BERT_QUOTING_NONE or
     /// BERT_QUOTING_DOUBLE. Not used for JSON Lines. Default BERT_QUOTING_AUTO.

@@ -148,9 +148,9 @@ pub struct bert_model_options {
     pub num_attention_heads: i32,
     /// The inner size of the feed-forward blocks. Range 1 to 1048576. Set by the preset.
     pub intermediate_size: i32,
-    /// The maximum number of tokens in a sequence, including [CLS] and [SEP]. -1: it follows from the training texts. It
-    /// is then the 99th percentile of their numbers of tokens, rounded up to a multiple of 16, at least 32 and at most
-    /// 512. The log reports it, at BERT_LOG_INFO. -1 (automatic) or 4 to 1048576. Default -1.
+    /// The maximum number of tokens in a sequence, including [CLS] and [SEP]. -1: it follows from the training texts.
+    /// It is then the 99th percentile of their numbers of tokens, rounded up to a multiple of 16, at least 32 and at
+    /// most 512. The log reports it, at BERT_LOG_INFO. -1 (automatic) or 4 to 1048576. Default -1.
     pub max_position_embeddings: i32,
     /// The number of token types. Pairs of texts need at least 2. Range 1 to 65536. Default 2.
     pub type_vocab_size: i32,
@@ -278,10 +278,10 @@ pub struct bert_load_options {
     /// The number of elements of label_names. Must be 0 if label_names is NULL. Default 0.
     pub num_label_names: usize,
     /// A data set on which you will train the model. If the saved model has all labels of the data set (or the same
-    /// number of regression targets), it keeps its own labels. Labels such as 0 and 1 are then the saved model's LABEL_0
-    /// and LABEL_1. Otherwise the model gets the data set's labels, in the order that bert_create gives them, and the
-    /// classifier gets initial values; if a trained classifier is lost, the log has a warning. Not used if label_names is
-    /// set. NULL: no data set. Default NULL.
+    /// number of regression targets), it keeps its own labels. Labels such as 0 and 1 are then the saved model's
+    /// LABEL_0 and LABEL_1. Otherwise the model gets the data set's labels, in the order that bert_create gives them,
+    /// and the classifier gets initial values; if a trained classifier is lost, the log has a warning. Not used if
+    /// label_names is set. NULL: no data set. Default NULL.
     pub labels_from: *const bert_dataset,
     /// The seed for the initial values of parameters that the saved model doesn't have. Default 42.
     pub seed: u64,
@@ -292,9 +292,9 @@ pub struct bert_load_options {
     pub problem_type: bert_problem_type,
     /// Reserved for a later version. Must be 0.
     pub reserved: i32,
-    /// Whether the saved classifier is kept under other names. 1: label_names are new names of the saved model's labels,
-    /// by their ids; there must be as many. Without label_names the names are those of labels_from. 0: the classifier is
-    /// kept only if the names are the same. 0 or 1. Default 0.
+    /// Whether the saved classifier is kept under other names. 1: label_names are new names of the saved model's
+    /// labels, by their ids; there must be as many. Without label_names the names are those of labels_from. 0: the
+    /// classifier is kept only if the names are the same. 0 or 1. Default 0.
     pub rename_labels: i32,
     /// Whether the model gets a new classifier. 1: the classifier gets initial values and must be trained, whatever the
     /// checkpoint has; this also allows checkpoints of other tasks. 0: the classifier is kept if it fits. 0 or 1.

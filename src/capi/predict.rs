@@ -278,7 +278,8 @@ struct Wanted {
     threshold: Option<f64>,
 }
 
-/// What becomes of long texts, by the caller's long_text, window_stride and combine; `most` is the model's maximum length.
+/// What becomes of long texts, by the caller's long_text, window_stride and combine; `most` is the model's maximum
+/// length.
 pub(super) fn long_text(
     (long_text, stride, combine): (bert_long_text, i32, bert_combine),
     max_length: usize,

@@ -28,7 +28,8 @@ pub(super) unsafe trait Sized_: Copy {
     fn describe() -> Struct;
 }
 
-/// `options` for a struct of options, `report` for a report, `description` for a description, else the struct's name without its prefix.
+/// `options` for a struct of options, `report` for a report, `description` for a description, else the struct's name
+/// without its prefix.
 const fn argument_of(name: &'static str) -> &'static str {
     match name.as_bytes() {
         [.., b'_', b'o', b'p', b't', b'i', b'o', b'n', b's'] => "options",

@@ -219,8 +219,8 @@ pub struct bert_train_options {
     /// Seed for the order of the examples and for dropout. Default 42.
     pub seed: u64,
     /// Number of epochs in the plan: how often the run uses each example. The length of the learning rate schedule
-    /// follows from it. -1 takes 30 for a model from bert_create. For a model from bert_load it takes 3, or more so that
-    /// the plan has at least 200 steps. -1 (automatic) or 1 to 1000000. Default -1.
+    /// follows from it. -1 takes 30 for a model from bert_create. For a model from bert_load it takes 3, or more so
+    /// that the plan has at least 200 steps. -1 (automatic) or 1 to 1000000. Default -1.
     pub epochs: i32,
     /// Number of examples in a batch. -1 takes 16 for a model from bert_create, and 32 for a model from bert_load.
     /// -1 (automatic) or 1 to 1000000. Default -1.
@@ -232,10 +232,10 @@ pub struct bert_train_options {
     /// are cut. The log reports how many, at BERT_LOG_WARNING, with the lengths of the texts. The lengths 1 to 3 are
     /// refused, and lengths above the model's max_position_embeddings. At least 0. Default 0.
     pub max_length: i32,
-    /// Highest learning rate, which is reached after the warm-up. -1 takes 0.001 for a model from bert_create. For a model
-    /// from bert_load it takes 3e-5, with LoRA adapters 3e-4, and 0.001 if freeze_layers freezes all layers. A model that
-    /// was loaded from a checkpoint of bert_trainer_save takes the epochs, batch_size and learning_rate of that run.
-    /// -1 (automatic) or 0 to 10. Default -1.
+    /// Highest learning rate, which is reached after the warm-up. -1 takes 0.001 for a model from bert_create. For a
+    /// model from bert_load it takes 3e-5, with LoRA adapters 3e-4, and 0.001 if freeze_layers freezes all layers. A
+    /// model that was loaded from a checkpoint of bert_trainer_save takes the epochs, batch_size and learning_rate of
+    /// that run. -1 (automatic) or 0 to 10. Default -1.
     pub learning_rate: f64,
     /// Weight decay of AdamW. It isn't applied to biases and layer norms. Range 0 to 10. Default 0.01.
     pub weight_decay: f64,
@@ -257,8 +257,8 @@ pub struct bert_train_options {
     /// Number of steps in which the learning rate rises from 0 to its highest value; 0: warmup_ratio is used.
     /// At least 0. Default 0.
     pub warmup_steps: i64,
-    /// Share of all planned steps in which the learning rate rises from 0 to its highest value, rounded up to whole steps.
-    /// At least one step follows them. It is used if warmup_steps is 0. Range 0 to 1. Default 0.1.
+    /// Share of all planned steps in which the learning rate rises from 0 to its highest value, rounded up to whole
+    /// steps. At least one step follows them. It is used if warmup_steps is 0. Range 0 to 1. Default 0.1.
     pub warmup_ratio: f64,
     /// Number of steps between evaluations in bert_train, in addition to the evaluation after each epoch; 0: only after
     /// each epoch. At least 0. Default 0.
@@ -322,9 +322,9 @@ pub struct bert_train_options {
     /// Share of each target that is spread evenly over all classes in the training loss. For single-label
     /// classification only. Range 0 to 1. Default 0.
     pub label_smoothing: f64,
-    /// Probability from which a label of a multi-label model counts as predicted, from 0 to 1. It is used in evaluations
-    /// during training and in the training accuracy. -1: the model's own thresholds, see bert_set_thresholds. Other
-    /// negative numbers are refused. Range -1 to 1. Default -1.
+    /// Probability from which a label of a multi-label model counts as predicted, from 0 to 1. It is used in
+    /// evaluations during training and in the training accuracy. -1: the model's own thresholds, see
+    /// bert_set_thresholds. Other negative numbers are refused. Range -1 to 1. Default -1.
     pub threshold: f64,
     /// Callback after each step and each evaluation; NULL: no callback. Default NULL.
     pub progress: bert_progress_callback,
@@ -343,8 +343,8 @@ pub struct bert_train_options {
     pub gradient_checkpointing: i32,
     /// Whether regression targets are scaled during training. 1: each target is measured by its mean and its standard
     /// deviation in the training data, so that the learning rate fits targets of any size; 0: it isn't, as in
-    /// transformers. Values, losses and saved weights are in the units of the targets in both cases. It has no effect on
-    /// classification. 0 or 1. Default 1.
+    /// transformers. Values, losses and saved weights are in the units of the targets in both cases. It has no effect
+    /// on classification. 0 or 1. Default 1.
     pub scale_targets: i32,
     /// Reserved for a later version. Must be 0.
     pub reserved3: i32,
@@ -629,8 +629,8 @@ pub struct bert_evaluation {
     pub support: *mut u64,
     /// Number of elements that each of the arrays `precision`, `recall`, `f1` and `support` can hold.
     pub class_capacity: usize,
-    /// Probability from which a label of a multi-label model counts as predicted, from 0 to 1. The caller sets it before
-    /// the call. -1: the model's own thresholds, see bert_set_thresholds. Other negative numbers are refused.
+    /// Probability from which a label of a multi-label model counts as predicted, from 0 to 1. The caller sets it
+    /// before the call. -1: the model's own thresholds, see bert_set_thresholds. Other negative numbers are refused.
     /// Range -1 to 1. Default -1.
     pub threshold: f64,
     /// Micro F1: the F1 of all decisions counted together. For single-label classification it equals the accuracy. NaN
@@ -652,8 +652,8 @@ pub struct bert_evaluation {
     pub compute_precision: bert_precision,
     /// Reserved for a later version. It has no effect.
     pub reserved: i32,
-    /// Number of examples whose text was cut to the maximum length. With BERT_LONG_TEXT_WINDOWS only the first text of a
-    /// pair can be cut.
+    /// Number of examples whose text was cut to the maximum length. With BERT_LONG_TEXT_WINDOWS only the first text of
+    /// a pair can be cut.
     pub texts_cut: i64,
 }
 

@@ -56,8 +56,8 @@ pub struct DatasetDescription {
 }
 
 impl Dataset {
-    /// The labels in the order of their ids in a model made for the data set, with their numbers of examples. Of ids, those
-    /// without examples too; of regression targets, each with all examples.
+    /// The labels in the order of their ids in a model made for the data set, with their numbers of examples. Of ids,
+    /// those without examples too; of regression targets, each with all examples.
     ///
     /// # Errors
     /// [`Error::Data`] for more than [`MAX_CLASSES`] labels; [`Error::OutOfMemory`].

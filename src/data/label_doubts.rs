@@ -1,4 +1,5 @@
-//! Labels that a model is made for and that may not be what was meant: a warning in the log, that names the option to set.
+//! Labels that a model is made for and that may not be what was meant: a warning in the log, that names the option to
+//! set.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -85,8 +86,8 @@ fn few_examples(labels: &[LabelCount], examples: usize) -> Option<String> {
                 && are_like_texts(&single) =>
         {
             Some(format!(
-                "Each of the {count} examples has a label of its own, such as {}; a label names one of a few classes. Make sure \
-             that the columns of text and label aren't swapped.",
+                "Each of the {count} examples has a label of its own, such as {}; a label names one of a few classes. \
+             Make sure that the columns of text and label aren't swapped.",
                 names()
             ))
         }
@@ -208,8 +209,8 @@ fn in_quotes(labels: &[LabelCount]) -> Option<String> {
         .find(|quote| labels.iter().all(|l| is_quoted(&l.name, *quote)))?;
     let first = labels.first()?;
     Some(format!(
-        "Every label is in quotes, such as {}, and they are a part of it. Set quoting to BERT_QUOTING_DOUBLE if {quote} \
-         encloses fields; in CSV no blank may stand before it.",
+        "Every label is in quotes, such as {}, and they are a part of it. Set quoting to BERT_QUOTING_DOUBLE if \
+         {quote} encloses fields; in CSV no blank may stand before it.",
         first.name
     ))
 }
@@ -257,9 +258,9 @@ mod tests {
         let one_to_three = counted(&[("LABEL_0", 0), ("LABEL_1", 4), ("LABEL_2", 4)]);
         assert_eq!(
             ids(&one_to_three).unwrap(),
-            "The class id '0' of 0 to 2 has no example, but it is a class of the model all the same; ids count from 0, and \
-             these seem to count from 1. With labels_are_ids = 0 the numbers are names, and only those that occur are \
-             classes."
+            "The class id '0' of 0 to 2 has no example, but it is a class of the model all the same; ids count from 0, \
+             and these seem to count from 1. With labels_are_ids = 0 the numbers are names, and only those that occur \
+             are classes."
         );
         let stars = [0, 1, 0, 1, 0, 1].map(|count| ("LABEL", count));
         assert!(ids(&counted(&stars)).unwrap().starts_with(
@@ -281,8 +282,8 @@ mod tests {
         assert_eq!(
             names_of(&[("what a bad film", 1), ("quite a good film", 1)]),
             [
-                "Each of the 2 examples has a label of its own, such as 'what a bad film', 'quite a good film'; a label \
-                 names one of a few classes. Make sure that the columns of text and label aren't swapped."
+                "Each of the 2 examples has a label of its own, such as 'what a bad film', 'quite a good film'; a \
+                 label names one of a few classes. Make sure that the columns of text and label aren't swapped."
             ]
         );
         assert_eq!(
@@ -323,8 +324,8 @@ mod tests {
         assert_eq!(
             twice(&["insult", "toxic", "toxic, insult"]),
             [
-                "The label 'toxic, insult' is made of other labels of the data set. If an example may have several labels, \
-                 set problem_type to BERT_PROBLEM_MULTI_LABEL and set label_separator to \",\"."
+                "The label 'toxic, insult' is made of other labels of the data set. If an example may have several \
+                 labels, set problem_type to BERT_PROBLEM_MULTI_LABEL and set label_separator to \",\"."
             ]
         );
         let multi = names(&counted(&[("a", 2), ("a;b", 2), ("b", 2)]), 6, false);

@@ -12,8 +12,8 @@ use super::{Dataset, Label, Targets, label_doubts, listed, quoted};
 /// the classifier's weights.
 pub const MAX_CLASSES: usize = 100_000;
 
-/// The classes of a model, or its labels, or its regression targets; ids run from 0 without a gap. Every id has a name of
-/// its own, except where a published model's config.json gives one name to several.
+/// The classes of a model, or its labels, or its regression targets; ids run from 0 without a gap. Every id has a name
+/// of its own, except where a published model's config.json gives one name to several.
 #[derive(Clone, Debug)]
 pub struct Labels {
     names: Vec<String>,
@@ -134,7 +134,8 @@ impl Labels {
         let labels = Labels::from_saved(names);
         if let Some((name, earlier, id)) = labels.first_repeated() {
             return Err(Error::InvalidArgument(format!(
-                "The label name {} stands for both class {earlier} and class {id}; every class needs a name of its own.",
+                "The label name {} stands for both class {earlier} and class {id}; every class needs a name of its \
+                 own.",
                 quoted(name)
             )));
         }

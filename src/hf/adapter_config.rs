@@ -138,8 +138,8 @@ impl Description {
         }
     }
 
-    /// The number of the layer that a module is in, as PEFT finds it: the first number behind two names, or behind one of
-    /// `layers_pattern`.
+    /// The number of the layer that a module is in, as PEFT finds it: the first number behind two names, or behind one
+    /// of `layers_pattern`.
     fn layer_of(&self, module: &str) -> Option<usize> {
         if self.layers_patterns.is_empty() {
             let parts: Vec<&str> = module.split('.').collect();

@@ -23,8 +23,8 @@ pub fn refuse_lfs_pointer(file: &File, path: &Path) -> Result<()> {
     let mut beginning = [0; LFS_POINTER.len()];
     match file.read_exact_at(&mut beginning, 0) {
         Ok(()) if beginning == LFS_POINTER => Err(Error::Format(format!(
-            "'{}' is a Git LFS pointer, not the file itself; run \"git lfs pull\" in the repository that it came from, or \
-             download the file.",
+            "'{}' is a Git LFS pointer, not the file itself; run \"git lfs pull\" in the repository that it came from, \
+             or download the file.",
             path.display()
         ))),
         // A file that is too short for one, or can't be read, is told of by those who read it.

@@ -233,12 +233,12 @@ impl<'a> Checkpoint<'a> {
         });
         let why = match layer {
             Some(number) => format!(
-                "which is of layer {number}, but config.json has num_hidden_layers {layers}: layers 0 to {}. The two don't \
-                 belong together",
+                "which is of layer {number}, but config.json has num_hidden_layers {layers}: layers 0 to {}. The two \
+                 don't belong together",
                 layers - 1
             ),
-            None => "which a BERT of this config.json doesn't have: with part of the weights left out the model would be \
-                     another"
+            None => "which a BERT of this config.json doesn't have: with part of the weights left out the model would \
+                     be another"
                 .into(),
         };
         Err(Error::Format(format!(
@@ -313,9 +313,9 @@ impl<'a> Checkpoint<'a> {
         Ok((Parameters::Int8(values.into()), origins))
     }
 
-    /// The values of every parameter of `model`. A new classifier gets initial values from `seed`; so do a missing pooler
-    /// and classifier, unless the checkpoint is said to be `complete`. Anything else must be there, in its shape, and no
-    /// encoder may be larger than the model's. Beside the values one tensor at a time is in memory.
+    /// The values of every parameter of `model`. A new classifier gets initial values from `seed`; so do a missing
+    /// pooler and classifier, unless the checkpoint is said to be `complete`. Anything else must be there, in its
+    /// shape, and no encoder may be larger than the model's. Beside the values one tensor at a time is in memory.
     pub fn parameters(
         mut self,
         model: &Model,

@@ -28,7 +28,8 @@ pub const UNTRAINED_KEY: &str = "libbert_untrained";
 /// The labels' thresholds, where they aren't the default. Numbers as text, which is read back to the last digit.
 const THRESHOLDS_KEY: &str = "libbert_thresholds";
 
-/// The text of config.json; `is_int8` tells whether the weights beside it are, `untrained` what of them has initial values.
+/// The text of config.json; `is_int8` tells whether the weights beside it are, `untrained` what of them has initial
+/// values.
 pub fn write(
     config: &BertConfig,
     labels: &Labels,
@@ -332,8 +333,8 @@ fn read_thresholds(reader: &Reader<'_>, count: usize) -> Result<Vec<f64>> {
     {
         log::warning(|| {
             format!(
-                "config.json has {} thresholds ({THRESHOLDS_KEY}) for {count} labels; they aren't used, and each label's is \
-                 {DEFAULT_THRESHOLD}.",
+                "config.json has {} thresholds ({THRESHOLDS_KEY}) for {count} labels; they aren't used, and each \
+                 label's is {DEFAULT_THRESHOLD}.",
                 list.len()
             )
         });

@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 
 use super::checked_file::{CheckedFile, refuse_lfs_pointer};
 use super::checkpoint::{Checkpoint, TensorFile};
-use super::files::{MAX_JSON_BYTES, read_open_file};
+use super::files::{MAX_JSON_BYTES, read_open_file, regular_length};
 use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, is_file_name};
 use super::pickle::StateDict;
 use super::save::CHECKPOINT_FILES;
@@ -96,15 +96,7 @@ impl Directory {
                 Err(errno) => return Err(Error::io("read", &path, &errno.into())),
             }
         };
-        let metadata = file
-            .metadata()
-            .map_err(|error| Error::io("read", &path, &error))?;
-        if !metadata.is_file() {
-            return Err(Error::Format(format!(
-                "'{}' is not a regular file.",
-                path.display()
-            )));
-        }
+        regular_length(&file, &path)?;
         refuse_lfs_pointer(&file, &path)?;
         Ok(Some(file))
     }
@@ -281,8 +273,8 @@ impl Directory {
         for name in tokenizer_files::SENTENCEPIECE {
             if self.open_file(name)?.is_some() {
                 return Err(Error::Unsupported(format!(
-                    "The directory '{}' has SentencePiece's {name} and neither {TOKENIZER} nor {VOCABULARY}; tokenizers of \
-                     the types WordPiece, WordLevel and BPE load, SentencePiece's (Unigram) don't.",
+                    "The directory '{}' has SentencePiece's {name} and neither {TOKENIZER} nor {VOCABULARY}; \
+                     tokenizers of the types WordPiece, WordLevel and BPE load, SentencePiece's (Unigram) don't.",
                     self.path.display()
                 )));
             }

@@ -62,6 +62,23 @@ pub fn read_at(file: &mut File, path: &Path, offset: u64, length: u64) -> Result
     Ok(bytes)
 }
 
+/// The length of an open file, where it is a regular one.
+///
+/// # Errors
+/// [`Error::Format`] for a directory, a pipe or a device; [`Error::Io`].
+pub fn regular_length(file: &File, path: &Path) -> Result<u64> {
+    let metadata = file
+        .metadata()
+        .map_err(|error| Error::io("read", path, &error))?;
+    if !metadata.is_file() {
+        return Err(Error::Format(format!(
+            "'{}' is not a regular file.",
+            path.display()
+        )));
+    }
+    Ok(metadata.len())
+}
+
 /// The error of a file that ends before what it held a moment ago.
 pub fn became_shorter(path: &Path) -> Error {
     Error::Format(format!(

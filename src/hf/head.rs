@@ -53,8 +53,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The labels' thresholds by the saved ones, which were chosen for the saved classifier's probabilities; none: all have
-    /// the default.
+    /// The labels' thresholds by the saved ones, which were chosen for the saved classifier's probabilities; none: all
+    /// have the default.
     pub fn thresholds(&self, saved: &[f64]) -> Vec<f64> {
         match &self.head {
             Head::Saved => saved.to_vec(),
@@ -164,8 +164,8 @@ fn by_lowercase(saved: &Labels, asked: &Labels) -> Option<Labels> {
 /// Decides by what the directory says and by what is asked for. `rows` is the number of rows of the checkpoint's
 /// classifier, where it has one.
 ///
-/// Who gives a data set to train on has asked for a classifier of its labels, and so has who sets `new_classifier`; label
-/// names alone only name what is there.
+/// Who gives a data set to train on has asked for a classifier of its labels, and so has who sets `new_classifier`;
+/// label names alone only name what is there.
 pub fn decide(
     description: &Description,
     rows: Option<usize>,
@@ -175,8 +175,8 @@ pub fn decide(
     let is_asked = options.new_classifier || matches!(options.labels, LabelChoice::Dataset(_));
     if is_renamed && options.new_classifier {
         return Err(Error::InvalidArgument(
-            "rename_labels and new_classifier are both 1: the one keeps the saved classifier, the other doesn't. Set one \
-             of them."
+            "rename_labels and new_classifier are both 1: the one keeps the saved classifier, the other doesn't. Set \
+             one of them."
                 .into(),
         )
         .of_argument("new_classifier"));
@@ -241,8 +241,8 @@ pub fn decide(
         .is_some_and(|asked| asked != description.config.pooling);
     if is_renamed && has_other_pooling {
         return Err(Error::InvalidArgument(
-            "rename_labels is 1, and pooling asks for another vector than the saved classifier was trained on; it can't \
-             be kept. Leave pooling at BERT_POOLING_AUTO."
+            "rename_labels is 1, and pooling asks for another vector than the saved classifier was trained on; it \
+             can't be kept. Leave pooling at BERT_POOLING_AUTO."
                 .into(),
         )
         .of_argument("pooling"));
@@ -275,8 +275,9 @@ pub fn decide(
                 .find(|(id, name)| saved.id(name).is_some_and(|saved| saved as usize != *id));
             if let Some((id, name)) = moved {
                 return Err(Error::InvalidArgument(format!(
-                    "rename_labels is 1, and the data set's label '{name}' would become the name of the saved label '{}', \
-                     though one of the saved labels is called '{name}'; give label_names in the order of the saved labels, {}.",
+                    "rename_labels is 1, and the data set's label '{name}' would become the name of the saved label \
+                     '{}', though one of the saved labels is called '{name}'; give label_names in the order of the \
+                     saved labels, {}.",
                     saved.name(id as u32).unwrap_or_default(),
                     shown(saved)
                 ))
@@ -324,8 +325,8 @@ pub fn decide(
             Relation::Other(why) => {
                 let keeps = match rows == Some(labels.len()) {
                     true => {
-                        "To keep it under these names, set rename_labels to 1; to keep it under its own, give it the same \
-                             names."
+                        "To keep it under these names, set rename_labels to 1; to keep it under its own, give it the \
+                             same names."
                     }
                     false => "To keep it, give it the same names.",
                 };

@@ -160,7 +160,8 @@ mod tests {
         })
     }
 
-    /// As `AutoConfig` of transformers 5.24 reads them; where it has no name for a class, the name that it makes itself.
+    /// As `AutoConfig` of transformers 5.24 reads them; where it has no name for a class, the name that it makes
+    /// itself.
     #[test]
     fn labels_are_those_of_transformers() {
         let of = |json: &str, names: &[&str], words: &[&str]| {

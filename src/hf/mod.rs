@@ -164,7 +164,8 @@ fn assemble(
     Ok(classifier.with_untrained(untrained))
 }
 
-/// Tells the log what was loaded otherwise than it stands in the directory. What the caller didn't ask for is a warning.
+/// Tells the log what was loaded otherwise than it stands in the directory. What the caller didn't ask for is a
+/// warning.
 fn tell(
     description: &Description,
     decision: &Decision,
@@ -190,15 +191,15 @@ fn tell(
     if let Saved::Unknown(name) = saved_from {
         log::warning(|| {
             format!(
-                "The checkpoint is a {name}, which this library doesn't know; it is read as a BertForSequenceClassification. \
-                 Compare some answers with those of the program that it comes from."
+                "The checkpoint is a {name}, which this library doesn't know; it is read as a \
+                 BertForSequenceClassification. Compare some answers with those of the program that it comes from."
             )
         });
     }
     if description.has_own_code {
         log::warning(|| {
-            "The checkpoint has code of its own (auto_map in config.json), which isn't run; it is read as a plain BERT. \
-             Compare some answers with those of the program that it comes from."
+            "The checkpoint has code of its own (auto_map in config.json), which isn't run; it is read as a plain \
+             BERT. Compare some answers with those of the program that it comes from."
                 .into()
         });
     }
@@ -215,8 +216,8 @@ fn tell(
         let advice = if decision.is_asked {
             "Train the model before you use it."
         } else {
-            "Until it is trained the model's predictions mean nothing. To say that this is meant, set labels_from to the \
-             data set to train on, or new_classifier to 1."
+            "Until it is trained the model's predictions mean nothing. To say that this is meant, set labels_from to \
+             the data set to train on, or new_classifier to 1."
         };
         let names = origins.initialised.join(", ");
         let whose = match &decision.dropped {
@@ -244,8 +245,8 @@ fn tell(
         say(
             options.new_classifier,
             format!(
-                "{file} holds what looks like a head under other names, which isn't used: {}. A classifier that is to be \
-                 used is called classifier.weight and classifier.bias.",
+                "{file} holds what looks like a head under other names, which isn't used: {}. A classifier that is to \
+                 be used is called classifier.weight and classifier.bias.",
                 heads.join(", ")
             ),
         );

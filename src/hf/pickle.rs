@@ -12,7 +12,7 @@ use safetensors::Dtype;
 
 use self::legacy::Legacy;
 use self::machine::{Data, Machine, Storage, Storages};
-use super::files::read_at;
+use super::files::{read_at, regular_length};
 use super::zip::{Archive, damaged};
 use crate::error::{Error, Result};
 
@@ -67,13 +67,13 @@ pub struct StateDict {
 }
 
 impl StateDict {
-    /// Reads the description of the tensors, none of their numbers. Every tensor lies inside its storage and every storage
-    /// inside the file.
+    /// Reads the description of the tensors, none of their numbers. Every tensor lies inside its storage and every
+    /// storage inside the file.
     ///
     /// The dict may stand alone or, as training scripts save it, under the key `state_dict` or `model_state_dict` of
     /// another. What is not a tensor in it (a number, a text) is passed over; a dict, list or tuple is refused.
     pub fn open(mut file: File, path: &Path) -> Result<StateDict> {
-        let length = legacy::length(&file, path)?;
+        let length = regular_length(&file, path)?;
         let start = read_at(&mut file, path, 0, length.min(legacy::START_BYTES))?;
         if start.starts_with(b"version https://git-lfs") {
             return Err(Error::Format(format!(

@@ -1,5 +1,5 @@
-//! The numbers of the training run that a checkpoint belongs to, which `trainer.json` has: whoever loads the checkpoint and
-//! goes on with the run needn't name them again.
+//! The numbers of the training run that a checkpoint belongs to, which `trainer.json` has: whoever loads the checkpoint
+//! and goes on with the run needn't name them again.
 
 /// The numbers of a run that its caller may leave to the library.
 #[derive(Debug, Clone, Copy, PartialEq)]

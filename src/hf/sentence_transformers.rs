@@ -104,8 +104,8 @@ pub(super) fn tell(directory: &Directory) {
     };
     log::info(|| {
         format!(
-            "Files of sentence-transformers lie beside the model. bert_embed doesn't follow them by itself; its options \
-             do. They ask for: {wants}."
+            "Files of sentence-transformers lie beside the model. bert_embed doesn't follow them by itself; its \
+             options do. They ask for: {wants}."
         )
     });
 }

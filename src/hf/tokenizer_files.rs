@@ -211,8 +211,8 @@ impl Object {
         }
     }
 
-    /// Whether the model gets token types: `model_input_names`, or what the class has for it. Without them transformers' model
-    /// takes 0 for both texts of a pair.
+    /// Whether the model gets token types: `model_input_names`, or what the class has for it. Without them
+    /// transformers' model takes 0 for both texts of a pair.
     fn has_token_types(&self, class: Class) -> Result<bool> {
         const KEY: &str = "model_input_names";
         match self.get(KEY) {
@@ -350,9 +350,9 @@ struct Token {
     rstrip: bool,
     normalized: Option<bool>,
     special: bool,
-    /// Whether added_tokens.json's token of this name is special by it, as transformers has it: a role as a text, or as an
-    /// object in special_tokens_map.json, and what `extra_special_tokens` lists, but no other object, nor that file's
-    /// `additional_special_tokens`.
+    /// Whether added_tokens.json's token of this name is special by it, as transformers has it: a role as a text, or as
+    /// an object in special_tokens_map.json, and what `extra_special_tokens` lists, but no other object, nor that
+    /// file's `additional_special_tokens`.
     makes_special: bool,
     file: &'static str,
 }
@@ -599,8 +599,8 @@ impl Beside {
         if let Some(token) = others.find(|token| !known.contains(token.content.as_str())) {
             log::warning(|| {
                 format!(
-                    "{} names the token '{}', which isn't added: {TOKENIZER_CONFIG} has {DECODER}, which lists all added \
-                     tokens, as in transformers.",
+                    "{} names the token '{}', which isn't added: {TOKENIZER_CONFIG} has {DECODER}, which lists all \
+                     added tokens, as in transformers.",
                     token.file, token.content
                 )
             });

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::files::read_at;
+use super::files::{read_at, regular_length};
 use crate::error::{Error, Result};
 
 /// A central directory larger than this isn't a state dict's: it would name some hundred thousand tensors.
@@ -197,20 +197,12 @@ fn directory_entry(bytes: &[u8]) -> Option<(&[u8], Entry, usize)> {
 impl Archive {
     /// Reads the central directory.
     pub fn open(mut file: File, path: &Path) -> Result<Archive> {
-        let metadata = file
-            .metadata()
-            .map_err(|error| Error::io("read", path, &error))?;
-        if !metadata.is_file() {
-            return Err(Error::Format(format!(
-                "'{}' is not a regular file.",
-                path.display()
-            )));
-        }
-        let length = metadata.len();
+        let length = regular_length(&file, path)?;
         let start = read_at(&mut file, path, 0, length.min(8))?;
         if !start.starts_with(b"PK\x03\x04") {
             return Err(Error::Format(format!(
-                "'{}' is not a PyTorch file: it begins neither as a zip archive does nor as torch.save wrote before PyTorch 1.6.",
+                "'{}' is not a PyTorch file: it begins neither as a zip archive does nor as torch.save wrote before \
+                 PyTorch 1.6.",
                 path.display()
             )));
         }

@@ -347,7 +347,8 @@ mod tests {
         assert_eq!(Preset::Tiny.config().parameter_count(), Some(4_386_178));
     }
 
-    /// The keys of `transformers.activations.ACT2CLS` in 5.24, and which of them compute the same over -8 to 8 within 1e-6.
+    /// The keys of `transformers.activations.ACT2CLS` in 5.24, and which of them compute the same over -8 to 8 within
+    /// 1e-6.
     #[test]
     fn activations_of_other_names_are_those_that_compute_the_same() {
         for (names, wanted) in [

@@ -609,8 +609,9 @@ mod tests {
         }
     }
 
-    /// Prediction in bfloat16 rounds what training in it rounds on the way forward, but for the last block where that reads no more
-    /// than first states: there training multiplies keys' and values' weights in float32. float16 is float32 here.
+    /// Prediction in bfloat16 rounds what training in it rounds on the way forward, but for the last block where that
+    /// reads no more than first states: there training multiplies keys' and values' weights in float32. float16 is
+    /// float32 here.
     #[test]
     fn bfloat16_is_what_training_computes_with_and_close_to_float32() {
         let sequences = batch(&LENGTHS);

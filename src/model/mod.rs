@@ -70,9 +70,9 @@ impl<'a> TrainingPass<'a> {
     }
 }
 
-/// What the layers of a prediction are computed in: on a GPU their states and the products' operands, on the CPU the operands of
-/// linear layers. Sums, norms' statistics, softmax and the head are float32 always. A CPU computes in float32 where float16 is asked
-/// for, and int8 models in int8 whichever it is.
+/// What the layers of a prediction are computed in: on a GPU their states and the products' operands, on the CPU the
+/// operands of linear layers. Sums, norms' statistics, softmax and the head are float32 always. A CPU computes in
+/// float32 where float16 is asked for, and int8 models in int8 whichever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InferencePrecision {
     /// float32 throughout.

@@ -461,7 +461,8 @@ impl ParameterTable {
 /// One parameter's numbers, row by row. Sets of values share what is the same in them.
 pub type Values = Arc<Vec<f32>>;
 
-/// Values in host memory, in the table's order, and what inference on the CPU makes of them at the first prediction in a precision.
+/// Values in host memory, in the table's order, and what inference on the CPU makes of them at the first prediction in
+/// a precision.
 #[derive(Debug)]
 pub struct Prepares<T> {
     values: Vec<T>,
@@ -630,8 +631,8 @@ impl Parameters {
         }
     }
 
-    /// The form that the CPU computes a precision with: float32 values are rounded to bfloat16, but not to float16, which no
-    /// processor has fast products of; int8 stays what it is.
+    /// The form that the CPU computes a precision with: float32 values are rounded to bfloat16, but not to float16,
+    /// which no processor has fast products of; int8 stays what it is.
     fn form(&self, precision: InferencePrecision) -> Form {
         match (self, precision) {
             (Parameters::Host(_), InferencePrecision::BFloat16) => Form::Bfloat16,
@@ -639,8 +640,9 @@ impl Parameters {
         }
     }
 
-    /// Chooses the instructions that predictions of these values are computed with. That may ask the operating system for them, and
-    /// tell the log that it refuses, so it goes before work that is given to other threads or done with a lock held.
+    /// Chooses the instructions that predictions of these values are computed with. That may ask the operating system
+    /// for them, and tell the log that it refuses, so it goes before work that is given to other threads or done with a
+    /// lock held.
     pub fn choose_instructions(&self, precision: InferencePrecision) {
         match (self, self.form(precision)) {
             (Parameters::Int8(_), _) => {

@@ -1,10 +1,11 @@
 //! One set of values in the form that inference on the CPU reads: each layer's weights packed in the order of the
 //! kernels' loads, query, key and value as one layer.
 //!
-//! It is made by the first prediction with a set in a precision, belongs to that set and goes with it. Packed weights are as
-//! large as those that they are made of (42 MB of all-MiniLM-L6-v2's 91 MB in float32, 11 of 23 MB in int8), but for the last
-//! block's keys and values in float32, which are there twice (1 MB more), and in bfloat16, where the processor has products of
-//! it, half as large as in float32 (21 MB beside the float32 set). Embeddings, biases and norms are shared with the set.
+//! It is made by the first prediction with a set in a precision, belongs to that set and goes with it. Packed weights
+//! are as large as those that they are made of (42 MB of all-MiniLM-L6-v2's 91 MB in float32, 11 of 23 MB in int8), but
+//! for the last block's keys and values in float32, which are there twice (1 MB more), and in bfloat16, where the
+//! processor has products of it, half as large as in float32 (21 MB beside the float32 set). Embeddings, biases and
+//! norms are shared with the set.
 
 use std::sync::Arc;
 
@@ -181,7 +182,8 @@ impl Maker<'_> {
         })
     }
 
-    /// Layers of equal size that read the same states, as one. Those of the head are float32 where the blocks' are bfloat16.
+    /// Layers of equal size that read the same states, as one. Those of the head are float32 where the blocks' are
+    /// bfloat16.
     fn linear<const N: usize>(
         &mut self,
         indices: [LinearIndex; N],
@@ -213,8 +215,8 @@ impl Maker<'_> {
         Ok(Linear { weights, bias })
     }
 
-    /// `None` in int8 and bfloat16, whose keys and values cost little, where pooling reads all states, and where heads are very
-    /// narrow.
+    /// `None` in int8 and bfloat16, whose keys and values cost little, where pooling reads all states, and where heads
+    /// are very narrow.
     fn first_attention(
         &mut self,
         table: &ParameterTable,

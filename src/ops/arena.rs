@@ -157,8 +157,8 @@ impl Slab {
     /// All of it.
     pub fn slice<T: Plain>(&self) -> &[T] {
         let count = self.bytes / size_of::<T>();
-        // SAFETY: these bytes are this slab's alone and initialised (zero or what was written); every pattern is a number, and a
-        // line's beginning is aligned for any.
+        // SAFETY: these bytes are this slab's alone and initialised (zero or what was written); every pattern is a
+        // number, and a line's beginning is aligned for any.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), count) }
     }
 

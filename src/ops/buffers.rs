@@ -1,5 +1,5 @@
-//! Memory that is used again: fresh pages cost as much as the arithmetic on them. It begins at a line of the cache: where rows are
-//! whole lines too, no vector that is read or written lies across two.
+//! Memory that is used again: fresh pages cost as much as the arithmetic on them. It begins at a line of the cache:
+//! where rows are whole lines too, no vector that is read or written lies across two.
 
 use std::ops::{Deref, DerefMut};
 

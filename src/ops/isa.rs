@@ -229,8 +229,8 @@ pub fn has_bf16() -> bool {
     choice().bf16
 }
 
-/// Whether the int8 products of AMX are used: where the processor has them and the operating system allows tiles, which the first
-/// call may ask it for ([`may_use_amx`]).
+/// Whether the int8 products of AMX are used: where the processor has them and the operating system allows tiles, which
+/// the first call may ask it for ([`may_use_amx`]).
 #[inline]
 pub fn has_amx_int8() -> bool {
     choice().amx_int8 && may_use_amx()
@@ -251,8 +251,9 @@ pub fn may_use_amx() -> bool {
     if let (true, Err(error)) = (is_first, answer) {
         log::warning(|| {
             format!(
-                "The operating system refuses AMX ({error}), without which bfloat16 and int8 are slower on this processor; a \
-                 thread's alternate stack for signals that is smaller than sysconf(_SC_MINSIGSTKSZ) is one reason."
+                "The operating system refuses AMX ({error}), without which bfloat16 and int8 are slower on this \
+                 processor; a thread's alternate stack for signals that is smaller than sysconf(_SC_MINSIGSTKSZ) is \
+                 one reason."
             )
         });
     }

@@ -59,9 +59,10 @@ pub(super) unsafe fn release() {
     unsafe { asm!("tilerelease", options(nostack, preserves_flags, nomem)) }
 }
 
-/// The assembly of the products of 32 rows and a panel of 32 columns, which are added to the tiles 0 to 3: the first and the last 16
-/// rows of `left` and `below`, `stride` bytes apart, times columns that stand `width` bytes apart from one unit of the inner
-/// dimension to the next, in `steps` steps of 16 units. What is given behind the instruction's name is done with each step.
+/// The assembly of the products of 32 rows and a panel of 32 columns, which are added to the tiles 0 to 3: the first
+/// and the last 16 rows of `left` and `below`, `stride` bytes apart, times columns that stand `width` bytes apart from
+/// one unit of the inner dimension to the next, in `steps` steps of 16 units. What is given behind the instruction's
+/// name is done with each step.
 macro_rules! products {
     ($multiply:literal $(, $($with_each:tt)+)?) => {
         concat!(

@@ -18,11 +18,10 @@ const TEXTS_A_TASK: usize = 16;
 const BYTES_A_THREAD: usize = if SMALL_PARTS { 16 } else { 1 << 16 };
 
 impl Tokenizer {
-    /// `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` with token types 0 and 1 (where the tokenizer's file says so,
-    /// 0 for both); an empty second text is still a
-    /// pair. At most `max_length` ids: the text is cut at its end, of a pair the longer one first, and the closing
-    /// `[SEP]` always stays. A special token that stands in the text as such ("[SEP]") is taken for one, as Hugging
-    /// Face's tokenizers do.
+    /// `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]` with token types 0 and 1 (where the tokenizer's file says
+    /// so, 0 for both); an empty second text is still a pair. At most `max_length` ids: the text is cut at its end, of
+    /// a pair the longer one first, and the closing `[SEP]` always stays. A special token that stands in the text as
+    /// such ("[SEP]") is taken for one, as Hugging Face's tokenizers do.
     ///
     /// Of a long text only as much is looked at as `max_length` needs. Of a pair of two that are both longer than what
     /// there is room for, where that is odd, the odd token belongs to the longer one: both are read until one ends, on

@@ -279,8 +279,8 @@ pub(super) struct ModelFile {
 }
 
 impl ModelFile {
-    /// The type. Files from before tokenizers 0.9 don't tell it: the first kind whose fields are all there, as the crate
-    /// has it.
+    /// The type. Files from before tokenizers 0.9 don't tell it: the first kind whose fields are all there, as the
+    /// crate has it.
     pub(super) fn kind(&self) -> Result<&str> {
         if let Some(kind) = &self.kind {
             return Ok(kind);

@@ -113,8 +113,8 @@ struct TemplateToken {
 fn other(what: &str) -> Error {
     Error::Unsupported(format!(
         "tokenizer.json has a post-processor that {what}, which isn't supported; supported are BertProcessing and a \
-         TemplateProcessing that makes [CLS] A [SEP] of a text and [CLS] A [SEP] B [SEP] of a pair, with any two tokens in \
-         their places."
+         TemplateProcessing that makes [CLS] A [SEP] of a text and [CLS] A [SEP] B [SEP] of a pair, with any two \
+         tokens in their places."
     ))
 }
 

@@ -103,7 +103,8 @@ pub struct Settings {
     pub roles: Roles,
     /// The added tokens that other files than tokenizer.json name, in the order in which they are added.
     pub added: Vec<AddedSetting>,
-    /// Whether `added` is meant to be all of them, so that [`Class::Bert`] would leave out those of tokenizer.json alone.
+    /// Whether `added` is meant to be all of them, so that [`Class::Bert`] would leave out those of tokenizer.json
+    /// alone.
     pub lists_all: bool,
     /// Whether the model gets token types (`model_input_names`): where it doesn't, all are 0.
     pub has_token_types: bool,
@@ -254,8 +255,8 @@ impl Plan<'_> {
             && said != id
         {
             return Err(Error::Format(format!(
-                "{file} gives the token '{}' the id {said}, but by the vocabulary and the tokens before it that is {id}; \
-                 ids of added tokens follow the vocabulary's without a gap.",
+                "{file} gives the token '{}' the id {said}, but by the vocabulary and the tokens before it that is \
+                 {id}; ids of added tokens follow the vocabulary's without a gap.",
                 shown(content)
             )));
         }
@@ -285,8 +286,8 @@ impl Plan<'_> {
                     if settings.rows.is_some() {
                         notes.depart(|| {
                             format!(
-                                "The vocabulary has no token '{0}' and the model no row for it: '{0}' in a text is read \
-                                 as any other text.",
+                                "The vocabulary has no token '{0}' and the model no row for it: '{0}' in a text is \
+                                 read as any other text.",
                                 shown(content)
                             )
                         });
@@ -310,8 +311,8 @@ impl Plan<'_> {
         if has_file {
             notes.change(|| {
                 format!(
-                    "{file} names the token '{}' (id {id}), which tokenizer.json doesn't have among its added tokens; it \
-                     is added.",
+                    "{file} names the token '{}' (id {id}), which tokenizer.json doesn't have among its added tokens; \
+                     it is added.",
                     shown(content)
                 )
             });
@@ -375,8 +376,8 @@ pub(super) fn added_tokens(
         if let Some(token) = of_file.iter().find(listed) {
             notes.depart(|| {
                 format!(
-                    "tokenizer.json has the added token '{}', which added_tokens_decoder of tokenizer_config.json doesn't \
-                     list; it is kept, while transformers would leave it out.",
+                    "tokenizer.json has the added token '{}', which added_tokens_decoder of tokenizer_config.json \
+                     doesn't list; it is kept, while transformers would leave it out.",
                     shown(&token.content)
                 )
             });

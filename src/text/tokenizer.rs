@@ -309,8 +309,8 @@ impl Tokenizer {
         id.is_some_and(|id| inner.get_added_tokens_decoder().contains_key(&id))
     }
 
-    /// BERT's normalization, where transformers' BertTokenizer of the same vocabulary, normalization and roles gives the
-    /// same ids.
+    /// BERT's normalization, where transformers' BertTokenizer of the same vocabulary, normalization and roles gives
+    /// the same ids.
     pub fn as_bert(&self) -> Option<BertNormalization> {
         let inner = self.inner.pipeline.inner();
         let roles = &self.inner.roles;
@@ -457,9 +457,9 @@ fn warn_of_other_readers(parts: &mut Parts, settings: &Settings) {
     if let Some(what) = unlike_bert(pipeline.inner()).or(second_type) {
         notes.depart(|| {
             format!(
-                "The tokenizer's class is BERT's, but tokenizer.json isn't: its {what}. tokenizer.json is followed, while \
-                 transformers would use BERT's own steps. Set \"tokenizer_class\" to \"PreTrainedTokenizerFast\" in \
-                 tokenizer_config.json to have the same there; bert_save writes that."
+                "The tokenizer's class is BERT's, but tokenizer.json isn't: its {what}. tokenizer.json is followed, \
+                 while transformers would use BERT's own steps. Set \"tokenizer_class\" to \"PreTrainedTokenizerFast\" \
+                 in tokenizer_config.json to have the same there; bert_save writes that."
             )
         });
     }
@@ -484,8 +484,8 @@ fn warn_of_other_readers(parts: &mut Parts, settings: &Settings) {
         if let Some(of_file) = of_file.filter(|of_file| *of_file != role) {
             notes.depart(|| {
                 format!(
-                    "{key} is '{}' in tokenizer.json, which counts; by tokenizer_config.json, or BertTokenizer's default \
-                     where that lacks it, it is '{}'.",
+                    "{key} is '{}' in tokenizer.json, which counts; by tokenizer_config.json, or BertTokenizer's \
+                     default where that lacks it, it is '{}'.",
                     shown(of_file),
                     shown(role)
                 )

@@ -171,8 +171,8 @@ fn switches(
         if settings.is_saved {
             notes.depart(|| {
                 format!(
-                    "{differs} The former counts, as the model was saved with it, but transformers would take the latter; \
-                     save the model again to have the same there."
+                    "{differs} The former counts, as the model was saved with it, but transformers would take the \
+                     latter; save the model again to have the same there."
                 )
             });
         } else {

@@ -87,8 +87,8 @@ pub fn steps_per_epoch(examples: usize, batch_size: usize, accumulation_steps: u
 }
 
 impl Asked {
-    /// The numbers for a run of so many training examples; what the caller asks for stays. A model that was loaded from a
-    /// training checkpoint takes the numbers of that run, so that it can go on.
+    /// The numbers for a run of so many training examples; what the caller asks for stays. A model that was loaded from
+    /// a training checkpoint takes the numbers of that run, so that it can go on.
     pub fn suited_to(
         self,
         classifier: &Classifier,

@@ -121,8 +121,8 @@ pub fn evaluate_in(
     )
 }
 
-/// Evaluates a classifier on labelled texts as [`Classifier::predict`] reads them with `options`, windows included; also
-/// what the examples ask for.
+/// Evaluates a classifier on labelled texts as [`Classifier::predict`] reads them with `options`, windows included;
+/// also what the examples ask for.
 pub fn evaluate_texts(
     classifier: &Classifier,
     dataset: &Dataset,

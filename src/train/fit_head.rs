@@ -1,5 +1,5 @@
-//! Fits a model's classifier on the vectors of its encoder, which stays as it is: for few examples, and as a baseline for
-//! fine-tuning. The problem is convex, so that the result depends on no learning rate, seed or order.
+//! Fits a model's classifier on the vectors of its encoder, which stays as it is: for few examples, and as a baseline
+//! for fine-tuning. The problem is convex, so that the result depends on no learning rate, seed or order.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -207,7 +207,8 @@ impl Fit<'_> {
             .filter(|&c| places[c] == usize::MAX)
             .collect();
         if !fitted.absent.is_empty() {
-            // The best would be a probability of 0. A score that leads to a small one on each example is nearly as good.
+            // The best would be a probability of 0. A score that leads to a small one on each example is nearly as
+            // good.
             let lowest = self.vectors.chunks_exact(self.width).map(|row| {
                 let scores: Vec<f64> = present.iter().map(|&c| score(&fitted, c, row)).collect();
                 log_sum_exp(&scores)
@@ -422,13 +423,13 @@ impl Classifier {
                     .map(|&label| self.labels().names()[label].as_str());
                 match self.model().config.problem_type {
                     ProblemType::MultiLabel => format!(
-                        "These labels are on all examples or on none: {}. The classifier predicts the same for every text; \
-                         add examples with and without them.",
+                        "These labels are on all examples or on none: {}. The classifier predicts the same for every \
+                         text; add examples with and without them.",
                         listed(names)
                     ),
                     _ => format!(
-                        "These classes have no example: {}. The classifier never predicts them; add examples, or load the \
-                         model with label_names that don't contain them.",
+                        "These classes have no example: {}. The classifier never predicts them; add examples, or load \
+                         the model with label_names that don't contain them.",
                         listed(names)
                     ),
                 }
@@ -437,8 +438,9 @@ impl Classifier {
         if !report.is_converged {
             log::warning(|| {
                 format!(
-                    "The classifier's fit ended after {} iterations before it reached the tolerance {}; the classifier is \
-                     the best so far. Set a larger max_iterations or tolerance, or a smaller inverse_regularization.",
+                    "The classifier's fit ended after {} iterations before it reached the tolerance {}; the classifier \
+                     is the best so far. Set a larger max_iterations or tolerance, or a smaller \
+                     inverse_regularization.",
                     report.iterations, options.tolerance
                 )
             });
@@ -460,8 +462,8 @@ fn check_memory(examples: usize, width: usize, num_labels: usize) -> Result<()> 
     let bytes = vectors + copies + 8 * (width as u128).pow(2);
     memory::check(bytes, |most| {
         format!(
-            "Fitting a classifier of {num_labels} labels on {examples} examples needs about {bytes} bytes of memory; this \
-             process can have {most}."
+            "Fitting a classifier of {num_labels} labels on {examples} examples needs about {bytes} bytes of memory; \
+             this process can have {most}."
         )
     })
 }

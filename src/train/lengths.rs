@@ -64,8 +64,8 @@ pub fn warn_of_cut_texts(
     lengths.sort_unstable();
     log::warning(|| {
         format!(
-            "{} of {} {kind} texts are longer than the maximum length of {max_length} tokens and are cut. In tokens, the \
-             median of all is {}, 95 % have at most {}, and the longest has {}. {}",
+            "{} of {} {kind} texts are longer than the maximum length of {max_length} tokens and are cut. In tokens, \
+             the median of all is {}, 95 % have at most {}, and the longest has {}. {}",
             encoded.cut.len(),
             lengths.len(),
             percentile(&lengths, 0.5),

@@ -1,8 +1,8 @@
 //! Scores that are linear in given vectors, fitted to convergence: a convex loss and half the squared weights, as
 //! scikit-learn's `LogisticRegression` and `Ridge` have it. Biases aren't penalised.
 //!
-//! The vectors are taken from their mean: that changes the biases alone, which is undone at the end. Rows are summed up in
-//! blocks that don't depend on the threads, so that the result doesn't either.
+//! The vectors are taken from their mean: that changes the biases alone, which is undone at the end. Rows are summed up
+//! in blocks that don't depend on the threads, so that the result doesn't either.
 
 use rayon::prelude::*;
 
@@ -168,8 +168,8 @@ pub struct Linear {
     pub bias: Vec<f64>,
 }
 
-/// Fits `scores` scores: minimises the mean loss of the rows, by their weights, + `penalty` / 2 · Σ weight². `loss` gets a
-/// row's number and scores, writes the loss's derivative by each and gives the loss.
+/// Fits `scores` scores: minimises the mean loss of the rows, by their weights, + `penalty` / 2 · Σ weight². `loss`
+/// gets a row's number and scores, writes the loss's derivative by each and gives the loss.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).

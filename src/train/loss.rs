@@ -153,8 +153,8 @@ pub fn binary_cross_entropy(
     loss
 }
 
-/// Squared error (`torch.nn.functional.mse_loss`): summed over the examples, the mean over each one's `width` numbers. Its
-/// derivative is that of the error in `deviations`, where there are any: of ((output - target) / deviation)².
+/// Squared error (`torch.nn.functional.mse_loss`): summed over the examples, the mean over each one's `width` numbers.
+/// Its derivative is that of the error in `deviations`, where there are any: of ((output - target) / deviation)².
 pub fn squared_error(
     outputs: &[f32],
     targets: &[f32],

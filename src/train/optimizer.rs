@@ -100,8 +100,8 @@ impl AdamW {
         })
     }
 
-    /// Some parameters have rows in units of their own, as [`target_scale`](super::target_scale) has it; the gradients that
-    /// updates get are normalised.
+    /// Some parameters have rows in units of their own, as [`target_scale`](super::target_scale) has it; the gradients
+    /// that updates get are normalised.
     pub fn with_units(mut self, units: Option<Units>) -> AdamW {
         self.units = units;
         self

@@ -151,8 +151,8 @@ pub fn threshold(value: f64) -> Result<Option<f64>> {
     }
 }
 
-/// The options of a [`Trainer`](super::Trainer). The defaults train a small model from nothing; for a pretrained one take
-/// the numbers of [`Asked::suited_to`](super::automatic::Asked::suited_to).
+/// The options of a [`Trainer`](super::Trainer). The defaults train a small model from nothing; for a pretrained one
+/// take the numbers of [`Asked::suited_to`](super::automatic::Asked::suited_to).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainOptions {
     /// Decides the order of the examples and the dropouts.

@@ -1,11 +1,12 @@
 //! The units of regression targets. A head that begins with small weights reaches targets from 0 to 100 only after many
-//! thousand steps, and its squared errors drown what else a step does. So a run is computed as if each target were measured
-//! by its distance from the training data's mean in standard deviations, while all values stay in the targets' own units:
-//! what is published, saved and evaluated needs no translation.
+//! thousand steps, and its squared errors drown what else a step does. So a run is computed as if each target were
+//! measured by its distance from the training data's mean in standard deviations, while all values stay in the targets'
+//! own units: what is published, saved and evaluated needs no translation.
 //!
-//! With o = m + d · n for an output o and its normalised value n: the loss is (o - t)² / d², a row of the head's weights is d
-//! times the normalised row, its gradient is 1 / d times the normalised one's. AdamW's update of the row is then the
-//! normalised update where gradients are multiplied with d, the rate is d times as high and the decay 1 / d times.
+//! With o = m + d · n for an output o and its normalised value n: the loss is (o - t)² / d², a row of the head's
+//! weights is d times the normalised row, its gradient is 1 / d times the normalised one's. AdamW's update of the row
+//! is then the normalised update where gradients are multiplied with d, the rate is d times as high and the decay 1 / d
+//! times.
 
 use crate::data::Targets;
 use crate::error::Result;
@@ -26,8 +27,8 @@ pub struct TargetScale {
 }
 
 impl TargetScale {
-    /// Those of training targets; `None` of classes and labels. A target that is always the same has 1 as its deviation; so
-    /// has one whose numbers are too large or too small for float32, with a mean of 0: it stays as it is.
+    /// Those of training targets; `None` of classes and labels. A target that is always the same has 1 as its
+    /// deviation; so has one whose numbers are too large or too small for float32, with a mean of 0: it stays as it is.
     pub fn of(targets: &Targets) -> Option<TargetScale> {
         let Targets::Values { values, width } = targets else {
             return None;
@@ -76,8 +77,8 @@ impl TargetScale {
         &self.deviations
     }
 
-    /// The values of a head that is new: its rows in the targets' units, its biases the targets' means. `None` where the
-    /// head isn't as it was initialised, with biases of zero.
+    /// The values of a head that is new: its rows in the targets' units, its biases the targets' means. `None` where
+    /// the head isn't as it was initialised, with biases of zero.
     pub fn new_head(
         &self,
         parameters: &Parameters,

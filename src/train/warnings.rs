@@ -130,8 +130,8 @@ fn empty_texts(dataset: &Dataset, kind: &str) {
     if empty > 0 {
         log::warning(|| {
             format!(
-                "{empty} of {} {kind} texts are empty; the model learns nothing from them but how frequent their labels \
-                 are.",
+                "{empty} of {} {kind} texts are empty; the model learns nothing from them but how frequent their \
+                 labels are.",
                 dataset.len()
             )
         });
@@ -141,7 +141,8 @@ fn empty_texts(dataset: &Dataset, kind: &str) {
 /// A text, or a pair.
 type Text<'a> = (&'a str, Option<&'a str>);
 
-/// Every text of the training data with the number of an example that has it. Warns of texts that have more than one label.
+/// Every text of the training data with the number of an example that has it. Warns of texts that have more than one
+/// label.
 fn texts_with_labels<'a>(train: Data<'a>) -> Result<HashMap<Text<'a>, usize>> {
     let mut known: HashMap<Text<'a>, usize> = HashMap::new();
     let targets = &train.encoded.targets;
@@ -165,8 +166,8 @@ fn texts_with_labels<'a>(train: Data<'a>) -> Result<HashMap<Text<'a>, usize>> {
     if let Some((first, second)) = shown {
         log::warning(|| {
             format!(
-                "{contradictions} training examples have the text of an earlier example and another label, the first of \
-                 them example {} with the text of example {}, {}; a model can't be right on both.",
+                "{contradictions} training examples have the text of an earlier example and another label, the first \
+                 of them example {} with the text of example {}, {}; a model can't be right on both.",
                 second + 1,
                 first + 1,
                 quoted(&train.dataset.examples()[first].text)
@@ -187,8 +188,8 @@ fn overlap(validation: &Dataset, known: &HashMap<Text<'_>, usize>) {
     }
     log::warning(|| {
         match shared == validation.len() {
-        true => "All validation texts are training texts too: evaluations say how well the model remembers them, not how \
-                 well it does on new texts."
+        true => "All validation texts are training texts too: evaluations say how well the model remembers them, not \
+                 how well it does on new texts."
             .into(),
         false => format!(
             "{shared} of {} validation texts are training texts too; evaluations come out better than on new texts.",
@@ -229,8 +230,8 @@ pub fn of_plan(classifier: &Classifier, options: &TrainOptions, schedule: &Sched
     if trained != Trained::New && schedule.total_steps < FEWEST_FINE_TUNING_STEPS {
         log::warning(|| {
             format!(
-                "The plan has {}; fine-tuning an encoder that was loaded needs {FEWEST_FINE_TUNING_STEPS} and more. Set \
-                 more epochs or a smaller batch_size; where epochs isn't set, there are enough of them.",
+                "The plan has {}; fine-tuning an encoder that was loaded needs {FEWEST_FINE_TUNING_STEPS} and more. \
+                 Set more epochs or a smaller batch_size; where epochs isn't set, there are enough of them.",
                 steps(schedule.total_steps)
             )
         });
@@ -243,8 +244,8 @@ pub fn of_scale(labels: &Labels, scale: &TargetScale) {
     if !ids.is_empty() {
         log::warning(|| {
             format!(
-                "The numbers of {} too large or too small to be scaled, and are taken as they are; divide them by their \
-                 size.",
+                "The numbers of {} too large or too small to be scaled, and are taken as they are; divide them by \
+                 their size.",
                 match ids {
                     [id] => format!(
                         "the target {} are",
@@ -302,7 +303,8 @@ pub fn of_evaluation(labels: &Labels, targets: &Targets, evaluation: &Evaluation
             if share < 1.0 && metrics.accuracy <= share {
                 log::warning(|| {
                     format!(
-                        "The accuracy on {} examples, {:.4}, is no better than that of always answering {}, {share:.4}.",
+                        "The accuracy on {} examples, {:.4}, is no better than that of always answering {}, \
+                         {share:.4}.",
                         evaluation.examples,
                         metrics.accuracy,
                         quoted(labels.name(id as u32).unwrap_or_default())
@@ -384,8 +386,8 @@ impl LossWatch {
 pub fn of_rising_loss(epoch: u32, mean: f64, learning_rate: f64) {
     log::warning(|| {
         format!(
-            "The training loss is {mean:.4} in epoch {epoch}, worse than guessing or than before: it diverges. Train with \
-             a lower learning_rate (now {learning_rate})."
+            "The training loss is {mean:.4} in epoch {epoch}, worse than guessing or than before: it diverges. Train \
+             with a lower learning_rate (now {learning_rate})."
         )
     });
 }

@@ -331,7 +331,8 @@ static void a_split_is_stratified_and_seeded(void)
 
 static void a_data_set_is_described(void)
 {
-    static const char *const texts[] = {"a film", "a film", "a film", " ", "one two three four five six seven eight nine"};
+    static const char *const texts[] = {"a film", "a film", "a film", " ",
+                                        "one two three four five six seven eight nine"};
     static const char *const names[] = {"10", "10", "2", "9", "2"};
     bert_dataset *dataset = named(COUNT_OF(texts), texts, names);
     bert_dataset_description found = BERT_DATASET_DESCRIPTION_INIT, prepared;

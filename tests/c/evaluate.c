@@ -199,7 +199,8 @@ static void windows_are_evaluated(const bert_model *model)
             CHECK_OK(bert_predict_options_init(&predict, sizeof(predict)));
             CHECK_OK(bert_evaluate_options_init(&options, sizeof(options)));
             CHECK_OK(bert_evaluation_init(&e, sizeof(e)));
-            CHECK(options.max_length == 0 && options.long_text == 0 && options.window_stride == -1 && options.combine == 0);
+            CHECK(options.max_length == 0 && options.long_text == 0 && options.window_stride == -1
+                  && options.combine == 0);
             predict.max_length = options.max_length = 6;
             predict.long_text = options.long_text = long_text;
             predict.window_stride = options.window_stride = 1;
@@ -245,7 +246,8 @@ static void windows_are_evaluated(const bert_model *model)
     bert_dataset_free(data);
 }
 
-/* Which texts of a call weren't read whole, for answers and for vectors; of a pair in windows only the first can be cut. */
+/* Which texts of a call weren't read whole, for answers and for vectors; of a pair in windows only the first can be
+ * cut. */
 static void cut_texts_are_told(const bert_model *model)
 {
     static const char *const texts[] = {"word1 word2 word3 word4 word5", "word1 word2", ""};
@@ -264,7 +266,8 @@ static void cut_texts_are_told(const bert_model *model)
     CHECK(was_cut[0] == 1 && was_cut[1] == 1 && was_cut[2] == 0);
     options.long_text = BERT_LONG_TEXT_WINDOWS;
     options.window_stride = 0;
-    /* Of the three tokens that a window of a pair has room for, the first text gets one, or what a short second text leaves. */
+    /* Of the three tokens that a window of a pair has room for, the first text gets one, or what a short second text
+     * leaves. */
     CHECK_OK(bert_predict_batch(model, 3, texts, NULL, pairs, NULL, &options, &out));
     CHECK(was_cut[0] == 1 && was_cut[1] == 1 && was_cut[2] == 0);
     CHECK_OK(bert_predict_batch(model, 1, texts + 2, NULL, texts, NULL, &options, &out));

@@ -1,4 +1,5 @@
-/* The classifier alone is fitted: the optimum of scikit-learn's problems, told by its own equations; what is refused. */
+/* The classifier alone is fitted: the optimum of scikit-learn's problems, told by its own equations; what is refused.
+ * */
 
 #include "check.h"
 
@@ -59,8 +60,9 @@ static void scores_of(const bert_model *model, size_t labels, float *scores)
     CHECK_OK(bert_predict_batch(model, MOST, pointers, NULL, NULL, NULL, NULL, &out));
 }
 
-/* At the optimum of C Σ loss + ½ |w|² a score's weights are w = -C Σ d v, where d is the loss's derivative by the score of
- * text k and v its vector, and Σ d = 0, since the bias costs nothing: scores differ by w times the vectors' difference. */
+/* At the optimum of C Σ loss + ½ |w|² a score's weights are w = -C Σ d v, where d is the loss's derivative by the
+ * score of text k and v its vector, and Σ d = 0, since the bias costs nothing: scores differ by w times the vectors'
+ * difference. */
 static void is_optimal(const float *vectors, const double *scores, const double *derivatives, double c)
 {
     double w[HIDDEN] = {0}, sum = 0;

@@ -1,4 +1,5 @@
-/* What training and predictions compute with: numbers of 16 bits, and the layers' insides computed again instead of kept. */
+/* What training and predictions compute with: numbers of 16 bits, and the layers' insides computed again instead of
+ * kept. */
 
 #include <unistd.h>
 
@@ -104,8 +105,8 @@ static bert_status answers(const bert_model *model, int32_t precision, float all
     return status;
 }
 
-/* bfloat16 has 8 bits and float16 11, which moves an answer by 0.6 % or 0.05 % of the largest. The CPU computes in float32 where
- * float16 is asked for. */
+/* bfloat16 has 8 bits and float16 11, which moves an answer by 0.6 % or 0.05 % of the largest. The CPU computes in
+ * float32 where float16 is asked for. */
 static void predictions_are_near(void)
 {
     double loss;
@@ -134,10 +135,12 @@ static void predictions_are_near(void)
     bert_free(model);
 }
 
-/* On the CPU a text's answer in bfloat16 is the same number whatever it is computed with, and on however many threads. */
+/* On the CPU a text's answer in bfloat16 is the same number whatever it is computed with, and on however many
+ * threads. */
 static void company_changes_nothing(void)
 {
-    static const char *const texts[] = {"a great film", "terrible food and rude staff", "", "we loved every minute of it, all "
+    static const char *const texts[] = {"a great film", "terrible food and rude staff", "",
+                                        "we loved every minute of it, all "
                                         "of us, from the first to the last", "what a waste"};
     double loss;
     bert_model *model = trained(BERT_PRECISION_FLOAT32, 0, &loss);

@@ -235,7 +235,7 @@ static void paths_are_checked(void)
     bert_dataset_free(dataset);
 }
 
-/* ---- Tables as people write them ---------------------------------------------------------------------------------- */
+/* ---- Tables as people write them --------------------------------------------------------------------------------- */
 
 static char warned[1024];
 
@@ -247,8 +247,8 @@ static void keep_warning(int32_t level, const char *message, void *user_data)
     }
 }
 
-/* Reads the content as a file of this name: so many examples, with these labels and counts, and this in a warning; NULL:
- * without one. */
+/* Reads the content as a file of this name: so many examples, with these labels and counts, and this in a warning;
+ * NULL: without one. */
 static void finds(const char *name, const char *content, const bert_read_options *options, int64_t examples,
                   const char *labels, const char *warning)
 {
@@ -300,7 +300,8 @@ static void headers_of_less_usual_names(void)
 static void headers_of_unknown_names(void)
 {
     const char *header = "BERT_HEADER_PRESENT";
-    REFUSES("h.csv", "what,how\nI love it,pos\nI hate it,neg\nso good,pos\nno way,neg\n", NULL, BERT_ERR_DATA, "h.csv, line 1",
+    REFUSES("h.csv", "what,how\nI love it,pos\nI hate it,neg\nso good,pos\nno way,neg\n", NULL, BERT_ERR_DATA,
+            "h.csv, line 1",
             header);
     CHECK_MESSAGE("'how'");
     REFUSES("h.csv", "what,how\ngood,5\nbad,1\n", NULL, BERT_ERR_DATA, "line 1", header);
@@ -314,10 +315,12 @@ static void headers_of_unknown_names(void)
     /* Who says it is right. */
     options.text_column = "1";
     options.label_column = "2";
-    finds("h.csv", "what,how\nI love it,pos\nI hate it,neg\nso good,pos\nno way,neg\n", &options, 4, "neg 2, pos 2", NULL);
+    finds("h.csv", "what,how\nI love it,pos\nI hate it,neg\nso good,pos\nno way,neg\n", &options, 4, "neg 2, pos 2",
+          NULL);
     options = defaults();
     options.header = BERT_HEADER_ABSENT;
-    finds("h.csv", "what,how\nI love it,pos\nI hate it,neg\nso good,pos\nno way,neg\n", &options, 5, "how 1, neg 2, pos 2",
+    finds("h.csv", "what,how\nI love it,pos\nI hate it,neg\nso good,pos\nno way,neg\n", &options, 5,
+          "how 1, neg 2, pos 2",
           NULL);
     /* It may be an example: nothing but the label tells. */
     finds("h.csv", "what,how\ngood,pos\nbad,neg\nfine,pos\nso,neg\n", NULL, 5, "how 1, neg 2, pos 2", header);
@@ -341,7 +344,8 @@ static void three_columns_that_are_no_pair(void)
     REFUSES("p.csv", "0,I love it,pos\n1,I hate it,neg\n2,so good,pos\n", NULL, BERT_ERR_DATA, "p.csv, line 1",
             "set text_column and label_column");
     CHECK_MESSAGE("pair_column");
-    REFUSES("p.csv", "\"3\",\"Fears for pension\",\"Unions say\"\n\"4\",\"The race is on\",\"SPACE\"\n", NULL, BERT_ERR_DATA,
+    REFUSES("p.csv", "\"3\",\"Fears for pension\",\"Unions say\"\n\"4\",\"The race is on\",\"SPACE\"\n", NULL,
+            BERT_ERR_DATA,
             "'3'", "set text_column and label_column");
     REFUSES("p.tsv", "sport\tThe cup\tWho wins it now\nworld\tThe vote\tWho wins that one\nsport\tThe race\tAnother story\n"
             "world\tPeace\tIt may come soon\n", NULL, BERT_ERR_DATA, "the first, read as a text of a pair",
@@ -352,7 +356,8 @@ static void three_columns_that_are_no_pair(void)
     finds("p.csv", "alice,I love it so,pos\nbob,I hate it much,neg\nalice,not so good,neg\n", NULL, 3, "neg 2, pos 1",
           "single words, such as 'alice'");
     /* Pairs, also few of them, and of one premise. */
-    finds("p.tsv", "a man eats\ta man sleeps\tno\na man eats\the has food\tyes\na man eats\the likes it\tmaybe\n", NULL, 3,
+    finds("p.tsv", "a man eats\ta man sleeps\tno\na man eats\the has food\tyes\na man eats\the likes it\tmaybe\n",
+          NULL, 3,
           "maybe 1, no 1, yes 1", NULL);
     finds("p.tsv", "1984\ta book by Orwell\tyes\n", NULL, 1, "yes 1", "whole numbers");
     bert_read_options options = defaults();
@@ -365,7 +370,8 @@ static void three_columns_that_are_no_pair(void)
 static void labels_before_texts(void)
 {
     const char *what = "set label_column to \"1\" and text_column to \"2\"";
-    REFUSES("l.tsv", "pos\tlove it\nneg\thate it\npos\tgood\nneg\tbad\npos\tfine\n", NULL, BERT_ERR_DATA, "l.tsv, line 1", what);
+    REFUSES("l.tsv", "pos\tlove it\nneg\thate it\npos\tgood\nneg\tbad\npos\tfine\n", NULL, BERT_ERR_DATA,
+            "l.tsv, line 1", what);
     REFUSES("l.csv", "__label__pos , love it\n__label__neg , hate it\n", NULL, BERT_ERR_DATA, "fastText", what);
     REFUSES("l.txt", "__label__pos love it\n__label__neg hate it\n", NULL, BERT_ERR_DATA, "fastText", "label_column");
     finds("l.csv", "1,love it\n0,hate it\n", NULL, 2, "hate it 1, love it 1", what);
@@ -402,7 +408,8 @@ static void separators_are_seen_or_named(void)
 
 static void quotes_are_seen_or_named(void)
 {
-    finds("q.tsv", "\"text\"\t\"label\"\n\"love\n\"\"it\"\"\"\t\"pos\"\n\"hate it\"\t\"neg\"\n", NULL, 2, "neg 1, pos 1", NULL);
+    finds("q.tsv", "\"text\"\t\"label\"\n\"love\n\"\"it\"\"\"\t\"pos\"\n\"hate it\"\t\"neg\"\n", NULL, 2,
+          "neg 1, pos 1", NULL);
     finds("q.tsv", "\"he said \"\"no\"\" twice\"\tneg\nfine\tpos\n", NULL, 2, "neg 1, pos 1", "BERT_QUOTING_DOUBLE");
     finds("q.tsv", "\"fine\"\tpos\nso \"bad\"\tneg\n", NULL, 2, "neg 1, pos 1", NULL);
     REFUSES("q.tsv", "a\tpos\n\"b\nc\"\tneg\n", NULL, BERT_ERR_DATA, "line 2", "BERT_QUOTING_DOUBLE");
@@ -420,7 +427,8 @@ static void encodings_are_seen_or_named(void)
     READS("e.tsv", "\xff\xfeg\0r\0\xfc\0n\0\t\0" "1\0\r\0\n\0a\0\t\0" "0\0\n\0", NULL, 2, "0|1", 2, "gr\xc3\xbcn a");
     READS("e.tsv", "\xfe\xff\0g\0r\0\xfc\0n\0\t\0" "1\0\n\0a\0\t\0" "0", NULL, 2, "0|1", 2, "gr\xc3\xbcn a");
     READS("e.jsonl", "\xff\xfe{\0\"\0t\0e\0x\0t\0\"\0:\0\"\0\xfc\0\"\0,\0\"\0l\0a\0b\0e\0l\0\"\0:\0" "1\0}\0\n\0"
-          "{\0\"\0t\0e\0x\0t\0\"\0:\0\"\0z\0\"\0,\0\"\0l\0a\0b\0e\0l\0\"\0:\0" "2\0}\0", NULL, 2, "1|2", 2, "\xc3\xbc z");
+          "{\0\"\0t\0e\0x\0t\0\"\0:\0\"\0z\0\"\0,\0\"\0l\0a\0b\0e\0l\0\"\0:\0" "2\0}\0", NULL, 2, "1|2", 2,
+              "\xc3\xbc z");
     options.encoding = "UTF-16LE";
     READS("e.tsv", "g\0r\0\xfc\0n\0\t\0" "1\0\n\0a\0\t\0" "0\0", &options, 2, "0|1", 2, "gr\xc3\xbcn a");
     REFUSES("e.tsv", "g\0\t\0" "1\0\n\0\0\xd8\t\0" "0\0", &options, BERT_ERR_DATA, "line 2: byte 9", "UTF-16LE");
@@ -439,7 +447,8 @@ static void encodings_are_seen_or_named(void)
     READS("e.csv", "\xef\xbb\xbftext,label\ngr\xc3\xbcn,1\nrot,0\n", &options, 2, "0|1", 2, "gr\xc3\xbcn rot");
     /* The mark counts more than the option. */
     options.encoding = "windows-1252";
-    finds("e.csv", "\xef\xbb\xbftext,label\na,gr\xc3\xbcn\nb,rot\n", &options, 2, "gr\xc3\xbcn 1, rot 1", "byte-order mark of UTF-8");
+    finds("e.csv", "\xef\xbb\xbftext,label\na,gr\xc3\xbcn\nb,rot\n", &options, 2, "gr\xc3\xbcn 1, rot 1",
+          "byte-order mark of UTF-8");
     options.encoding = "latin-99";
     REFUSES("e.csv", "a,b\n", &options, BERT_ERR_INVALID_ARGUMENT, "'latin-99'", "windows-1252");
 }
@@ -449,19 +458,24 @@ static void lists_as_programs_write_them(void)
     bert_read_options options = defaults();
     REFUSES("w.csv", "text,label\nyou fool,\"['toxic', 'insult']\"\nnice day,[]\n", NULL, BERT_ERR_DATA, "line 2",
             "BERT_PROBLEM_MULTI_LABEL");
-    REFUSES("w.jsonl", "{\"text\":\"a\",\"label\":[\"x\"]}\n", NULL, BERT_ERR_DATA, "is a list", "BERT_PROBLEM_MULTI_LABEL");
+    REFUSES("w.jsonl", "{\"text\":\"a\",\"label\":[\"x\"]}\n", NULL, BERT_ERR_DATA, "is a list",
+            "BERT_PROBLEM_MULTI_LABEL");
     REFUSES("w.jsonl", "{\"text\":\"a\",\"label\":0.5}\n", NULL, BERT_ERR_DATA, "line 1", "BERT_PROBLEM_REGRESSION");
     options.problem_type = BERT_PROBLEM_MULTI_LABEL;
-    finds("w.csv", "text,label\nyou fool,\"['toxic', 'insult']\"\nnice day,[]\nbad,\"[\"\"toxic\"\"]\"\n", &options, 3, "insult 1, toxic 2",
+    finds("w.csv", "text,label\nyou fool,\"['toxic', 'insult']\"\nnice day,[]\nbad,\"[\"\"toxic\"\"]\"\n", &options, 3,
+          "insult 1, toxic 2",
           NULL);
-    finds("w.csv", "text,label\na,\"('x', 'it\\'s')\"\nb,\"{\"\"x\"\"}\"\nc,['x' 'y']\nd,set()\n", &options, 4, "it's 1, x 3, y 1", NULL);
+    finds("w.csv", "text,label\na,\"('x', 'it\\'s')\"\nb,\"{\"\"x\"\"}\"\nc,['x' 'y']\nd,set()\n", &options, 4,
+          "it's 1, x 3, y 1", NULL);
     finds("w.csv", "text,label\na,\"[1, 2]\"\nb,[2]\n", &options, 2, "1 1, 2 2", NULL);
     REFUSES("w.csv", "text,label\na,\"[toxic, insult]\"\n", &options, BERT_ERR_DATA, "line 2", "label_separator");
     REFUSES("w.csv", "text,label\na,\"{'x': 1}\"\n", &options, BERT_ERR_DATA, "line 2", "label_separator");
     /* A number 0 or 1 for each label is no list of names. */
-    REFUSES("w.jsonl", "{\"text\":\"a\",\"labels\":[0,1,1]}\n{\"text\":\"b\",\"labels\":[1,0,0]}\n", &options, BERT_ERR_DATA,
+    REFUSES("w.jsonl", "{\"text\":\"a\",\"labels\":[0,1,1]}\n{\"text\":\"b\",\"labels\":[1,0,0]}\n", &options,
+            BERT_ERR_DATA,
             "3 numbers 0 and 1", "names");
-    REFUSES("w.csv", "text,label\na,\"[0, 1, 1]\"\nb,\"[0, 0, 0]\"\n", &options, BERT_ERR_DATA, "3 numbers 0 and 1", "names");
+    REFUSES("w.csv", "text,label\na,\"[0, 1, 1]\"\nb,\"[0, 0, 0]\"\n", &options, BERT_ERR_DATA, "3 numbers 0 and 1",
+            "names");
 }
 
 int main(void)

@@ -1,5 +1,5 @@
-/* Where the operating system refuses the processor's matrix instructions, the next ones give the same answers and the log says
- * why. */
+/* Where the operating system refuses the processor's matrix instructions, the next ones give the same answers and the
+ * log says why. */
 
 #define _XOPEN_SOURCE 700
 
@@ -34,7 +34,8 @@ static int would_use_tiles(void)
     int has = 0;
     FILE *file = fopen("/proc/cpuinfo", "r");
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        has |= strstr(line, " amx_tile") != NULL && strstr(line, " amx_int8") != NULL && strstr(line, " amx_bf16") != NULL;
+        has |= strstr(line, " amx_tile") != NULL && strstr(line, " amx_int8") != NULL && strstr(line,
+            " amx_bf16") != NULL;
     }
     CHECK(file == NULL || fclose(file) == 0);
     return has;

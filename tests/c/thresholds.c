@@ -1,4 +1,5 @@
-/* Thresholds are a part of a multi-label model: set, used where no other is asked for, and kept wherever the model goes. */
+/* Thresholds are a part of a multi-label model: set, used where no other is asked for, and kept wherever the model
+ * goes. */
 
 #include "check.h"
 
@@ -264,8 +265,9 @@ int main(void)
     bert_model *model = create(&options, dataset);
     static const double half[LABELS] = {0.5, 0.5, 0.5};
     has(model, half);
-    /* Fitted, so that the labels are told apart; then each threshold is the lowest probability of a text with the label: a
-     * float's value has more digits than a short decimal number, and one digit less would take that text its label. */
+    /* Fitted, so that the labels are told apart; then each threshold is the lowest probability of a text with the
+     * label: a float's value has more digits than a short decimal number, and one digit less would take that text its
+     * label. */
     bert_fit_head_options fitting;
     CHECK_OK(bert_fit_head_options_init(&fitting, sizeof(fitting)));
     fitting.inverse_regularization = 100;

@@ -345,7 +345,8 @@ static void positions_follow_the_texts(void)
         int words, others, positions;
     } cases[] = {
         /* 100 texts: all but one count. [CLS] and [SEP] are tokens. */
-        {3, 3, 32}, {30, 30, 32}, {31, 31, 48}, {46, 46, 48}, {47, 47, 64}, {3, 400, 32}, {510, 510, 512}, {900, 900, 512},
+        {3, 3, 32}, {30, 30, 32}, {31, 31, 48}, {46, 46, 48}, {47, 47, 64}, {3, 400, 32}, {510, 510, 512}, {900, 900,
+            512},
     };
     char *text = malloc(4096);
     CHECK(text != NULL);

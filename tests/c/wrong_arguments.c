@@ -587,7 +587,8 @@ static const function functions[] = {
     ROW(bert_dataset_count, NULL, A_DATASET(train), AN_OUT(size_t)),
     ROW_INIT(bert_dataset_description_init, bert_dataset_description),
     ROW(bert_dataset_describe, NULL, A_DATASET(train), A_HANDLE(MODEL, model, 1), A_STRUCT(bert_dataset_description)),
-    ROW_TELLING(bert_dataset_label_name, 4, A_DATASET(train), AN_INT(1, BERT_ERR_UNKNOWN_LABEL, INT32_MIN, -1, 2, INT32_MAX),
+    ROW_TELLING(bert_dataset_label_name, 4, A_DATASET(train), AN_INT(1, BERT_ERR_UNKNOWN_LABEL, INT32_MIN, -1, 2,
+        INT32_MAX),
                 MAYBE_BUFFER(char, 9), PLAIN(CAPACITY), MAYBE_OUT(size_t)),
 
     ROW(bert_create, free_model_2, MAYBE_STRUCT(bert_model_options), A_DATASET(train), AN_OUT(bert_model *)),

@@ -72,7 +72,8 @@ if printf 'the cake was wonderful\n\377\nthe cake was wonderful\n' | classify 2>
     fail "not UTF-8"
 fi
 grep -q 'line 2: .*BERT_ERR_UTF8' error.txt || fail "$(cat error.txt)"
-test "$(cat utf8.tsv)" = "$(cat alone.tsv; printf 'ERROR\tnot UTF-8\n'; cat alone.tsv)" || fail "lines beside one that isn't UTF-8"
+test "$(cat utf8.tsv)" = "$(cat alone.tsv; printf 'ERROR\tnot UTF-8\n'; cat alone.tsv)" ||
+    fail "lines beside one that isn't UTF-8"
 if printf '\377' | classify --json 2>error.txt >utf8.jsonl; then fail "not UTF-8, --json"; fi
 test "$(cat utf8.jsonl)" = '{"error":"not UTF-8"}' || fail "$(cat utf8.jsonl)"
 echo passed

@@ -47,7 +47,8 @@ train_file --train train.csv --model model --text-column text --label-column lab
 grep -q 'training data: 144 examples' out.txt || fail "a training without validation data"
 grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$(cat out.txt)"
 
-# With data to measure on there is a baseline, and a word where fine-tuning is worse; a rate of nearly nothing trains nothing.
+# With data to measure on there is a baseline, and a word where fine-tuning is worse; a rate of nearly nothing trains
+# nothing.
 train_file --train train.tsv --model model --pooling mean --test train.tsv --epochs 1 --lr 1e-9 >out.txt 2>err.txt ||
     fail "$(cat out.txt err.txt)"
 grep -q '^baseline: accuracy 1\.0000$' out.txt || fail "the baseline: $(cat out.txt err.txt)"
@@ -59,7 +60,8 @@ train_file --train train.tsv --model model --test train.tsv --epochs 1 --lr 1e-9
 if grep -q baseline out.txt; then fail "--no-baseline: $(cat out.txt)"; fi
 
 # The classifier alone, on another vector than the model's own.
-train_file --train train.tsv --model model --pooling mean --head-only --test test.tsv --output head >out.txt 2>err.txt ||
+train_file --train train.tsv --model model --pooling mean --head-only --test test.tsv --output head \
+    >out.txt 2>err.txt ||
     fail "$(cat out.txt err.txt)"
 grep -q '^the classifier: fitted in [0-9]* iterations' out.txt || fail "--head-only: $(cat out.txt)"
 grep -q 'accuracy 1\.0000, macro F1 1\.0000' out.txt || fail "$(cat out.txt)"
@@ -133,10 +135,12 @@ grep -q '^epoch 1/100000  step [0-9]*/' err.txt || fail "no line at once: $(cat 
 # A run that is stopped goes on from its checkpoint, and ends where it would have ended.
 set -- --train train.tsv --epochs 3 --batch 16 --lr 1e-3 --seed 3 --max-length 16
 train_file "$@" --output whole >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
-train_file "$@" --checkpoint steps --checkpoint-steps 4 --output first >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
+train_file "$@" --checkpoint steps --checkpoint-steps 4 --output first >out.txt 2>err.txt ||
+    fail "$(cat out.txt err.txt)"
 newest=$(ls steps | sort -t- -k2 -n | tail -1)
 rm -r "steps/$newest"
-train_file "$@" --checkpoint steps --checkpoint-steps 4 --output second >out.txt 2>err.txt || fail "$(cat out.txt err.txt)"
+train_file "$@" --checkpoint steps --checkpoint-steps 4 --output second >out.txt 2>err.txt ||
+    fail "$(cat out.txt err.txt)"
 grep -q '^resumed from the checkpoint of step [1-9]' out.txt || fail "--checkpoint: $(cat out.txt)"
 if train_file "$@" --epochs 4 --checkpoint steps >out.txt 2>err.txt; then
     fail "a checkpoint of another run: $(cat out.txt err.txt)"

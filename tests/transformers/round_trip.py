@@ -9,8 +9,10 @@ For each kind of tokenizer and each kind of problem a model with BERT's pooler i
 loaded by AutoTokenizer and AutoModelForSequenceClassification, whose own loss on those sentences is held against
 bert_evaluate's. Each MODEL_DIR (a published BERT) is loaded by transformers with a classifier of its own for each
 problem, saved there, and loaded here; so it is as each other class that has an encoder, in each type of numbers, as one
-file, in shards and as PyTorch's. Last, a small model is laid beside tokenizers of many settings (BERT's switches, classes,
-added tokens with flags, other pipelines), loaded here, and saved to a directory and through a buffer: transformers finds
+file, in shards and as PyTorch's. Last, a small model is laid beside tokenizers of many settings (BERT's switches,
+    classes,
+added tokens with flags, other pipelines), loaded here,
+    and saved to a directory and through a buffer: transformers finds
 the same ids in the original and in what was saved. Run by hand; prints one line a comparison, exits 1 on a difference.
 """
 
@@ -287,12 +289,17 @@ def compare_published(bert, source, scratch):
 
 # --- Tokenizers of many settings ---
 
-VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "Hello", "world", "wor", "##ld", "##s", "[", "]", "über"]
-VOCAB += ["uber", "café", "cafe", "東", "京", "東京", "한국", "foo", "bar", "<", "e1", ">", "wait", "...", ".", ",", "!", "don"]
+VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "Hello", "world", "wor", "##ld", "##s", "[", "]",
+         "über"]
+VOCAB += ["uber", "café", "cafe", "東", "京", "東京", "한국", "foo", "bar", "<", "e1", ">", "wait", "...", ".", ",", "!",
+          "don"]
 VOCAB += ["'", "t", "a", "b", "##b", "#b", "1", "2", "12", "naïve", "naive", "mask", "cls", "sep", "unk", "new", "york"]
-FRAGMENTS = ["hello", "Hello", "HELLOS", "world", "[WORLD]", "[world]", "<e1>", "<E1>", "foo", "food", "東京", "한국", "Über"]
-FRAGMENTS += ["über", "café", "Café", "[MASK]", "[SEP]", "[CLS]", "[UNK]", "[PAD]", "<s>", "</s>", "wait...", "don't", "ab"]
-FRAGMENTS += ["#b", "12", "1 2", "naïve!", " ", "  ", "\t", "\u200b", "İ", "new york", "New York", "\0", "ｆｏｏ", "e\u0301"]
+FRAGMENTS = ["hello", "Hello", "HELLOS", "world", "[WORLD]", "[world]", "<e1>", "<E1>", "foo", "food", "東京", "한국",
+             "Über"]
+FRAGMENTS += ["über", "café", "Café", "[MASK]", "[SEP]", "[CLS]", "[UNK]", "[PAD]", "<s>", "</s>", "wait...", "don't",
+              "ab"]
+FRAGMENTS += ["#b", "12", "1 2", "naïve!", " ", "  ", "\t", "\u200b", "İ", "new york", "New York", "\0", "ｆｏｏ",
+              "e\u0301"]
 ROWS = len(VOCAB) + 4
 
 
@@ -375,7 +382,8 @@ def settings():
             for key in ["additional_special_tokens", "extra_special_tokens"]:
                 yield name + key, {**of, key: ["<e1>", "foo", "new york"]}, file, {}, True
                 yield name + key + " in the map", of, file, {"special_tokens_map.json": {key: ["<e1>", "foo"]}}, True
-            yield name + "further tokens", {**of, "bos_token": "<s>", "eos_token": "</s>", "image_token": "bar"}, file, {}, True
+            yield name + "further tokens", {**of, "bos_token": "<s>", "eos_token": "</s>", "image_token": "bar"}, file,
+                {}, True
             yield name + "no mask", {**of, "mask_token": None}, file, {}, True
             if file is None:
                 roles = {"cls_token": "cls", "sep_token": "</s>", "unk_token": "unk", "pad_token": "bar"}

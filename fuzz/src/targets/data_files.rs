@@ -1,5 +1,5 @@
-//! TSV, CSV and JSON Lines: `[options] [columns MARK 0] content`. Columns, where asked for, stand in the parts 1 to 3, the
-//! separator of several labels in part 4, that of fields in part 5, the encoding in part 6.
+//! TSV, CSV and JSON Lines: `[options] [columns MARK 0] content`. Columns, where asked for, stand in the parts 1 to 3,
+//! the separator of several labels in part 4, that of fields in part 5, the encoding in part 6.
 
 use std::io::Read;
 

@@ -67,7 +67,8 @@ KERNEL(cross_entropy)(const float *logits, const int *labels, const double *clas
 }
 DECLARED(cross_entropy)
 
-// Binary cross entropy of each logit's sigmoid with its target, 0 or 1; the mean over a row. Each label has a threshold.
+// Binary cross entropy of each logit's sigmoid with its target, 0 or 1; the mean over a row. Each label has a
+// threshold.
 KERNEL(binary_cross_entropy)(const float *logits, const float *targets, const double *thresholds, double factor,
                              float *derivative, ExampleLoss *losses, int num_labels)
 {
@@ -88,7 +89,8 @@ KERNEL(binary_cross_entropy)(const float *logits, const float *targets, const do
 }
 DECLARED(binary_cross_entropy)
 
-// Squared error, the mean over a row; its derivative is that of the error in `deviations`, one a place, where there are any.
+// Squared error, the mean over a row; its derivative is that of the error in `deviations`, one a place, where there are
+// any.
 KERNEL(squared_error)(const float *outputs, const float *targets, const double *deviations, double factor,
                       float *derivative, ExampleLoss *losses, int width)
 {

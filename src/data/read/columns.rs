@@ -260,8 +260,8 @@ pub(super) fn of_names(
             _ => "",
         };
         place.error(&format!(
-            "there is no {noun} for the {what} among the {nouns} {}; set {option} to the one that is meant (without it, \
-             {}, … are looked for){no_header}{hint}",
+            "there is no {noun} for the {what} among the {nouns} {}; set {option} to the one that is meant (without \
+             it, {}, … are looked for){no_header}{hint}",
             place.names,
             known.join(", "),
         ))
@@ -342,8 +342,8 @@ fn without_header(count: usize, options: &ReadOptions, place: &Place) -> Result<
     if needed > 0 && left.clone().count() != needed {
         let columns = if count == 1 { "column" } else { "columns" };
         return Err(place.error(&format!(
-            "the record has {count} {columns} and no header; expected two (text, label) or three (text, pair, label), or \
-             text_column and label_column to be set to the columns' numbers, counted from 1, or header to \
+            "the record has {count} {columns} and no header; expected two (text, label) or three (text, pair, label), \
+             or text_column and label_column to be set to the columns' numbers, counted from 1, or header to \
              BERT_HEADER_PRESENT if this line names the columns{}",
             place.hint
         )));

@@ -1,5 +1,5 @@
-//! What a table may have been meant to be, where nobody said it: a first line that is a header of unknown names, columns
-//! in another order, an index, a class and two texts.
+//! What a table may have been meant to be, where nobody said it: a first line that is a header of unknown names,
+//! columns in another order, an index, a class and two texts.
 //!
 //! What can't have been meant as it was read is an error; what may be is a warning. Both name the option that says what
 //! is meant.
@@ -302,8 +302,8 @@ fn header(examples: &[Example]) -> Result<Option<Doubt>> {
     }))
 }
 
-const SET_HEADER: &str = "set header to BERT_HEADER_PRESENT if it names the columns (and text_column and label_column to those \
-                          that are meant), or to BERT_HEADER_ABSENT if it is an example";
+const SET_HEADER: &str = "set header to BERT_HEADER_PRESENT if it names the columns (and text_column and label_column \
+                          to those that are meant), or to BERT_HEADER_ABSENT if it is an example";
 
 const SET_COLUMNS: &str =
     "set text_column and label_column to the numbers of the columns that are meant, counted from 1";
@@ -399,7 +399,8 @@ fn pairs(examples: &[Example]) -> Result<Option<Doubt>> {
         return doubt(
             false,
             format!(
-                "the first of three columns holds single words, such as {}, but is read as the first text of a pair; {meant}",
+                "the first of three columns holds single words, such as {}, but is read as the first text of a pair; \
+                 {meant}",
                 quoted(first.first())
             ),
         );
@@ -418,8 +419,8 @@ fn pairs(examples: &[Example]) -> Result<Option<Doubt>> {
             return doubt(
                 labels.words() >= 2.0 || count > 7,
                 format!(
-                    "the third of three columns, read as the label, has {} different values in {count} records, and the \
-                     {place}, read as a text of a pair, {}; {meant}",
+                    "the third of three columns, read as the label, has {} different values in {count} records, and \
+                     the {place}, read as a text of a pair, {}; {meant}",
                     labels.different, column.different
                 ),
             );

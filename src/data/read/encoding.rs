@@ -1,7 +1,7 @@
 //! A file's bytes as UTF-8, whatever encoding it is in.
 //!
-//! UTF-8 passes through as it is: [`Lines`](super::lines::Lines) checks it and tells the place of a wrong byte. Every other
-//! encoding is decoded as the stream is read, a few kilobytes at a time.
+//! UTF-8 passes through as it is: [`Lines`](super::lines::Lines) checks it and tells the place of a wrong byte. Every
+//! other encoding is decoded as the stream is read, a few kilobytes at a time.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -61,7 +61,8 @@ pub(super) fn to_utf8<'r>(
 ) -> Result<Box<dyn Read + 'r>> {
     let marked = match head.as_slice() {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
-            let what = "the file begins with the byte-order mark of UTF-32, which isn't read; convert the file to UTF-8";
+            let what = "the file begins with the byte-order mark of UTF-32, which isn't read; convert the file to \
+                        UTF-8";
             return Err(data_error(source, 1, what));
         }
         [0xff, 0xfe, ..] => Some(UTF_16LE),
@@ -107,8 +108,8 @@ pub(super) fn to_utf8<'r>(
     })
 }
 
-/// UTF-16 that has no mark, by its line ends: each is two bytes, one of them 0, at an even place. Without a line end, by
-/// the zeros that every ASCII character has.
+/// UTF-16 that has no mark, by its line ends: each is two bytes, one of them 0, at an even place. Without a line end,
+/// by the zeros that every ASCII character has.
 fn unmarked_utf16(head: &[u8]) -> Option<&'static Encoding> {
     let zeros = |odd: usize| {
         let places = head.iter().skip(odd).step_by(2);

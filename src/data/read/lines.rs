@@ -88,8 +88,8 @@ impl<'a> Lines<'a> {
             let opened = quotes.opened_at;
             if !self.append_line(first, Some(opened))? {
                 let what = format!(
-                    "the quote opened on line {opened} is never closed; expected '\"' at the end of the field, before {} \
-                     or the line's end",
+                    "the quote opened on line {opened} is never closed; expected '\"' at the end of the field, before \
+                     {} or the line's end",
                     shown(separator)
                 );
                 return Err(data_error(self.source, first, &what));
@@ -166,8 +166,8 @@ impl<'a> Lines<'a> {
                 self.source,
                 line,
                 &format!(
-                    "byte {byte} of the line isn't valid UTF-8; expected a file in UTF-8, or the option encoding to name \
-                     what it is in, such as \"windows-1252\" for files of Western European Windows programs"
+                    "byte {byte} of the line isn't valid UTF-8; expected a file in UTF-8, or the option encoding to \
+                     name what it is in, such as \"windows-1252\" for files of Western European Windows programs"
                 ),
             )
         })?;
@@ -234,8 +234,8 @@ impl Quotes {
                 (State::AfterQuote, _) => {
                     return Err(format!(
                         "on line {line}, a closing quote is followed by text; expected {} or the line's end (a quote \
-                         inside a quoted field is written twice; if quotes have no meaning in this file, set quoting to \
-                         BERT_QUOTING_NONE)",
+                         inside a quoted field is written twice; if quotes have no meaning in this file, set quoting \
+                         to BERT_QUOTING_NONE)",
                         shown(self.separator)
                     ));
                 }

@@ -46,7 +46,8 @@ pub(super) fn from_field(
 }
 
 /// The names of a list that a program wrote as text: JSON's `["a", "b"]`, Python's `['a', "b"]`, `('a',)` and `{'a'}`,
-/// numpy's `['a' 'b']`, and the empty ones. Numbers, `True` and the like count as names. `None` where it is no such list.
+/// numpy's `['a' 'b']`, and the empty ones. Numbers, `True` and the like count as names. `None` where it is no such
+/// list.
 pub(super) fn of_text(field: &str) -> Option<Vec<String>> {
     let (open, close) = match field.as_bytes().first()? {
         b'[' => ('[', ']'),
@@ -130,14 +131,14 @@ pub(super) fn check(dataset: &Dataset, source: &str) -> Result<()> {
     if !lists().any(has_twice) {
         log::warning(|| {
             format!(
-                "Each list of labels in {source} is of 0 and 1, which are read as names; if each stands for a label that is \
-                 there or not, the lists must have the labels' names instead."
+                "Each list of labels in {source} is of 0 and 1, which are read as names; if each stands for a label \
+                 that is there or not, the lists must have the labels' names instead."
             )
         });
         return Ok(());
     }
     Err(Error::Data(format!(
-        "{source}: each list of labels is of {width} numbers 0 and 1, one for each label that is there or not; expected the \
-         names of the labels that are there."
+        "{source}: each list of labels is of {width} numbers 0 and 1, one for each label that is there or not; \
+         expected the names of the labels that are there."
     )))
 }

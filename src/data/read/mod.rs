@@ -109,15 +109,15 @@ pub enum Quoting {
 /// - a pair, where no text column is given, as `sentence2` beside `sentence1`, or, where none of the above is there,
 ///   as `text_a`/`text_b`, `premise`/`hypothesis`, `question1`/`question2`;
 /// - the label as `label`, `class`, `category`, `target`, `labels`;
-/// - where none of these is there, a text as `tweet`, `comment`, `message` and the like, a label as `sentiment`, `score`,
-///   `stars`, `rating`, `topic` and the like, also in other languages, if there is one of them alone.
+/// - where none of these is there, a text as `tweet`, `comment`, `message` and the like, a label as `sentiment`,
+///   `score`, `stars`, `rating`, `topic` and the like, also in other languages, if there is one of them alone.
 ///
 /// Without a header, two columns are text and label, and three are text, pair and label; where some columns are given,
 /// those not given must be as many as there are left, text before label.
 ///
 /// A table that can't have been meant as it would be read is refused: a first line that looks like a header of unknown
-/// names, an index or a class where the first text of a pair would be, labels in place of texts. What may be a mistake is
-/// a warning in the log.
+/// names, an index or a class where the first text of a pair would be, labels in place of texts. What may be a mistake
+/// is a warning in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
     /// The format; `None` goes by the file's name.

@@ -52,8 +52,8 @@ impl<'a> Records<'a> {
             .terminator(csv::Terminator::Any(b'\n'))
             .from_reader(OneRecord::default());
         let mut fields = csv::StringRecord::new();
-        // It takes a byte-order mark off the first bytes it is given. The file's own is gone already, and what looks like
-        // one after it belongs to a field: so the first bytes are none of the file's.
+        // It takes a byte-order mark off the first bytes it is given. The file's own is gone already, and what looks
+        // like one after it belongs to a field: so the first bytes are none of the file's.
         parser.get_mut().set("start");
         let _ = parser.read_record(&mut fields);
         Records {

@@ -215,8 +215,8 @@ fn a_header_is_found_by_the_names_in_it() {
 fn a_header_half_understood_is_an_error_and_not_an_example() {
     assert_eq!(
         message(read(Csv, "review,mood\nx,pos\n")),
-        "data, line 1: there is no column for the label among the columns 'review', 'mood'; set label_column to the one \
-         that is meant (without it, label, class, category, target, labels, … are looked for), or header to \
+        "data, line 1: there is no column for the label among the columns 'review', 'mood'; set label_column to the \
+         one that is meant (without it, label, class, category, target, labels, … are looked for), or header to \
          BERT_HEADER_ABSENT if this line is an example."
     );
     let m = message(read(Csv, "words,label\nx,pos\n"));
@@ -399,8 +399,8 @@ fn columns_that_are_not_there() {
     );
     assert_eq!(
         message(read(JsonLines, "{\"words\": \"x\", \"label\": 1}")),
-        "data, line 1: there is no key for the text among the keys 'words', 'label'; set text_column to the one that is meant \
-         (without it, text, sentence, sentence1, review, content, … are looked for)."
+        "data, line 1: there is no key for the text among the keys 'words', 'label'; set text_column to the one that \
+         is meant (without it, text, sentence, sentence1, review, content, … are looked for)."
     );
 }
 
@@ -580,8 +580,8 @@ fn quotes_that_are_wrong() {
 fn bytes_that_are_not_utf8() {
     assert_eq!(
         message(read(Tsv, b"x\t1\nab\xff\t0\n")),
-        "data, line 2: byte 3 of the line isn't valid UTF-8; expected a file in UTF-8, or the option encoding to name what \
-         it is in, such as \"windows-1252\" for files of Western European Windows programs."
+        "data, line 2: byte 3 of the line isn't valid UTF-8; expected a file in UTF-8, or the option encoding to name \
+         what it is in, such as \"windows-1252\" for files of Western European Windows programs."
     );
     assert!(
         message(read(Tsv, b"\xef\xbb\xbfab\xff\t0\n"))

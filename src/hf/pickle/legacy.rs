@@ -1,6 +1,7 @@
 //! State dicts as PyTorch saved them before 1.6, and still does on request: five parts one after another. A pickle of a
-//! number by which the format is known; one of its version; one that tells of the machine; one that describes the tensors;
-//! one with the storages' names; then, in the order of these, each storage: the number of its elements, and they.
+//! number by which the format is known; one of its version; one that tells of the machine; one that describes the
+//! tensors; one with the storages' names; then, in the order of these, each storage: the number of its elements, and
+//! they.
 
 use std::fs::File;
 use std::path::Path;
@@ -26,20 +27,6 @@ pub struct Legacy {
     file: File,
     /// Where the bytes of each begin; they lie inside the file.
     starts: Vec<u64>,
-}
-
-/// The file's length, if it is one.
-pub fn length(file: &File, path: &Path) -> Result<u64> {
-    let metadata = file
-        .metadata()
-        .map_err(|error| Error::io("read", path, &error))?;
-    if !metadata.is_file() {
-        return Err(Error::Format(format!(
-            "'{}' is not a regular file.",
-            path.display()
-        )));
-    }
-    Ok(metadata.len())
 }
 
 /// Whether a file that begins so is of this format: a pickle of any version that holds the number.
@@ -76,8 +63,8 @@ impl Legacy {
         let (_, version) = next(Storages::None)?;
         if !matches!(version, Value::Int(VERSION)) {
             return Err(Error::Unsupported(format!(
-                "'{}' is of another version than {VERSION} of the format that PyTorch wrote before 1.6; load it in Python \
-                 and save it anew as model.safetensors.",
+                "'{}' is of another version than {VERSION} of the format that PyTorch wrote before 1.6; load it in \
+                 Python and save it anew as model.safetensors.",
                 path.display()
             )));
         }

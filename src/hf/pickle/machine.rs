@@ -1,6 +1,7 @@
-//! The stack machine that a pickle is a program for. A pickle may name any function of Python; this machine knows the few
-//! that make a tensor and builds a description of it, nothing else: whatever else a pickle names is refused, and nothing is
-//! run. Values refer to lists, dicts and tuples by number, so that none owns another: neither depth nor cycles matter.
+//! The stack machine that a pickle is a program for. A pickle may name any function of Python; this machine knows the
+//! few that make a tensor and builds a description of it, nothing else: whatever else a pickle names is refused, and
+//! nothing is run. Values refer to lists, dicts and tuples by number, so that none owns another: neither depth nor
+//! cycles matter.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -650,8 +651,8 @@ impl<'m> Machine<'m> {
         }
     }
 
-    /// The storage that a persistent id names: ('storage', class, key, device, number of elements); before 1.6 with None
-    /// behind it, or with a part of it: (key, offset, number of elements).
+    /// The storage that a persistent id names: ('storage', class, key, device, number of elements); before 1.6 with
+    /// None behind it, or with a part of it: (key, offset, number of elements).
     fn storage(&mut self, id: u32) -> Step<Value> {
         const WRONG: Fault = Fault::Damaged("data.pkl describes a storage wrongly");
         let &[

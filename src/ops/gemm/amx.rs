@@ -1,5 +1,5 @@
-//! bfloat16 products by AMX ([`tiles`]): four tiles hold the sums of 32 rows and 32 columns, two a side each 16 units of the inner
-//! dimension of 16 rows or columns.
+//! bfloat16 products by AMX ([`tiles`]): four tiles hold the sums of 32 rows and 32 columns, two a side each 16 units
+//! of the inner dimension of 16 rows or columns.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -126,7 +126,8 @@ unsafe fn partial(
     }
 }
 
-/// What a product's sums are added to and where they go: as the assembly reads it, which has no registers for all of it.
+/// What a product's sums are added to and where they go: as the assembly reads it, which has no registers for all of
+/// it.
 #[repr(C)]
 struct Ends {
     /// Where the numbers of the first and of the last 16 rows begin, and bytes from one row to the next.
@@ -188,8 +189,8 @@ macro_rules! whole {
 
 /// The product of 32 rows and a panel of 32 columns.
 unsafe fn multiply(depth: usize, left: Left<Pair>, right: *const Pair, ends: Ends) {
-    // SAFETY: by the contract of `Kernel::tile`: the operands and the ends are readable or writable as far as tiles of 16 rows and
-    // 64 bytes reach, and the thread has begun. The compiler uses no tiles.
+    // SAFETY: by the contract of `Kernel::tile`: the operands and the ends are readable or writable as far as tiles of
+    // 16 rows and 64 bytes reach, and the thread has begun. The compiler uses no tiles.
     unsafe { whole!(products!("tdpbf16ps"), depth, left, right, ends) }
 }
 

@@ -1,7 +1,7 @@
 //! Weights and states rounded to bfloat16, sums in float32.
 //!
-//! Where the processor has products of bfloat16, weights take half of float32's memory. Elsewhere they are products of float32
-//! numbers that were rounded: the same numbers, and the same result up to the order of its sums.
+//! Where the processor has products of bfloat16, weights take half of float32's memory. Elsewhere they are products of
+//! float32 numbers that were rounded: the same numbers, and the same result up to the order of its sums.
 
 use super::panels::{Panels, Rows, rows_behind};
 use super::{Layout, Target};

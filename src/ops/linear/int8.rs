@@ -266,6 +266,12 @@ pub(super) fn product<K: Kernel>(
     bias: &[f32],
     target: Target<'_>,
 ) {
+    const {
+        // What is far apart in a result is put together where tiles are whole.
+        assert!(K::STEP == 1 || K::ROWS * K::COLUMNS <= Together::LEN);
+        assert!(K::STEP == 1 || K::COLUMNS == WIDEST);
+        assert!(K::COLUMNS <= WIDEST);
+    }
     let layout = weights.layout;
     let Target { sections, act, out } = target;
     let (rows, stride) = (x.rows, sections.len() * layout.width);
@@ -318,12 +324,7 @@ pub(super) fn product<K: Kernel>(
                             stride,
                         };
                         let result = match act {
-                            Some(_) if K::STEP > 1 => TileResult {
-                                start: together.0.as_mut_ptr(),
-                                columns: K::COLUMNS,
-                                stride: K::COLUMNS,
-                                ..in_place
-                            },
+                            Some(_) if K::STEP > 1 => in_place.together(&mut together),
                             _ => in_place,
                         };
                         let finish = Finish {

@@ -1,5 +1,5 @@
-//! int8 products by AMX ([`tiles`]): four tiles hold the sums of 32 rows and 32 columns, two a side each 16 units of the inner
-//! dimension of 16 rows or columns.
+//! int8 products by AMX ([`tiles`]): four tiles hold the sums of 32 rows and 32 columns, two a side each 16 units of
+//! the inner dimension of 16 rows or columns.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -73,8 +73,9 @@ unsafe fn multiply(
     out: *mut i32,
     ahead: Ahead,
 ) {
-    // SAFETY: by the contract of `Kernel::tile`: rows and panel are readable as far as tiles of 16 rows and 64 bytes reach, the
-    // sums are writable, and the thread has begun. What is asked for may be anywhere. The compiler uses no tiles.
+    // SAFETY: by the contract of `Kernel::tile`: rows and panel are readable as far as tiles of 16 rows and 64 bytes
+    // reach, the sums are writable, and the thread has begun. What is asked for may be anywhere. The compiler uses no
+    // tiles.
     unsafe {
         asm!(
             "tilezero tmm0",

@@ -50,9 +50,9 @@ pub(super) trait Kernel: Copy + Send + Sync + 'static {
     const ROWS: usize;
     /// Columns of a tile, and of a panel.
     const COLUMNS: usize;
-    /// Units of the inner dimension that a tile takes at once. A kernel with more than one takes whole tiles: both sides have
-    /// zeros behind the inner dimension up to a multiple of it, and the rows are readable for [`Kernel::ROWS`] whatever their
-    /// number.
+    /// Units of the inner dimension that a tile takes at once. A kernel with more than one takes whole tiles: both
+    /// sides have zeros behind the inner dimension up to a multiple of it, and the rows are readable for
+    /// [`Kernel::ROWS`] whatever their number.
     const STEP: usize = 1;
     /// Rows whose states are kept in the second-level cache while all weights go by.
     const BAND: usize = super::BAND;
@@ -75,8 +75,8 @@ pub(super) trait Kernel: Copy + Send + Sync + 'static {
     /// The tile of `rows` rows of `units` units, which are `stride` numbers apart, and a panel.
     ///
     /// # Safety
-    /// The instruction set is there, the thread has begun, 0 < `rows` ≤ [`Kernel::ROWS`], rows and panel are readable, and
-    /// `finish` has what it says, its columns of those rows writable by this call alone.
+    /// The instruction set is there, the thread has begun, 0 < `rows` ≤ [`Kernel::ROWS`], rows and panel are readable,
+    /// and `finish` has what it says, its columns of those rows writable by this call alone.
     unsafe fn tile(
         rows: usize,
         units: usize,

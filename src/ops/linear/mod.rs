@@ -81,7 +81,8 @@ struct Target<'a> {
     out: &'a mut [f32],
 }
 
-/// Gives every row and panel to one call of `work`, in bands of about so many rows, of whole tiles, and groups of panels.
+/// Gives every row and panel to one call of `work`, in bands of about so many rows, of whole tiles, and groups of
+/// panels.
 fn share_out(
     team: &Team<'_>,
     rows: usize,
@@ -108,8 +109,8 @@ fn share_out(
     });
 }
 
-/// Shares rows among as few tiles of at most `most` as they need: evenly, or where tiles cost the same with fewer, as many to each
-/// as it holds.
+/// Shares rows among as few tiles of at most `most` as they need: evenly, or where tiles cost the same with fewer, as
+/// many to each as it holds.
 fn tiles(rows: Range<usize>, most: usize, whole: bool) -> impl Iterator<Item = Range<usize>> {
     let count = rows.len().div_ceil(most);
     (0..count).map(move |tile| {
@@ -121,8 +122,8 @@ fn tiles(rows: Range<usize>, most: usize, whole: bool) -> impl Iterator<Item = R
     })
 }
 
-/// What is read after panel number `number` of a piece, which begins with these numbers and has so many; it comes from memory
-/// while this one's tiles are computed. Behind a piece's last panel lie the other members' pieces.
+/// What is read after panel number `number` of a piece, which begins with these numbers and has so many; it comes from
+/// memory while this one's tiles are computed. Behind a piece's last panel lie the other members' pieces.
 fn next_panel<T>(
     members: usize,
     (panel, numbers): (&[T], usize),
@@ -150,8 +151,8 @@ struct TileResult {
 /// Columns of the widest tile.
 const WIDEST: usize = 32;
 
-/// Room for the result of the largest tile, row after row: in a result, rows of a high tile lie far apart and share few places of
-/// the first-level cache.
+/// Room for the result of the largest tile, row after row: in a result, rows of a high tile lie far apart and share few
+/// places of the first-level cache.
 #[repr(C, align(64))]
 struct Together([f32; Together::LEN]);
 
@@ -160,8 +161,19 @@ impl Together {
 }
 
 impl TileResult {
-    /// Asks for the lines that the next tile's result is written to: below this one of the rows `tile`, or beside the band's first,
-    /// so many columns on. High tiles come faster than lines that no near cache has.
+    /// The same rows in a room of their own, with the widest tile's columns; there are no more rows than it has.
+    #[inline(always)]
+    fn together(self, room: &mut Together) -> TileResult {
+        TileResult {
+            start: room.0.as_mut_ptr(),
+            columns: WIDEST,
+            stride: WIDEST,
+            ..self
+        }
+    }
+
+    /// Asks for the lines that the next tile's result is written to: below this one of the rows `tile`, or beside the
+    /// band's first, so many columns on. High tiles come faster than lines that no near cache has.
     fn ask_for_next(self, tile: &Range<usize>, band: &Range<usize>, columns: usize) {
         let start = self.start.cast_const();
         let next = match tile.end < band.end {
@@ -559,8 +571,8 @@ mod tests {
         paths
     }
 
-    /// Every path is the float64 sum of the same rounded numbers, up to the rounding of sums, and as far from float32 as rounding
-    /// allows: each factor is off by a 512th of itself at most, so a product by a 256th and a little.
+    /// Every path is the float64 sum of the same rounded numbers, up to the rounding of sums, and as far from float32
+    /// as rounding allows: each factor is off by a 512th of itself at most, so a product by a 256th and a little.
     #[test]
     fn bfloat16_layers_are_products_of_rounded_numbers_on_every_path() {
         let rounded = |x: &[f32]| -> Vec<f64> {

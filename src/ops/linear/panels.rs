@@ -1,5 +1,5 @@
-//! Weights in panels for the tiles of [`gemm`](crate::ops::gemm), whatever their format, and the layer's product with rows in the
-//! same one.
+//! Weights in panels for the tiles of [`gemm`](crate::ops::gemm), whatever their format, and the layer's product with
+//! rows in the same one.
 
 use super::{
     BAND, Layout, Target, TileResult, Together, activate, copy, next_panel, share_out, tiles,
@@ -40,8 +40,8 @@ pub(super) fn rows_behind<K: Kernel>() -> usize {
 }
 
 impl Panels {
-    /// Packs the weights [outputs, inputs] of layers of equal size that read the same states, or each a part of them, in the arena's
-    /// memory.
+    /// Packs the weights [outputs, inputs] of layers of equal size that read the same states, or each a part of them,
+    /// in the arena's memory.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
@@ -152,9 +152,9 @@ impl Panels {
                             _ => Start::Result,
                         };
                         let ahead = Ahead::share(next, size_of_val(right), in_block, number, count);
-                        // SAFETY: the rows' and panel's units are inside their slices (just checked), as are those behind them
-                        // that whole tiles read; the kernel is of this machine's instructions; the result is [rows, stride], and
-                        // these rows and columns are this piece's alone.
+                        // SAFETY: the rows' and panel's units are inside their slices (just checked), as are those
+                        // behind them that whole tiles read; the kernel is of this machine's instructions; the result
+                        // is [rows, stride], and these rows and columns are this piece's alone.
                         unsafe {
                             let in_place = TileResult {
                                 start: out.at(tile.start * stride + column),
@@ -164,12 +164,7 @@ impl Panels {
                             };
                             let result = match K::STEP {
                                 1 => in_place,
-                                _ => TileResult {
-                                    start: together.0.as_mut_ptr(),
-                                    columns: K::COLUMNS,
-                                    stride: K::COLUMNS,
-                                    ..in_place
-                                },
+                                _ => in_place.together(&mut together),
                             };
                             let place = Place {
                                 start: result.start,
